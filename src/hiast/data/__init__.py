@@ -1,0 +1,1 @@
+"""Files to samples: readers, augmentation, pseudo-labelled data, samplers and datamodules."""

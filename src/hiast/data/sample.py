@@ -1,0 +1,38 @@
+"""What a dataset yields and what a batch holds: the one place that fixes keys, shapes and dtypes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Draw(NamedTuple):
+    """One request to a dataset: which sample, and its position in the endless order of a round.
+
+    All randomness of a sample is a function of (seed, round, position) and of nothing else, so neither the number
+    of workers nor a restart changes it.
+    """
+
+    index: int
+    position: int
+
+
+class Sample(TypedDict):
+    """One sample; collated by stacking into a batch of the same keys.
+
+    Keys:
+        image: uint8 [3, H, W], RGB, 0..255. In self-training the weak view, which the teacher sees.
+        label: uint8 [H, W], class index or 255. Missing for an unlabelled image.
+        strong: uint8 [3, H, W], the colour-augmented copy of ``image`` that the student sees.
+        name: Unique name of the image: path relative to the image folder, with "/", without suffix.
+    """
+
+    image: Tensor
+    label: NotRequired[Tensor]
+    strong: NotRequired[Tensor]
+    name: str
+
+
+Batch = dict[str, Sample]
+"""A training batch: domain ("source", "target") -> collated samples (image uint8 [B, 3, H, W], and so on)."""

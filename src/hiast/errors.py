@@ -1,0 +1,10 @@
+"""The one exception for input that a user can put right."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A file, key or value given by the user does not fit.
+
+    The message is one sentence that names it and says what to do; commands print it and exit with code 2.
+    """
