@@ -1,0 +1,110 @@
+"""Keeping ``last.ckpt`` and ``best.ckpt`` of a stage, whole at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from hiast.files import write_atomically
+from hiast.training.module import AdaptationModule, NonFiniteLossError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it; reads tensors and plain values only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the whole checkpoint or leave the old file as it is."""
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load with ``weights_only`` whatever the caller asks for."""
+        return super().load_checkpoint(path, map_location or "cpu", weights_only=True)
+
+
+class StageCheckpoint(pl.Callback):
+    """Saves every few steps, after each validation, and when the run is told to stop.
+
+    ``last.ckpt`` is what the next stage starts from and what is reported. ``best.ckpt`` has the highest mean on the
+    labelled target images; it uses labels that a real adaptation does not have, so nothing is chosen by it.
+
+    Args:
+        directory: The stage's ``checkpoints`` folder.
+        every: Optimiser steps between two saves.
+        keep_best: Also keep ``best.ckpt``.
+    """
+
+    def __init__(self, directory: Path, every: int = 400, keep_best: bool = True) -> None:
+        self.directory = directory
+        self.every = every
+        self.keep_best = keep_best
+        self.best: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best mean so far, which a continued run has to beat."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best mean so far."""
+        self.best = state_dict["best"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the folder."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save at every ``every``-th step; the last one is saved behind its validation."""
+        module = _module(pl_module)
+        if module.batches_done % (self.every * module.accumulate) == 0 and module.batches_done < module.batches:
+            self._save(trainer, "last.ckpt")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save behind a validation, and keep the weights if they are the best so far."""
+        module = _module(pl_module)
+        if not trainer.state.fn == "fit" or trainer.sanity_checking or module.scores is None:
+            return
+        if module.batches_done % module.accumulate:
+            return
+        mean = next(iter(module.scores.means.values()))
+        better = self.best is None or mean > self.best
+        if better:
+            self.best = mean
+        self._save(trainer, "last.ckpt")
+        if better and self.keep_best:
+            self._copy(trainer, "last.ckpt", "best.ckpt")
+        if module.batches_done == module.batches:
+            self._copy(trainer, "last.ckpt", f"round_{module.round_number}.ckpt")
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Keep the last good state when the run is stopped between two batches or before a bad step."""
+        stopped = isinstance(exception, SIGTERMException | NonFiniteLossError)
+        if stopped and trainer.state.fn == "fit" and _module(pl_module).batches_done % _module(pl_module).accumulate == 0:
+            self._save(trainer, "last.ckpt")
+
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
+        trainer.save_checkpoint(self.directory / name)
+
+    def _copy(self, trainer: pl.Trainer, name: str, copy: str) -> None:
+        if trainer.is_global_zero:
+            beside = self.directory / f".{copy}.part"
+            beside.unlink(missing_ok=True)
+            try:
+                os.link(self.directory / name, beside)
+            except OSError:  # no hard links on this file system
+                shutil.copyfile(self.directory / name, beside)
+            beside.replace(self.directory / copy)
+        trainer.strategy.barrier("copy checkpoint")
+
+
+def _module(module: pl.LightningModule) -> AdaptationModule:
+    if not isinstance(module, AdaptationModule):
+        raise TypeError(f"StageCheckpoint keeps modules of this library, not {type(module).__name__}.")
+    return module

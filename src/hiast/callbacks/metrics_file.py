@@ -1,0 +1,91 @@
+"""``metrics.csv``: every recorded number of a run, in long form, and the same after a crash as without one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from hiast.evaluation.metrics import Scores
+from hiast.files import write_atomically
+from hiast.training.module import AdaptationModule
+
+COLUMNS = ("stage", "round", "step", "name", "value")
+
+
+class MetricsFile(pl.Callback):
+    """Appends loss terms every few steps and scores at each validation.
+
+    A run that goes on from a checkpoint first drops the rows behind it, which it will write again.
+
+    Args:
+        path: The file.
+        every: Optimiser steps between two rows of loss terms.
+    """
+
+    def __init__(self, path: Path, every: int = 50) -> None:
+        self.path = path
+        self.every = every
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drop the rows that belong to steps behind the checkpoint."""
+        if not trainer.is_global_zero or not isinstance(pl_module, AdaptationModule):
+            return
+        module = pl_module
+
+        def kept(row: dict[str, str]) -> bool:
+            same = row["stage"] == module.stage and row["round"] == str(module.round_number)
+            return not same or int(row["step"]) <= module.steps_done
+
+        rows = [row for row in read_metrics(self.path) if kept(row)]
+        write_atomically(self.path, _as_csv([COLUMNS, *([row[c] for c in COLUMNS] for row in rows)]).encode())
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Record the loss terms of this step."""
+        if not isinstance(pl_module, AdaptationModule) or not isinstance(outputs, dict):
+            return
+        if pl_module.batches_done % (self.every * pl_module.accumulate) == 0:
+            terms = {name: value for name, value in outputs.items() if name != "loss"}
+            self._append(trainer, pl_module, {name: float(torch.as_tensor(value)) for name, value in terms.items()})
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record means, per-class IoU and label-free signals of this validation."""
+        if trainer.state.fn != "fit" or not isinstance(pl_module, AdaptationModule) or pl_module.scores is None:
+            return
+        values = dict(score_values(pl_module.scores))
+        if "val/entropy" in trainer.callback_metrics:
+            values["val/entropy"] = float(trainer.callback_metrics["val/entropy"])
+        self._append(trainer, pl_module, values)
+
+    def _append(self, trainer: pl.Trainer, module: AdaptationModule, values: dict[str, float]) -> None:
+        if trainer.is_global_zero:
+            rows = [[module.stage, module.round_number, module.steps_done, n, repr(v)] for n, v in values.items()]
+            with self.path.open("a", newline="") as file:
+                file.write(_as_csv(rows))
+
+
+def score_values(scores: Scores) -> dict[str, float]:
+    """Names and values of a validation: ``val/<mean>`` and ``val/iou/<class>``, in percent of 1."""
+    values = {f"val/{title}": value for title, value in scores.means.items()}
+    return values | {f"val/iou/{name}": value for name, value in scores.iou.items()}
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a metrics file; a last line that a crash cut off is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    return [row for row in csv.DictReader(io.StringIO(whole)) if row.get("value") is not None]
+
+
+def _as_csv(rows: list[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,281 @@
+"""One walk through all stages; each starts from the last checkpoint of the one before, and a finished one is skipped."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import nn
+
+from hiast.callbacks import (
+    AtomicCheckpointIO,
+    LabelRound,
+    LabelSettings,
+    MetricsFile,
+    StageCheckpoint,
+    StageProgress,
+    score_values,
+)
+from hiast.classes import LabelSpace
+from hiast.data import AdaptationDataModule
+from hiast.errors import InputError
+from hiast.run.directory import RunDirectory
+from hiast.training import AdaptationModule, HIASTModule
+from hiast.training.checkpoint import network_weights, read_checkpoint
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One fit: a whole stage, or one round of self-training.
+
+    Attributes:
+        module: Builds the stage's module; called with ``network``, ``classes``, ``steps``, ``accumulate``,
+            ``round_number``, ``validation_size`` and ``seed``.
+        steps: Optimiser steps.
+        batch_size: Images per domain and optimiser step, over all devices.
+        accumulate: Batches into which an optimiser step is divided.
+        labels: How the round's pseudo-labels are made; None for a stage without.
+    """
+
+    module: Callable[..., AdaptationModule]
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    labels: LabelSettings | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named stage and its rounds.
+
+    Attributes:
+        name: ``source_only``, ``warmup`` or ``self_training``; the folder in the run directory.
+        rounds: What is fitted, in order.
+    """
+
+    name: str
+    rounds: Sequence[Round]
+
+
+@dataclass
+class Pipeline:
+    """Walks the stages in a run directory.
+
+    Attributes:
+        directory: The run directory.
+        network: Builds the network with its pretrained weights; called once, on the first start.
+        classes: The scenario's label space.
+        datamodule: Source and target.
+        stages: What to walk.
+        trainer: Arguments for ``pl.Trainer`` (devices, precision, ...).
+        loggers: Lightning loggers.
+        validation_size: (height, width) of images in validation and prediction; None keeps theirs.
+        validate_every: Optimiser steps between two validations; the last step of a round is always validated.
+        checkpoint_every: Optimiser steps between two checkpoints.
+        record_every: Optimiser steps between two rows of loss terms.
+        seed: Decides everything.
+        init_from: Checkpoint to start from, instead of the network's pretrained weights.
+        config: Plain values stored in every checkpoint, so that it can be evaluated alone.
+        callbacks: Further callbacks, built for each round.
+    """
+
+    directory: RunDirectory
+    network: Callable[[], nn.Module]
+    classes: LabelSpace
+    datamodule: AdaptationDataModule
+    stages: Sequence[Stage]
+    trainer: dict[str, Any] = field(default_factory=dict)
+    loggers: Sequence[Any] = ()
+    validation_size: tuple[int, int] | None = None
+    validate_every: int = 400
+    checkpoint_every: int = 400
+    record_every: int = 50
+    seed: int = 888
+    init_from: Path | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    callbacks: Callable[[Stage, int], list[pl.Callback]] = lambda stage, number: []
+
+    def run(self) -> list[dict[str, Any]]:
+        """Walk all stages.
+
+        Returns:
+            One result per round, in order: ``stage``, ``round``, ``steps``, ``means`` (title -> mIoU, 0..1),
+            ``iou`` (class -> IoU or None if absent), ``absent``, ``seconds``.
+
+        Raises:
+            InputError: Another process works in the directory, or an input does not fit.
+            SIGTERMException: The process was told to stop; the same call goes on later.
+        """
+        self._check()
+        network = self.network()
+        results = []
+        start = self.init_from
+        for stage in self.stages:
+            for number in range(1, len(stage.rounds) + 1):
+                result = self.directory.read_result(stage.name, number)
+                if result is None:
+                    result = self._fit(network, stage, number, start)
+                else:
+                    log.info("%s, round %d is finished: skipped.", stage.name, number)
+                results.append(result)
+                start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+        return results
+
+    def _check(self) -> None:
+        if not self.stages:
+            raise InputError("There is no stage to run: name at least one in stages.")
+        if self.init_from is not None:
+            read_checkpoint(self.init_from)
+
+    def _fit(self, network: nn.Module, stage: Stage, number: int, start: Path | None) -> dict[str, Any]:
+        """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
+        began = time.monotonic()
+        settings = stage.rounds[number - 1]
+        module = settings.module(
+            network=copy.deepcopy(network),
+            classes=self.classes,
+            steps=settings.steps,
+            accumulate=settings.accumulate,
+            round_number=number,
+            validation_size=self.validation_size,
+            seed=self.seed,
+        )
+        module.run_config = self.config
+        resume = self._resume_point(stage, number)
+        if resume is not None:
+            module.on_load_checkpoint(read_checkpoint(resume))
+        elif start is not None:
+            _start_from(module, start)
+        label_round = self._labels(stage, number, start)
+        self.datamodule.plan(
+            domains=module.domains,
+            batch_size=_share(settings.batch_size, settings.accumulate, stage.name),
+            steps=module.batches,
+            start_step=module.batches_done,
+            round=number if settings.labels else 0,
+            round_directory=self.directory.round(stage.name, number) if settings.labels else None,
+        )
+        trainer = self._make_trainer(stage, number, module, label_round)
+        if module.batches_done < module.batches:
+            trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
+            if trainer.received_sigterm:
+                raise SIGTERMException
+        else:
+            # Killed between the last checkpoint and the result: the checkpoint only has to be scored again.
+            module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
+            trainer.validate(module, self.datamodule, verbose=False)
+        return self._finish(trainer, stage, number, module, time.monotonic() - began)
+
+    def _resume_point(self, stage: Stage, number: int) -> Path | None:
+        path = self.directory.checkpoints(stage.name) / "last.ckpt"
+        if not path.is_file():
+            return None
+        about = read_checkpoint(path)["hiast"]
+        return path if about["round"] == number else None
+
+    def _labels(self, stage: Stage, number: int, start: Path | None) -> LabelRound | None:
+        settings = stage.rounds[number - 1].labels
+        if settings is None:
+            return None
+        return LabelRound(
+            self.directory.round(stage.name, number), settings, seed=self.seed, made_by=start, round_number=number
+        )
+
+    def _make_trainer(
+        self, stage: Stage, number: int, module: AdaptationModule, label_round: LabelRound | None
+    ) -> pl.Trainer:
+        # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it.
+        callbacks: list[pl.Callback] = [
+            *([label_round] if label_round else []),
+            ValidationSchedule(self.validate_every),
+            StageProgress(rounds=len(stage.rounds)),
+            MetricsFile(self.directory.metrics, self.record_every),
+            *self.callbacks(stage, number),
+            StageCheckpoint(self.directory.checkpoints(stage.name), self.checkpoint_every),
+        ]
+        arguments = dict(self.trainer)
+        plugins = [AtomicCheckpointIO(), *arguments.pop("plugins", [])]
+        if arguments.get("strategy", "auto") in ("auto", "ddp") and _several(arguments):
+            # The discriminator and the network take part in different backward passes.
+            arguments["strategy"] = DDPStrategy(find_unused_parameters=True)
+        return pl.Trainer(
+            max_epochs=1,
+            check_val_every_n_epoch=None,
+            val_check_interval=self.validate_every * module.accumulate,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            logger=list(self.loggers) or False,
+            log_every_n_steps=1 if not self.loggers else self.record_every,
+            default_root_dir=str(self.directory.path),
+            callbacks=callbacks,
+            plugins=plugins,
+            **arguments,
+        )
+
+    def _finish(
+        self, trainer: pl.Trainer, stage: Stage, number: int, module: AdaptationModule, seconds: float
+    ) -> dict[str, Any]:
+        assert module.scores is not None
+        result: dict[str, Any] = {
+            "stage": stage.name,
+            "round": number,
+            "steps": module.steps,
+            "means": dict(module.scores.means),
+            "iou": {name.removeprefix("val/iou/"): value for name, value in score_values(module.scores).items() if name.startswith("val/iou/")},
+            "seconds": round(seconds, 1),
+        }
+        if trainer.is_global_zero:
+            self.directory.write_result(stage.name, number, result)
+        trainer.strategy.barrier("round finished")
+        return result
+
+
+class ValidationSchedule(pl.Callback):
+    """Places validations so that the last one falls on the last step, also in a run that goes on from a checkpoint."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set Lightning's count of batches to where it must stand for that."""
+        assert isinstance(pl_module, AdaptationModule)
+        interval = self.every * pl_module.accumulate
+        remaining = pl_module.batches - pl_module.batches_done
+        trainer.fit_loop.epoch_loop.batch_progress.total.ready = -remaining % interval
+
+
+def _start_from(module: AdaptationModule, path: Path) -> None:
+    """Give a fresh module the weights of another stage's or round's checkpoint."""
+    checkpoint = read_checkpoint(path)
+    module.network.load_state_dict(network_weights(checkpoint))
+    if isinstance(module, HIASTModule):
+        teacher = network_weights(checkpoint, "teacher.")
+        if teacher:
+            module.teacher.load_state_dict(teacher)
+        else:
+            module.begin_round()
+
+
+def _share(batch_size: int, accumulate: int, stage: str) -> int:
+    if batch_size % accumulate:
+        raise InputError(f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate}).")
+    return batch_size // accumulate
+
+
+def _several(arguments: dict[str, Any]) -> bool:
+    devices = arguments.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices
+    return count not in (1, "1") or int(arguments.get("num_nodes", 1)) > 1

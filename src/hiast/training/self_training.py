@@ -1,0 +1,94 @@
+"""Stage 3: one round of hard-aware instance adaptive self-training (method sections 1 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hiast.classes import LabelSpace
+from hiast.data.sample import Batch
+from hiast.models import Teacher
+from hiast.objectives import HIASTLoss, source_cross_entropy
+from hiast.training.module import AdaptationModule
+
+
+class HIASTModule(AdaptationModule):
+    """A student that learns from pseudo-labels, and its teacher, the moving average of its weights.
+
+    Before a round, ``teacher`` is the network that labels it: in round 1 a copy of the student, later the teacher of
+    the round before. When the labels are there, ``begin_round`` makes it a copy of the student again.
+
+    Args:
+        network: The student, see ``AdaptationModule``.
+        classes: The scenario's label space.
+        loss: The four terms and their weights (method section 5).
+        momentum: Share of the teacher's old weights that is kept at every step.
+        source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
+        settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
+    """
+
+    stage: ClassVar[str] = "self_training"
+    domains: ClassVar[tuple[str, ...]] = ("target",)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: LabelSpace,
+        *,
+        loss: HIASTLoss | None = None,
+        momentum: float = 0.999,
+        source_weight: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
+        self.loss = loss or HIASTLoss()
+        self.momentum = momentum
+        self.source_weight = source_weight
+        self.teacher = Teacher(network, momentum)
+        if source_weight:
+            self.domains = ("source", "target")  # type: ignore[misc]
+
+    def begin_round(self) -> None:
+        """Make the teacher a copy of the student; once for each round, after its labels are made."""
+        self.teacher.reset(self.network)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss on target images: the student sees the strong view, the teacher the weak one."""
+        target = batch["target"]
+        with torch.no_grad():
+            teacher_probabilities = self.teacher(self.prepare(target["image"])).float().softmax(1)
+        logits = self(target["strong"])
+        terms: dict[str, Tensor] = dict(self.loss(logits, target["label"], teacher_probabilities))
+        if self.source_weight:
+            source = batch["source"]
+            terms["source_cross_entropy"] = source_cross_entropy(self(source["image"]), source["label"])
+            terms["total"] = terms["total"] + self.source_weight * terms["source_cross_entropy"]
+        return terms
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """An optimiser step of the student, then the teacher follows."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.teacher.update(self.network)
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments as plain values."""
+        return super().arguments() | {
+            "loss": self.loss.to_dict(),
+            "momentum": self.momentum,
+            "source_weight": self.source_weight,
+        }
+
+    @classmethod
+    def from_arguments(cls, network: nn.Module, classes: LabelSpace, arguments: dict[str, Any]) -> Self:
+        """The inverse of ``arguments``."""
+        return super().from_arguments(network, classes, arguments | {"loss": HIASTLoss(**arguments["loss"])})

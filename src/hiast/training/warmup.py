@@ -1,0 +1,143 @@
+"""Stage 2: aligning the target's outputs with the source's before self-training (method section 6)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hiast.classes import LabelSpace
+from hiast.data.sample import Batch
+from hiast.errors import InputError
+from hiast.models import Discriminator
+from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.training.module import AdaptationModule
+
+
+SOURCE, TARGET = 0, 1
+"""The discriminator's labels of the two domains."""
+
+
+class WarmupModule(AdaptationModule):
+    """Source cross-entropy, with an adversarial and an entropy term on target images.
+
+    The network step minimises source cross-entropy + adversarial_weight * loss(D(target), source)
+    + entropy_weight * mean normalised entropy; the discriminator step then tells the detached outputs apart.
+    Both optimisers are stepped by hand, since Lightning's automatic way knows one.
+
+    Args:
+        network: See ``AdaptationModule``.
+        classes: The scenario's label space.
+        discriminator_input: ``"softmax"`` (as AdaptSegNet), ``"entropy"`` (as AdvEnt), or None for no discriminator.
+        discriminator_loss: ``"mse"`` (published) or ``"bce"``, on the discriminator's raw outputs.
+        adversarial_weight: Weight of the network's adversarial term.
+        entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
+        discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
+        settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
+    """
+
+    stage: ClassVar[str] = "warmup"
+    domains: ClassVar[tuple[str, ...]] = ("source", "target")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: LabelSpace,
+        *,
+        discriminator_input: str | None = "softmax",
+        discriminator_loss: str = "mse",
+        adversarial_weight: float = 0.05,
+        entropy_weight: float = 0.0,
+        discriminator_rate: float = 2e-5,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
+        if discriminator_input is None and not entropy_weight:
+            raise InputError("warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out.")
+        self.automatic_optimization = False
+        self.discriminator_input = discriminator_input
+        self.discriminator_loss = discriminator_loss
+        self.adversarial_weight = adversarial_weight
+        self.entropy_weight = entropy_weight
+        self.discriminator_rate = discriminator_rate
+        self.discriminator = None if discriminator_input is None else Discriminator(len(classes))
+
+    def configure_optimizers(self) -> Any:
+        """The network's optimiser and, where there is one, the discriminator's."""
+        optimizers = [self.optimiser.build(self.network)]
+        if self.discriminator is not None:
+            rate = self.discriminator_rate
+            group = {"params": self.discriminator.parameters(), "start_rate": rate, "backbone_rate": rate}
+            optimizers.append(torch.optim.Adam([group], lr=rate, betas=(0.9, 0.999)))
+        return optimizers
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """One batch through the network step and the discriminator step."""
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        if self.batches_done % self.accumulate == 0:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+        terms, source_logits, target_logits = self._network_step(batch)
+        if self.discriminator is not None:
+            terms["discriminator"] = self._discriminator_step(source_logits.detach(), target_logits.detach())
+        self.check_and_log(terms)
+        if (self.batches_done + 1) % self.accumulate == 0:
+            for optimizer in optimizers:
+                optimizer.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the network step."""
+        return self._terms(batch)[0]
+
+    def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        source, target = batch["source"], batch["target"]
+        source_logits = self(source["image"])
+        target_logits = self(target["image"])
+        terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
+        total = terms["source_cross_entropy"]
+        if self.discriminator is not None:
+            guess = self.discriminator(self._seen(target_logits))
+            terms["adversarial"] = adversarial_loss(guess, SOURCE, self.discriminator_loss)
+            total = total + self.adversarial_weight * terms["adversarial"]
+        if self.entropy_weight:
+            terms["target_entropy"] = normalised_entropy(target_logits)
+            total = total + self.entropy_weight * terms["target_entropy"]
+        terms["total"] = total
+        return terms, source_logits, target_logits
+
+    def _network_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        # The discriminator judges here but does not learn; its gradients would be spent on the wrong labels.
+        self._discriminator_learns(False)
+        terms, source_logits, target_logits = self._terms(batch)
+        self.manual_backward(terms["total"] / self.accumulate)
+        self._discriminator_learns(True)
+        return terms, source_logits, target_logits
+
+    def _discriminator_step(self, source_logits: Tensor, target_logits: Tensor) -> Tensor:
+        loss = sum(
+            adversarial_loss(self.discriminator(self._seen(logits)), label, self.discriminator_loss)  # type: ignore[misc]
+            for logits, label in ((source_logits, SOURCE), (target_logits, TARGET))
+        )
+        loss = loss / 2
+        self.manual_backward(loss / self.accumulate)
+        return loss  # type: ignore[return-value]
+
+    def _seen(self, logits: Tensor) -> Tensor:
+        return discriminator_input(logits, self.discriminator_input or "softmax")
+
+    def _discriminator_learns(self, learns: bool) -> None:
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(learns)
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments as plain values."""
+        return super().arguments() | {
+            "discriminator_input": self.discriminator_input,
+            "discriminator_loss": self.discriminator_loss,
+            "adversarial_weight": self.adversarial_weight,
+            "entropy_weight": self.entropy_weight,
+            "discriminator_rate": self.discriminator_rate,
+        }
