@@ -37,7 +37,7 @@ def fourier_adapt(
     """Give an image the low-frequency amplitudes of a reference; phases and all other frequencies stay.
 
     Per channel, the amplitudes of the frequencies -b..b in both directions are replaced, b = floor(beta * the
-    shorter side): at beta 0.001 and 512 rows that is the mean alone. Only these few coefficients are computed.
+    shorter side): at beta 0.001 and 512 rows that is the mean alone. Only these coefficients are computed.
 
     Args:
         image: uint8 [H, W, 3].
