@@ -1,1 +1,23 @@
-"""."""
+"""Scores, inference, label-free signals, tables and masks."""
+
+from hiast.evaluation.inference import Prediction, predict_probabilities
+from hiast.evaluation.masks import mask_path, write_mask
+from hiast.evaluation.metrics import Scores, SegmentationMetrics, confusion_matrix, iou
+from hiast.evaluation.report import class_table, markdown_table, stage_table
+from hiast.evaluation.signals import agreement, mean_entropy
+
+__all__ = [
+    "Prediction",
+    "Scores",
+    "SegmentationMetrics",
+    "agreement",
+    "class_table",
+    "confusion_matrix",
+    "iou",
+    "markdown_table",
+    "mask_path",
+    "mean_entropy",
+    "predict_probabilities",
+    "stage_table",
+    "write_mask",
+]
