@@ -1,0 +1,218 @@
+"""A canvas that is drawn on in metres: a pinhole camera over a street, image and ids painted together.
+
+World axes: x to the right, y up from the ground, z forward; the camera stands at x = 0, z = 0. Whoever draws goes
+from far to near, so occlusion is right without a depth buffer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Colour = Sequence[float]
+Points = NDArray[np.float64]
+
+_SUBPIXEL_BITS = 4
+_SIDES = 16
+_CIRCLE = np.stack(
+    [np.cos(np.arange(_SIDES) * 2 * np.pi / _SIDES), np.sin(np.arange(_SIDES) * 2 * np.pi / _SIDES)], axis=1
+)
+
+
+def shade(colour: Colour, factor: float) -> tuple[float, float, float]:
+    """The colour made darker (factor < 1) or brighter (factor > 1)."""
+    red, green, blue = (min(255.0, channel * factor) for channel in colour)
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera looks.
+
+    Attributes:
+        focal: Focal length in image widths.
+        horizon: Height of the horizon from the top, in image heights.
+        centre: Column of the vanishing point, in image widths.
+        height: Height of the camera in metres.
+        bend: How the street curves: sideways metres per square metre of depth.
+        sun: -1 when the sun stands on the left, 1 on the right.
+    """
+
+    focal: float
+    horizon: float
+    centre: float
+    height: float
+    bend: float
+    sun: int
+
+
+class Canvas:
+    """Image uint8 [H*scale, W*scale, 3] RGB and raw ids uint8 [H*scale, W*scale], drawn in one go.
+
+    Args:
+        size: Height and width of the finished picture in pixels.
+        view: The camera.
+        haze: Extinction per metre; distant colours fade to ``haze_colour``.
+        haze_colour: RGB.
+        contrast: How far lit and unlit faces lie apart, 0..1.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], view: View, haze: float, haze_colour: Colour, contrast: float
+    ) -> None:
+        # Large pictures have pixels enough that jagged edges do not show.
+        self.scale = 2 if size[0] <= 512 else 1
+        self.view = view
+        self.haze = haze
+        self.haze_colour = np.asarray(haze_colour, np.float64)
+        self.contrast = contrast
+        self.height, self.width = size[0] * self.scale, size[1] * self.scale
+        self.image = np.zeros((self.height, self.width, 3), np.uint8)
+        self.ids = np.zeros((self.height, self.width), np.uint8)
+
+    def pixels_per_metre(self, z: float) -> float:
+        """Length of one metre at depth z, in canvas pixels."""
+        return self.view.focal * self.width / z
+
+    def project(self, points: ArrayLike) -> Points:
+        """Canvas positions (column, row) [..., 2] of world points [..., 3]."""
+        world = np.asarray(points, np.float64)
+        x, y, z = world[..., 0], world[..., 1], world[..., 2]
+        focal = self.view.focal * self.width
+        column = self.view.centre * self.width + focal * (x + self.view.bend * z * z) / z
+        row = self.view.horizon * self.height + focal * (self.view.height - y) / z
+        return np.stack([column, row], axis=-1)
+
+    def fill(self, outlines: Points, colour: Colour | None, ident: int | None = None) -> None:
+        """Fill polygons [N, 2] or [K, N, 2] given in canvas pixels; None leaves image or ids untouched."""
+        fixed = np.clip(np.rint(outlines * (1 << _SUBPIXEL_BITS)), -(10**7), 10**7).astype(np.int32)
+        polygons = [fixed] if fixed.ndim == 2 else list(fixed)
+        if not polygons:
+            return
+        if colour is not None:
+            cv2.fillPoly(
+                self.image, polygons, tuple(map(float, colour)), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS
+            )
+        if ident is not None:
+            cv2.fillPoly(self.ids, polygons, int(ident), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+
+    def solid(self, points: ArrayLike, colour: Colour | None, ident: int | None = None) -> None:
+        """Fill polygons given as world points [N, 3] or [K, N, 3]; the colour fades with distance."""
+        world = np.asarray(points, np.float64)
+        if world.size:
+            faded = None if colour is None else self.faded(colour, float(world[..., 2].mean()))
+            self.fill(self.project(world), faded, ident)
+
+    def faded(self, colour: Colour, z: float) -> NDArray[np.float64]:
+        """The colour as seen through z metres of haze."""
+        clear = np.exp(-self.haze * z)
+        faded: NDArray[np.float64] = (
+            self.haze_colour + (np.asarray(colour, np.float64) - self.haze_colour) * clear
+        )
+        return faded
+
+    def front(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: float,
+        colour: Colour | None,
+        ident: int | None = None,
+    ) -> None:
+        """An upright rectangle that faces the camera."""
+        (x0, x1), (y0, y1) = x, y
+        self.solid([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour, ident)
+
+    def side(
+        self,
+        x: float,
+        y: tuple[float, float],
+        z: tuple[float, float],
+        colour: Colour | None,
+        ident: int | None = None,
+    ) -> None:
+        """An upright rectangle along the street."""
+        (y0, y1), (z0, z1) = y, z
+        self.solid([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, ident)
+
+    def flat(
+        self,
+        x: tuple[float, float],
+        z: tuple[float, float],
+        colour: Colour,
+        ident: int | None,
+        y: float = 0.0,
+    ) -> None:
+        """A strip of ground along the street, which follows its bend and fades with distance piece by piece."""
+        pieces = max(1, int(np.ceil(6 * np.log2(z[1] / z[0]) / 3)))
+        depths = np.geomspace(z[0], z[1], pieces + 1)
+        for near, far in itertools.pairwise(depths):
+            self.solid([(x[0], y, near), (x[0], y, far), (x[1], y, far), (x[1], y, near)], colour, ident)
+
+    def lit(self, direction: int) -> float:
+        """Brightness of a face that looks left (-1), right (1) or at the camera (0)."""
+        return 1.0 - self.contrast * (0.12 if direction == 0 else 0.42 * (direction != self.view.sun))
+
+    def box(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: tuple[float, float],
+        colour: Colour,
+        ident: int,
+    ) -> None:
+        """A cuboid: its top, the side that is seen, and its near face."""
+        (x0, x1), (z0, z1) = x, z
+        roof = [(x0, y[1], z0), (x1, y[1], z0), (x1, y[1], z1), (x0, y[1], z1)]
+        self.solid(roof, shade(colour, 1.12), ident)
+        if x0 > 0:
+            self.side(x0, y, z, shade(colour, self.lit(-1)), ident)
+        elif x1 < 0:
+            self.side(x1, y, z, shade(colour, self.lit(1)), ident)
+        self.front(x, y, z0, shade(colour, self.lit(0)), ident)
+
+    def oval(
+        self,
+        centre: tuple[float, float, float],
+        radii: tuple[float, float],
+        colour: Colour | None,
+        ident: int | None = None,
+        roughness: NDArray[np.float64] | None = None,
+    ) -> None:
+        """An upright oval that faces the camera; ``roughness`` [16] scales its radius around the outline."""
+        outline = _CIRCLE if roughness is None else _CIRCLE * roughness[:, None]
+        x, y, z = centre
+        points = np.stack(
+            [x + radii[0] * outline[:, 0], y + radii[1] * outline[:, 1], np.full(_SIDES, z)], axis=1
+        )
+        self.solid(points, colour, ident)
+
+    def wheel(self, x: float, y: float, z: float, radius: float, colour: Colour, ident: int) -> None:
+        """A disc in the plane along the street, as the wheels of a vehicle seen from the side."""
+        points = np.stack(
+            [np.full(_SIDES, x), y + radius * _CIRCLE[:, 1], z + radius * _CIRCLE[:, 0]], axis=1
+        )
+        self.solid(points, colour, ident)
+
+    def stroke(
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        z: float,
+        width: float,
+        colour: Colour | None,
+        ident: int | None = None,
+        least: float = 0.0,
+    ) -> None:
+        """A bar from (x, y) to (x, y) at depth z; at least ``least`` finished pixels wide."""
+        line = self.project([(*start, z), (*end, z)])
+        along = line[1] - line[0]
+        across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
+        half = across * max(width * self.pixels_per_metre(z), least * self.scale) / 2
+        corners = np.stack([line[0] - half, line[1] - half, line[1] + half, line[0] + half])
+        self.fill(corners, None if colour is None else self.faded(colour, z), ident)
