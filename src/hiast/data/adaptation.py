@@ -1,0 +1,217 @@
+"""AdaptationDataModule: labelled source, unlabelled target and validation images of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from hiast.classes import LabelSpace
+from hiast.data.augmented import AugmentedDataset
+from hiast.data.copy_paste import HardClassAugmentation
+from hiast.data.datamodule import DatasetDataModule, placement, share
+from hiast.data.dataset import SegmentationDataset
+from hiast.data.joined import JoinedDataModule, JoinedDataset
+from hiast.data.loaders import TrainLoader, validation_loader
+from hiast.data.pseudo_labelled import PseudoLabelledDataset
+from hiast.data.sample import Sample
+from hiast.data.sampler import BatchDraws, Key, Shuffled
+from hiast.data.strong import ImageAugmentation
+from hiast.data.transforms import WeakAugmentation
+from hiast.errors import InputError
+
+Domain = Literal["source", "target"]
+
+_DRAWS: dict[Domain, int] = {"source": 20, "target": 21}
+_CROPS: dict[Domain, int] = {"source": 22, "target": 23}
+"""Streams of random numbers, apart from each other and from those of a pseudo-labelled sample (1 to 3)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the next training loaders yield.
+
+    Attributes:
+        domains: Which loaders there are.
+        batch_size: Of each domain, over all devices.
+        steps: Batches of the whole pass.
+        round: 0 outside self-training.
+        round_directory: Pseudo-labels of the target images; None: target images without labels.
+        start_step: Step of the pass to start at.
+    """
+
+    domains: tuple[Domain, ...]
+    batch_size: int
+    steps: int
+    round: int = 0
+    round_directory: Path | None = None
+    start_step: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.domains or set(self.domains) - {"source", "target"}:
+            raise InputError(f"Domains are 'source' and 'target', not {', '.join(self.domains) or 'none'}.")
+        if self.steps < 1 or not 0 <= self.start_step <= self.steps:
+            raise InputError(f"A pass of {self.steps} steps cannot start at step {self.start_step}.")
+
+
+class AdaptationDataModule(pl.LightningDataModule):
+    """Joins a labelled source and an unlabelled target.
+
+    ``plan`` says what a stage or round needs; after it, ``train_dataloader`` gives a loader per domain. Label
+    files of the target's training images are never listed, let alone opened.
+
+    Args:
+        source: Datamodule of the source.
+        target: Datamodule of the target, of the same classes.
+        source_augmentation: Crop and flip of source images.
+        target_augmentation: Crop and flip of target images.
+        strong: Colour augmentation of the strong view; needed in self-training.
+        hard_class_augmentation: Parameters of HPLA; None: without.
+        num_workers: Worker processes, over all domains.
+        seed: Of order and augmentation.
+
+    Raises:
+        InputError: Source and target are of different classes.
+    """
+
+    allow_zero_length_dataloader_with_multiple_devices = True
+
+    def __init__(
+        self,
+        source: DatasetDataModule | JoinedDataModule,
+        target: DatasetDataModule,
+        *,
+        source_augmentation: WeakAugmentation,
+        target_augmentation: WeakAugmentation,
+        strong: ImageAugmentation | None = None,
+        hard_class_augmentation: HardClassAugmentation | None = None,
+        num_workers: int = 4,
+        seed: int = 888,
+    ) -> None:
+        super().__init__()
+        if source.classes.names != target.classes.names:
+            raise InputError(
+                f"The source has the classes {', '.join(source.classes.names)} and the target "
+                f"{', '.join(target.classes.names)}: give both the scenario's classes, and a class_map."
+            )
+        self.source = source
+        self.target = target
+        self.augmentation: dict[Domain, WeakAugmentation] = {
+            "source": source_augmentation,
+            "target": target_augmentation,
+        }
+        self.strong = strong
+        self.hard_class_augmentation = hard_class_augmentation
+        self.num_workers = num_workers
+        self.seed = seed
+        self._plan: Plan | None = None
+
+    @property
+    def classes(self) -> LabelSpace:
+        """The scenario's classes."""
+        return self.target.classes
+
+    @property
+    def source_classes(self) -> frozenset[int]:
+        """Indices of the classes that the source can hold."""
+        return self.source.classes_present
+
+    def labelling_images(self) -> SegmentationDataset:
+        """The target's training images without labels, which a round labels."""
+        return self.target.train_dataset(labelled=False)
+
+    def plan(
+        self,
+        domains: Sequence[Domain],
+        batch_size: int,
+        steps: int,
+        round: int = 0,
+        round_directory: Path | str | None = None,
+        start_step: int = 0,
+    ) -> None:
+        """Say what the next training loaders yield.
+
+        Args:
+            domains: "source", "target" or both.
+            batch_size: Of each domain, over all devices.
+            steps: Batches of the whole stage or round; the length of the loaders.
+            round: Round of self-training, from 1; 0 in other stages.
+            round_directory: Pseudo-labels of the round; it need not be complete before the first batch is
+                asked for. None: target images come without labels.
+            start_step: Step to go on at; the batches before are not replayed.
+
+        Raises:
+            InputError: The numbers do not make sense, or a part is missing.
+        """
+        if round_directory is not None and self.strong is None:
+            raise InputError("Self-training needs a strong augmentation; give one to the datamodule.")
+        directory = None if round_directory is None else Path(round_directory)
+        self._plan = Plan(tuple(domains), batch_size, steps, round, directory, start_step)
+
+    def train_dataloader(self) -> dict[str, TrainLoader]:
+        """A loader per domain of the plan, all of one length; no image is read before the first batch.
+
+        Raises:
+            InputError: There is no plan, files are missing, or the batch does not divide among the devices.
+        """
+        plan = self._plan
+        if plan is None:
+            raise InputError("Call plan(...) to say what to train on before the loaders are asked for.")
+        workers = -(-self.num_workers // len(plan.domains))
+        return {domain: self._loader(domain, plan, workers) for domain in plan.domains}
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """This rank's share of the target's validation images at full size, one by one; none without any."""
+        if not self.target.has_val:
+            return []
+        dataset = self.target.val_dataset()
+        return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
+
+    def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
+        rank, world_size = placement(self)
+        images: SegmentationDataset | JoinedDataset
+        if domain == "source":
+            images = self.source.train_dataset()
+            order = self.source.train_order()
+        else:
+            images = self.labelling_images()
+            order = Shuffled(len(images))
+        draws = BatchDraws(
+            order,
+            Key(self.seed, plan.round, _DRAWS[domain]),
+            batch_size=share(plan.batch_size, world_size),
+            steps=plan.steps,
+            rank=rank,
+            world_size=world_size,
+            start_step=plan.start_step,
+        )
+        return TrainLoader(self._dataset(domain, plan, images), draws, workers)
+
+    def _dataset(
+        self, domain: Domain, plan: Plan, images: SegmentationDataset | JoinedDataset
+    ) -> Dataset[Sample]:
+        weak = self.augmentation[domain]
+        if domain == "source" or plan.round_directory is None:
+            return AugmentedDataset(
+                images,
+                weak,
+                labelled=domain == "source",
+                seed=self.seed,
+                round=plan.round,
+                stream=_CROPS[domain],
+            )
+        assert self.strong is not None
+        return PseudoLabelledDataset(
+            images,
+            plan.round_directory,
+            weak=weak,
+            strong=self.strong,
+            hard_class_augmentation=self.hard_class_augmentation,
+            excluded=set(range(len(self.classes))) - self.source_classes,
+            seed=self.seed,
+            round=plan.round,
+        )

@@ -1,0 +1,60 @@
+"""How many pixels of each class each image of a labelled dataset holds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.data.dataset import SegmentationDataset
+from hiast.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) -> NDArray[np.int64]:
+    """Count once, in several threads.
+
+    Args:
+        dataset: Labelled images.
+        cache: Folder to keep the result in; it is found again by names, sizes and times of the label files
+            and by the classes, so a change of any of them counts anew.
+
+    Returns:
+        int64 [N, C].
+
+    Raises:
+        InputError: A label cannot be read.
+    """
+    path = cache and cache / f"class_pixels-{_fingerprint(dataset)}.npy"
+    if path and path.is_file():
+        counts: NDArray[np.int64] = np.load(path, allow_pickle=False)
+        return counts
+    log.info("Counting the pixels of each class in %d labels of %s.", len(dataset), dataset.listing.name)
+    classes = len(dataset.classes)
+
+    def count(index: int) -> NDArray[np.int64]:
+        return np.bincount(dataset.read_label(index).ravel(), minlength=256)[:classes]
+
+    with ThreadPoolExecutor() as pool:
+        counts = np.stack(list(pool.map(count, range(len(dataset)))))
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        np.save(content, counts)
+        write_atomically(path, content.getvalue())
+    return counts
+
+
+def _fingerprint(dataset: SegmentationDataset) -> str:
+    digest = hashlib.sha256(repr((dataset.classes.names, sorted(dataset.ids.items()))).encode())
+    for pair in dataset.listing.pairs:
+        if pair.label is not None:
+            status = pair.label.stat()
+            digest.update(repr((pair.name, status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,330 @@
+"""One datamodule per dataset: a thin shell over its listing, enough to train and validate on it alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from hiast.classes import CITYSCAPES_19, ROBOTCAR_9, SYNTHIA_19, LabelSpace
+from hiast.data import cityscapes, folder, gta5, robotcar, synthia
+from hiast.data.augmented import AugmentedDataset
+from hiast.data.class_pixels import count_class_pixels
+from hiast.data.dataset import SegmentationDataset, Unreadable
+from hiast.data.listing import Listing, SizeMismatch, Split
+from hiast.data.loaders import TrainLoader, validation_loader
+from hiast.data.sample import Sample
+from hiast.data.sampler import BatchDraws, Key, Order, RareClasses, Shuffled
+from hiast.data.transforms import RandomSizedCrop, WeakAugmentation
+from hiast.errors import InputError
+
+_DRAWS, _CROPS = 10, 11
+
+
+def placement(module: pl.LightningDataModule) -> tuple[int, int]:
+    """(rank, world size) of the module's trainer; (0, 1) without one."""
+    trainer: Any = module.trainer
+    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def share(total: int, world_size: int) -> int:
+    """Batch size of one rank.
+
+    Raises:
+        InputError: The total does not divide among the ranks.
+    """
+    if total < 1 or total % world_size:
+        raise InputError(
+            f"A batch size of {total} does not divide among {world_size} devices: change either."
+        )
+    return total // world_size
+
+
+class DatasetDataModule(pl.LightningDataModule):
+    """Base of the datamodules of one dataset: labelled training with weak augmentation, and validation.
+
+    Args:
+        data_root: Folder that the datasets lie in.
+        classes: The scenario's classes; None: the dataset's own.
+        class_map: The dataset's class name -> the scenario's, or None to ignore it.
+        augmentation: Weak augmentation when trained on alone; None: crops to 512x1024.
+        batch_size: When trained on alone, over all devices.
+        num_workers: Worker processes of a loader.
+        seed: Of order, crops and ``val_fraction``.
+        train_list: Text file that names the training images to use, one per line.
+        val_list: The same for validation. In a dataset of one split these images leave the training set.
+        val_fraction: In a dataset of one split: share of it that is kept for validation.
+        unreadable: "stop" or "skip", see ``SegmentationDataset``.
+        size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
+        rare_class_temperature: Draw training images by rare class sampling with this temperature.
+        statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
+    """
+
+    allow_zero_length_dataloader_with_multiple_devices = True
+    own_classes: LabelSpace
+    one_split = False
+
+    def __init__(
+        self,
+        data_root: Path | str = "data",
+        classes: LabelSpace | None = None,
+        class_map: Mapping[str, str | None] | None = None,
+        *,
+        augmentation: WeakAugmentation | None = None,
+        batch_size: int = 8,
+        num_workers: int = 4,
+        seed: int = 888,
+        train_list: Path | str | None = None,
+        val_list: Path | str | None = None,
+        val_fraction: float = 0.0,
+        unreadable: Unreadable = "stop",
+        size_mismatch: SizeMismatch | None = None,
+        rare_class_temperature: float | None = None,
+        statistics: Path | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.data_root = Path(data_root)
+        self.classes = classes or self.own_classes
+        self.class_map = class_map
+        self.augmentation = augmentation or WeakAugmentation(RandomSizedCrop())
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.train_list = train_list
+        self.val_list = val_list
+        self.val_fraction = val_fraction
+        self.unreadable: Unreadable = unreadable
+        self.size_mismatch: SizeMismatch | None = size_mismatch
+        self.rare_class_temperature = rare_class_temperature
+        self.statistics = None if statistics is None else Path(statistics)
+        self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
+
+    @abstractmethod
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """The files of a split as the dataset comes; of one split: all of them."""
+
+    @property
+    def own_classes_present(self) -> frozenset[str]:
+        """Names of the dataset's own classes that its labels can hold."""
+        return frozenset(self.own_classes.names)
+
+    @property
+    def classes_present(self) -> frozenset[int]:
+        """Class indices of the scenario that the labels can hold; no file is needed to know."""
+        mapped = {(self.class_map or {}).get(name, name) for name in self.own_classes_present}
+        return frozenset(i for i, name in enumerate(self.classes.names) if name in mapped)
+
+    @property
+    def has_val(self) -> bool:
+        """Whether there are images for validation."""
+        return not self.one_split or self.val_list is not None or self.val_fraction > 0
+
+    def train_dataset(self, labelled: bool = True) -> SegmentationDataset:
+        """Training images at full size.
+
+        Args:
+            labelled: False: no label file is looked for or opened.
+
+        Raises:
+            InputError: Files are missing, or the labels' ids do not fit.
+        """
+        return self._dataset("train", labelled)
+
+    def val_dataset(self) -> SegmentationDataset:
+        """Validation images and labels at full size.
+
+        Raises:
+            InputError: There is no validation split, files are missing, or the labels' ids do not fit.
+        """
+        return self._dataset("val", True)
+
+    def train_order(self) -> Order:
+        """Order in which the images of ``train_dataset()`` are drawn."""
+        dataset = self.train_dataset()
+        if self.rare_class_temperature is None:
+            return Shuffled(len(dataset))
+        counts = count_class_pixels(dataset, self.statistics)
+        return RareClasses(counts, self.rare_class_temperature)
+
+    def train_dataloader(self) -> TrainLoader:
+        """Batches of weakly augmented images with labels; one epoch is as many whole batches as there are."""
+        rank, world_size = placement(self)
+        dataset = self.train_dataset()
+        draws = BatchDraws(
+            self.train_order(),
+            Key(self.seed, 0, _DRAWS),
+            batch_size=share(self.batch_size, world_size),
+            steps=max(1, len(dataset) // self.batch_size),
+            rank=rank,
+            world_size=world_size,
+        )
+        augmented = AugmentedDataset(dataset, self.augmentation, labelled=True, seed=self.seed, stream=_CROPS)
+        return TrainLoader(augmented, draws, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """This rank's share of the validation images at full size, one by one; none if there is no split."""
+        if not self.has_val:
+            return []
+        dataset = self.val_dataset()
+        return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
+
+    def _dataset(self, split: Split, labelled: bool) -> SegmentationDataset:
+        if (split, labelled) not in self._datasets:
+            dataset = SegmentationDataset(
+                self._chosen(split, labelled),
+                self.classes,
+                self.class_map,
+                unreadable=self.unreadable,
+                size_mismatch=self.size_mismatch,
+            )
+            if labelled:
+                dataset.check_ids()
+            self._datasets[split, labelled] = dataset
+        return self._datasets[split, labelled]
+
+    def _chosen(self, split: Split, labelled: bool) -> Listing:
+        listing = self.listing(split, labelled=labelled)
+        if self.one_split and self.val_list is not None:
+            held = listing.keep(self.val_list)
+            listing = held if split == "val" else listing.without({pair.name for pair in held.pairs})
+        elif self.one_split and self.val_fraction:
+            listing = listing.hold_out(self.val_fraction, self.seed, split)
+        elif self.one_split and split == "val":
+            raise InputError(f"{listing.name} has no validation split: set val_fraction or val_list.")
+        elif self.val_list is not None and split == "val":
+            listing = listing.keep(self.val_list)
+        return listing.keep(self.train_list) if split == "train" and self.train_list else listing
+
+
+class GTA5DataModule(DatasetDataModule):
+    """GTA5: 24,966 rendered images of 1914 x 1052 pixels, one split."""
+
+    own_classes = CITYSCAPES_19
+    one_split = True
+
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """All files."""
+        return gta5.listing(self.data_root, labelled=labelled)
+
+
+class SYNTHIADataModule(DatasetDataModule):
+    """SYNTHIA-RAND-CITYSCAPES: 9,400 rendered images of 1280 x 760 pixels, one split, 16 of 19 classes."""
+
+    own_classes = SYNTHIA_19
+    one_split = True
+
+    @property
+    def own_classes_present(self) -> frozenset[str]:
+        """All but terrain, truck and train."""
+        return frozenset(self.own_classes.names) - synthia.ABSENT
+
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """All files."""
+        return synthia.listing(self.data_root, labelled=labelled)
+
+
+class CityscapesDataModule(DatasetDataModule):
+    """Cityscapes: 2,975 and 500 images of 2048 x 1024 pixels."""
+
+    own_classes = CITYSCAPES_19
+
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """The files of a split."""
+        return cityscapes.listing(self.data_root, split, labelled=labelled)
+
+
+class RobotCarDataModule(DatasetDataModule):
+    """RobotCar: 894 images without and 271 with labels, of 1280 x 960 pixels."""
+
+    own_classes = ROBOTCAR_9
+
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """The files of a split."""
+        return robotcar.listing(self.data_root, split, labelled=labelled)
+
+
+class FolderDataModule(DatasetDataModule):
+    """Any dataset from config.
+
+    Args:
+        data_root: Folder that the patterns are relative to.
+        images: Pattern of the training images, see ``hiast.data.folder.listing``.
+        labels: Pattern of their labels; None: they have none.
+        names: Class names; None: those of the scenario.
+        ids: Raw id -> class name (or None to ignore it); None: id 0 is the first class, and so on.
+        label_colours: For labels that hold colours: "red,green,blue" or "#rrggbb" -> class name.
+        first_channel: Ids are in the first channel of labels with several channels.
+        colours: Class name -> colour, for pictures.
+        val_images: Pattern of the validation images; None: see ``val_fraction`` and ``val_list``.
+        val_labels: Pattern of their labels.
+        name: For messages.
+        classes: The scenario's classes; None: the dataset's own.
+        class_map: The dataset's class name -> the scenario's, or None to ignore it.
+        **options: As ``DatasetDataModule``.
+
+    Raises:
+        InputError: Names are missing or do not make sense.
+    """
+
+    def __init__(
+        self,
+        data_root: Path | str,
+        images: str,
+        labels: str | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        ids: Mapping[int, str | None] | None = None,
+        label_colours: Mapping[str, str | None] | None = None,
+        first_channel: bool = False,
+        colours: Mapping[str, str] | None = None,
+        val_images: str | None = None,
+        val_labels: str | None = None,
+        name: str = "folder",
+        classes: LabelSpace | None = None,
+        class_map: Mapping[str, str | None] | None = None,
+        **options: Any,
+    ) -> None:
+        own = classes if names is None else folder.label_space(names, colours)
+        if own is None:
+            raise InputError(f"{name}: give the names of its classes.")
+        self.own_classes = own
+        self.one_split = val_images is None
+        self.patterns: dict[Split, tuple[str, str | None]] = {
+            "train": (images, labels),
+            "val": (val_images or images, val_labels if val_images else labels),
+        }
+        self.name = name
+        self.ids = ids
+        self.label_colours = label_colours
+        self.first_channel = first_channel
+        super().__init__(data_root, classes, class_map, **options)
+
+    @property
+    def own_classes_present(self) -> frozenset[str]:
+        """The classes that the id or colour table names."""
+        table = self.ids if self.label_colours is None else self.label_colours
+        if table is None:
+            return frozenset(self.own_classes.names)
+        return frozenset(name for name in table.values() if name is not None)
+
+    def listing(self, split: Split, *, labelled: bool) -> Listing:
+        """The files of a split."""
+        images, labels = self.patterns[split]
+        if labelled and labels is None:
+            raise InputError(
+                f"{self.name}: the {split} images have no labels; give the pattern of the labels."
+            )
+        return folder.listing(
+            self.data_root,
+            images,
+            labels if labelled else None,
+            self.own_classes,
+            ids=self.ids,
+            label_colours=self.label_colours,
+            first_channel=self.first_channel,
+            name=f"{self.name} {split}",
+        )

@@ -1,0 +1,238 @@
+"""Files to arrays: PNG and JPEG to RGB images, label files to ids; decoded whole or refused by name.
+
+The format is taken from the content, whatever the suffix says. Images: grey is repeated to three channels,
+alpha is dropped, 16 bits keep their upper eight, CMYK is converted, the EXIF orientation is applied. Labels
+are PNG, since the compression of a JPEG changes ids; an orientation noted in a label is not applied.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.data.containers import (
+    GREY,
+    JPEG_SIGNATURE,
+    PALETTE,
+    PNG_SIGNATURE,
+    Header,
+    jpeg_header,
+    plain_png,
+    png_header,
+)
+from hiast.errors import InputError
+
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused before memory is taken for them, unless a larger limit is given."""
+
+UNKNOWN_COLOUR = 65535
+"""Raw id of a colour that a colour table does not name."""
+
+Ids = NDArray[np.unsignedinteger]
+"""Raw ids uint8 or uint16 [H, W]."""
+Decode = Callable[[Path, int], Ids]
+"""Label file, largest number of pixels -> raw ids [H, W]."""
+
+_HEAD = 65536
+
+
+def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The picture in a PNG or JPEG file as uint8 [H, W, 3], RGB.
+
+    Args:
+        path: File.
+        max_pixels: Larger pictures are refused.
+
+    Raises:
+        InputError: The file is missing, unreadable, cut off, damaged, too large, or neither PNG nor JPEG.
+    """
+    path = Path(path)
+    data = _read(path, max_pixels)
+    header = _header(data, path, max_pixels, whole=True)
+    if header.kind == "png":
+        data = plain_png(data, path, header, indices=False)
+    pixels = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
+    return _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), header.orientation)
+
+
+def read_ids(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
+    """Ids [H, W] of a label PNG with one channel: grey values, or palette indices (never the colours).
+
+    A grey picture that was saved with three equal channels is accepted.
+
+    Raises:
+        InputError: As ``read_image``, or the file is a JPEG or holds colours.
+    """
+    pixels = _read_label(path, max_pixels)
+    if pixels.ndim == 2:
+        return pixels
+    ids: Ids = np.ascontiguousarray(pixels[..., 2])
+    if not (np.array_equal(ids, pixels[..., 0]) and np.array_equal(ids, pixels[..., 1])):
+        raise InputError(
+            f"{path} holds colours where one id per pixel is expected: use the file that holds ids, "
+            "or describe the dataset with a colour table (label_colours) or first_channel: true."
+        )
+    return ids
+
+
+def read_first_channel(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
+    """Ids [H, W] in the first (red) channel of a label PNG of 8 or 16 bits with any number of channels.
+
+    Raises:
+        InputError: As ``read_image``, or the file is a JPEG.
+    """
+    pixels = _read_label(path, max_pixels)
+    if pixels.ndim == 3:
+        pixels = np.ascontiguousarray(pixels[..., 2])
+    return pixels
+
+
+class ColourIds:
+    """Decodes label PNGs that hold colours.
+
+    Args:
+        colours: (red, green, blue) of 8 bits -> raw id below 65535.
+    """
+
+    def __init__(self, colours: Mapping[tuple[int, int, int], int]) -> None:
+        self.colours = tuple(sorted((r << 16 | g << 8 | b, raw) for (r, g, b), raw in colours.items()))
+
+    def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
+        """Raw ids uint16 [H, W]; colours without an entry become ``UNKNOWN_COLOUR``.
+
+        Raises:
+            InputError: As ``read_image``, or the file is a JPEG.
+        """
+        pixels = _read_label(path, max_pixels, colours=True).astype(np.int32)
+        packed = pixels[..., 2] << 16 | pixels[..., 1] << 8 | pixels[..., 0]
+        ids: Ids = _colour_table(self.colours)[packed]
+        return ids
+
+
+@lru_cache(maxsize=4)
+def _colour_table(colours: tuple[tuple[int, int], ...]) -> NDArray[np.uint16]:
+    # 32 MiB, made once per process: looking a colour up is then one gather.
+    table = np.full(1 << 24, UNKNOWN_COLOUR, np.uint16)
+    for colour, raw in colours:
+        table[colour] = raw
+    return table
+
+
+def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of a picture from its header, without decoding it.
+
+    Raises:
+        InputError: As ``read_image``, as far as the header tells.
+    """
+    path = Path(path)
+    head = _read(path, max_pixels, _HEAD)
+    if len(head) == _HEAD and not _holds_header(head, path):
+        head = _read(path, max_pixels)
+    return _header(head, path, max_pixels, whole=False).size
+
+
+def verify(path: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+    """Check that a picture can be read: a PNG by its checksums, a JPEG, which has none, by decoding it.
+
+    Raises:
+        InputError: As ``read_image``.
+    """
+    path = Path(path)
+    data = _read(path, max_pixels)
+    header = _header(data, path, max_pixels, whole=True)
+    if header.kind == "png":
+        plain_png(data, path, header, indices=True)
+    else:
+        _decode(data, cv2.IMREAD_COLOR, header, path)
+
+
+def _read(path: Path, max_pixels: int, limit: int = -1) -> bytes:
+    try:
+        status = path.stat()
+        # A pipe or a device would block or never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is no file; replace or remove it.")
+        if status.st_size > 8 * max_pixels:
+            raise InputError(
+                f"{path} has {status.st_size} bytes, more than a picture of {max_pixels} pixels takes."
+            )
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; replace or remove it."
+        ) from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path!r} is no path: {error}.") from error
+
+
+def _header(data: bytes, path: Path, max_pixels: int, *, whole: bool) -> Header:
+    if not data:
+        raise InputError(f"{path} is empty; fetch it again.")
+    if data.startswith(PNG_SIGNATURE):
+        header = png_header(data, path)
+    elif data.startswith(JPEG_SIGNATURE):
+        header = jpeg_header(data, path, whole=whole)
+    else:
+        raise InputError(f"{path} is neither a PNG nor a JPEG; convert or remove it.")
+    if header.width * header.height > max_pixels:
+        raise InputError(
+            f"{path} declares {header.width} x {header.height} pixels, more than the limit of {max_pixels}; "
+            "remove it or raise max_pixels."
+        )
+    return header
+
+
+def _holds_header(head: bytes, path: Path) -> bool:
+    try:
+        _header(head, path, 1 << 62, whole=False)
+    except InputError:
+        return False
+    return True
+
+
+def _read_label(path: Path, max_pixels: int, *, colours: bool = False) -> Ids:
+    """Pixels of a label as stored: [H, W], or [H, W, 3 or 4] in the order blue, green, red."""
+    data = _read(path, max_pixels)
+    header = _header(data, path, max_pixels, whole=True)
+    if header.kind != "png":
+        raise InputError(
+            f"{path} is a JPEG, whose compression changes label ids: labels have to be PNG files."
+        )
+    plain = plain_png(data, path, header, indices=not colours)
+    if colours:
+        return _decode(plain, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
+    pixels = _decode(plain, cv2.IMREAD_UNCHANGED, header, path)
+    if header.depth < 8 and header.colour in (GREY, PALETTE):
+        # The decoder spreads 1, 2 and 4 bits over 0..255; ids are the stored values.
+        pixels = pixels // np.uint8(255 // (2**header.depth - 1))
+    return pixels
+
+
+def _decode(data: bytes, flags: int, header: Header, path: Path) -> Ids:
+    try:
+        pixels: Ids | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise InputError(f"{path} cannot be decoded ({error.err}); fetch it again.") from error
+    if pixels is None or pixels.shape[:2] != (header.height, header.width):
+        raise InputError(f"{path} is damaged: its pixels cannot be decoded; fetch it again.")
+    return pixels
+
+
+def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation == 1:
+        return image
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(
+        orientation, (1, 1)
+    )
+    return np.ascontiguousarray(image[::rows, ::columns])

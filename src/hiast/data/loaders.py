@@ -1,0 +1,70 @@
+"""Loaders that start no worker before the first batch is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hiast.data.sample import Sample
+from hiast.data.sampler import BatchDraws, Shard
+
+
+class TrainLoader:
+    """The batches of a dataset by ``BatchDraws``.
+
+    Lightning asks loaders for their iterator before a fit begins, when the labels of a round may not exist
+    yet. Here workers start, and the dataset is touched, at the first batch only.
+
+    Args:
+        dataset: Yields a sample for a draw.
+        draws: Order of the samples.
+        num_workers: Worker processes; 0: samples are made in this process.
+    """
+
+    def __init__(self, dataset: Dataset[Sample], draws: BatchDraws, num_workers: int) -> None:
+        self.dataset = dataset
+        self.sampler = draws  # Lightning looks for a sampler here, to tell it the epoch.
+        self._loader: DataLoader[Sample] = DataLoader(
+            dataset, batch_sampler=draws, **loader_options(num_workers)
+        )
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Sample]:
+        yield from self._loader
+
+
+def validation_loader(
+    dataset: Dataset[Sample], size: int, rank: int, world_size: int, num_workers: int
+) -> DataLoader[Sample]:
+    """One rank's share of a dataset, each image once over all ranks, in batches of one.
+
+    Args:
+        dataset: Yields a sample for an index.
+        size: Number of images.
+        rank: Of this process.
+        world_size: Number of processes. The trainer needs ``use_distributed_sampler=False``.
+        num_workers: Worker processes.
+    """
+    shard = Shard(size, rank, world_size)
+    return DataLoader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
+
+
+def loader_options(num_workers: int) -> dict[str, Any]:
+    """What all loaders share."""
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "worker_init_fn": single_threaded,
+    }
+
+
+def single_threaded(worker: int) -> None:
+    """Keep OpenCV from starting threads in a worker: workers are the parallelism."""
+    cv2.setNumThreads(0)
