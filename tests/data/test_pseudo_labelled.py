@@ -100,13 +100,13 @@ def whole_images(
         reader.class_mean_confidence, reader.image_pixels, images.names
     )
     image, label = images.images[draw.index], labels(draw.index)
-    generator = rng(101)
+    generator = rng(1)
     for _ in range(donors):
         _, donor = hard.draw(generator)
         image, label, _ = hard_class_paste(
             image, label, images.images[donor], labels(donor), hard.hard_classes
         )
-    return WEAK(rng(102), image, label)
+    return WEAK(rng(2), image, label)
 
 
 @pytest.mark.parametrize("donors", [1, 3])
@@ -122,7 +122,7 @@ def test_crop_then_paste_equals_paste_then_crop(round_directory: Path, donors: i
         image, label = whole_images(round_directory, images, draw, donors)
         np.testing.assert_array_equal(sample["image"].permute(1, 2, 0).numpy(), image)
         np.testing.assert_array_equal(sample["label"].numpy(), label)
-        strong = StrongAugmentation()(np.random.default_rng([5, 2, position, 103]), image)
+        strong = StrongAugmentation()(np.random.default_rng([5, 2, position, 3]), image)
         np.testing.assert_array_equal(sample["strong"].permute(1, 2, 0).numpy(), strong)
         seen.update(index for index, window in images.read if window is None)
     assert seen, "no donor of another size was drawn"
@@ -168,7 +168,7 @@ def test_switching_hpla_off_leaves_crops_and_colours_as_they_were(round_director
     assert plain.hard_classes() is None
     for position in range(8):
         image = images.images[position % 5]
-        weak, _ = WEAK(np.random.default_rng([5, 2, position, 102]), image, image[..., 0])
+        weak, _ = WEAK(np.random.default_rng([5, 2, position, 2]), image, image[..., 0])
         sample = plain[Draw(position % 5, position)]
         np.testing.assert_array_equal(sample["image"].permute(1, 2, 0).numpy(), weak)
 

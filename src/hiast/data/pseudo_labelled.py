@@ -20,7 +20,7 @@ from hiast.data.strong import ImageAugmentation
 from hiast.data.transforms import WeakAugmentation, Window, nearest_indices, resize_image, take_grid
 from hiast.errors import InputError
 
-_DONORS, _WEAK, _STRONG = 101, 102, 103
+_DONORS, _WEAK, _STRONG = 1, 2, 3
 """Streams of random numbers of one sample, apart from those of other datasets of a run."""
 
 
