@@ -1,1 +1,26 @@
-"""."""
+"""Networks: DeepLab-v2, everything of segmentation-models-pytorch, the discriminator and the teacher."""
+
+from __future__ import annotations
+
+from hiast.models.deeplab import DeepLabV2
+from hiast.models.discriminator import Discriminator
+from hiast.models.network import SegmentationNetwork, freeze_batch_norm, synchronise_batch_norm
+from hiast.models.normalise import normalise
+from hiast.models.recipe import build_from_recipe
+from hiast.models.smp import SmpNetwork
+from hiast.models.teacher import Teacher
+from hiast.models.weights import LoadReport, load_published_weights
+
+__all__ = [
+    "DeepLabV2",
+    "Discriminator",
+    "LoadReport",
+    "SegmentationNetwork",
+    "SmpNetwork",
+    "Teacher",
+    "build_from_recipe",
+    "freeze_batch_norm",
+    "load_published_weights",
+    "normalise",
+    "synchronise_batch_norm",
+]

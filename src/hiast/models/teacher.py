@@ -1,0 +1,62 @@
+"""The teacher: a moving average of the student."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(nn.Module):
+    """Exponential moving average of a student, always in eval mode (Tarvainen and Valpola 2017).
+
+    Args:
+        student: Network to copy. Later calls must give one of the same architecture.
+        momentum: Share of the old average kept by an update, 0..1; 1 never changes.
+    """
+
+    def __init__(self, student: nn.Module, momentum: float = 0.999) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.network = copy.deepcopy(student).requires_grad_(False).eval()
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the averaged network, which stays in eval mode."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """Average the parameters: ``momentum * own + (1 - momentum) * student``; copy the buffers.
+
+        Buffers (the statistics of batch normalisation) are copied, as they are averages already.
+        """
+        own, theirs = _parallel(list(self.network.parameters()), list(student.parameters()))
+        torch._foreach_mul_(own, self.momentum)
+        torch._foreach_add_(own, theirs, alpha=1.0 - self.momentum)
+        self._copy_buffers(student)
+
+    @torch.no_grad()
+    def reset(self, student: nn.Module) -> None:
+        """Take over parameters and buffers of ``student`` as they are."""
+        own, theirs = _parallel(list(self.network.parameters()), list(student.parameters()))
+        torch._foreach_copy_(own, theirs)
+        self._copy_buffers(student)
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in eval mode whatever ``mode`` says."""
+        return super().train(False)
+
+    def _copy_buffers(self, student: nn.Module) -> None:
+        own, theirs = _parallel(list(self.network.buffers()), list(student.buffers()))
+        if own:
+            torch._foreach_copy_(own, theirs)
+
+
+def _parallel(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    if [tensor.shape for tensor in own] != [tensor.shape for tensor in theirs]:
+        raise ValueError("Teacher and student are different networks.")
+    return list(own), list(theirs)
