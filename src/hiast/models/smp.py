@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ class SmpNetwork(SegmentationNetwork):
         and the bottom; the padding is cut off the logits.
         """
         height, width = images.shape[-2:]
-        # Dilated encoders announce a smaller stride than the decoder's skip connections need.
-        stride = math.lcm(int(self.network.encoder.output_stride), 16)  # type: ignore[arg-type, union-attr]
+        # Some decoders need multiples of 32 although their encoder announces a smaller stride.
+        stride = math.lcm(int(self.network.encoder.output_stride), 32)  # type: ignore[union-attr, arg-type]
         right, bottom = -width % stride, -height % stride
         padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
         logits: Tensor = self.network(padded)
@@ -107,14 +108,7 @@ def _build(
 ) -> nn.Module:
     import segmentation_models_pytorch as smp
 
-    # A colon names a model source of timm, a hub or a folder, from which it would fetch a configuration.
-    if ":" in encoder:
-        raise InputError(f"Encoder '{encoder}' names a source; use a plain name such as resnet34.")
-    forbidden = FORBIDDEN_OPTIONS & options.keys()
-    if forbidden:
-        raise InputError(
-            f"SmpNetwork does not take {', '.join(sorted(forbidden))}; give weights=... instead."
-        )
+    _check(architecture, encoder, options)
     # For timm the tag in the encoder's name selects the weights; smp expects a mere flag.
     wanted = True if weights is not None and encoder.startswith("tu-") else weights
     try:
@@ -132,6 +126,26 @@ def _build(
         reason = str(error.args[0] if error.args else error).split("\n")[0].rstrip(".")
         raise InputError(f"{architecture} with encoder {encoder} cannot be built: {reason}.") from error
     return network
+
+
+def _check(architecture: str, encoder: str, options: dict[str, Any]) -> None:
+    from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING as ARCHITECTURES
+
+    # A colon names a model source of timm, a hub or a folder, from which it would fetch a configuration.
+    if ":" in encoder:
+        raise InputError(f"Encoder '{encoder}' names a source; use a plain name such as resnet34.")
+    if architecture.lower() not in ARCHITECTURES:
+        known = ", ".join(kind.__name__ for kind in ARCHITECTURES.values())
+        raise InputError(f"There is no architecture '{architecture}'; choose one of {known}.")
+    forbidden = sorted(FORBIDDEN_OPTIONS & options.keys())
+    if forbidden:
+        raise InputError(f"SmpNetwork does not take {', '.join(forbidden)}; give weights=... instead.")
+    unknown = sorted(options.keys() - signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
+    # The library ignores what it does not know, unless an encoder of timm's refuses it.
+    if unknown and not encoder.startswith("tu-"):
+        raise InputError(
+            f"{architecture} has no option {', '.join(unknown)}; see the library's documentation."
+        )
 
 
 def _downloaded(weights: str | Path | None, encoder: str) -> str | None:
@@ -152,7 +166,9 @@ def _input_settings(encoder: str, downloaded: str | None) -> tuple[Triple, Tripl
 
     if encoder.startswith("tu-"):
         settings = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        return (_triple(settings.mean, "mean"), _triple(settings.std, "std"))
+        if settings is None:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return _triple(settings.mean, "mean"), _triple(settings.std, "std")
     if downloaded is None:
         return IMAGENET_MEAN, IMAGENET_STD
     params = get_preprocessing_params(encoder, pretrained=downloaded)
