@@ -1,0 +1,212 @@
+"""A prepared cache: decoded images on disk, from which a window is read without decoding a whole PNG.
+
+Each cached image knows the hash of the bytes that it was made from. An image whose file was touched since is hashed
+again when it is read, and refused if the content is another one: a cache is never stale.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.data.decode import MAX_PIXELS, Ids, read_image
+from hiast.data.listing import Listing, Pair
+from hiast.data.picture_file import Tiles, pack, read_header, read_pixels
+from hiast.data.transforms import Window
+from hiast.errors import InputError
+from hiast.files import write_atomically
+
+_PREPARE = "run hiast-data-prepare"
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which another write is sure to show in a file's times, on any file system."""
+
+
+def cached_path(directory: Path, root: Path, image: Path) -> Path:
+    """Where the cached picture of an image lies.
+
+    Args:
+        directory: Of the cache.
+        root: Folder of the datasets; the image's path below it is its name, so that both can move together.
+        image: Image file; one outside ``root`` goes by its absolute path.
+    """
+    image, root = image.absolute(), root.absolute()
+    name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
+    digest = blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return directory / digest[:2] / f"{digest}.picture"
+
+
+def prepare(
+    listing: Listing,
+    root: Path,
+    directory: Path,
+    *,
+    tiles: Tiles | None = None,
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[bool]:
+    """Put the images of a listing into the cache, several at a time; those that are up to date are left alone.
+
+    Args:
+        listing: Images.
+        root: Folder of the datasets.
+        directory: Of the cache; made if it is missing.
+        tiles: How to compress; None: raw, 3 bytes per pixel.
+        threads: Images at a time; None: as many as there are processors.
+        max_pixels: Larger pictures are refused.
+
+    Yields:
+        For each image, in order: whether it was written.
+
+    Raises:
+        InputError: An image cannot be read.
+        OSError: The disk is full or cannot be written.
+    """
+    threads = threads or os.cpu_count() or 1
+
+    def write(pair: Pair) -> bool:
+        return prepare_image(pair.image, cached_path(directory, root, pair.image), tiles, max_pixels)
+
+    with ThreadPoolExecutor(threads) as pool:
+        # In slices, so that an error stops the work soon.
+        for start in range(0, len(listing.pairs), 4 * threads):
+            yield from pool.map(write, listing.pairs[start : start + 4 * threads])
+
+
+def prepare_image(
+    image: Path, target: Path, tiles: Tiles | None = None, max_pixels: int = MAX_PIXELS
+) -> bool:
+    """Write one cached picture unless it is up to date; returns whether it was written.
+
+    Raises:
+        InputError: The image cannot be read, or changes while it is.
+        OSError: The target cannot be written.
+    """
+    stamp = _stamp(image)
+    if _is_current(target, image, stamp, tiles):
+        return False
+    digest = _digest(image)
+    pixels = read_image(image, max_pixels)
+    if _digest(image) != digest or _stamp(image) != stamp:
+        raise InputError(
+            f"{image} changes while it is read: wait until it is complete, then {_PREPARE} again."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    notes = {"image": str(image), "digest": digest, "stamp": stamp if _is_settled(stamp) else None}
+    write_atomically(target, pack(pixels, tiles, notes))
+    return True
+
+
+class CachedReader:
+    """The pixels of a listing's images from the cache, of its labels from their files.
+
+    Args:
+        listing: Images and labels; the image files must still be there, for it is their content that is asked for.
+        root: Folder of the datasets, as given to ``prepare``.
+        directory: Of the cache.
+        max_pixels: Larger labels are refused.
+
+    Raises:
+        InputError: Some images are not in the cache.
+    """
+
+    def __init__(self, listing: Listing, root: Path, directory: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self.root, self.directory = root, directory
+        self.decode_label = listing.decode
+        self.max_pixels = max_pixels
+        self._accepted: dict[Path, list[int]] = {}
+        missing = [pair.image for pair in listing.pairs if not self._target(pair).is_file()]
+        if missing:
+            raise InputError(
+                f"{len(missing)} images of {listing.name} such as {missing[0]} are not in the cache {directory}: "
+                f"{_PREPARE}, or go without cache."
+            )
+
+    def image_size(self, pair: Pair) -> tuple[int, int]:
+        """(height, width) of the image.
+
+        Raises:
+            InputError: As ``image``.
+        """
+        with self._open(pair) as file:
+            height, width, _ = self._header(file, pair)["shape"]
+        return height, width
+
+    def image(self, pair: Pair, window: Window | None = None) -> NDArray[np.uint8]:
+        """The image, or a window of it: uint8 [H, W, 3], RGB, read-only.
+
+        Raises:
+            InputError: The image is gone or has another content than when it was prepared, or its cached picture
+                is missing or damaged.
+        """
+        with self._open(pair) as file:
+            return read_pixels(file, self._header(file, pair), window)
+
+    def label(self, pair: Pair) -> Ids:
+        """Raw ids [H, W] of the label, decoded from its file."""
+        assert pair.label is not None
+        return self.decode_label(pair.label, self.max_pixels)
+
+    def _target(self, pair: Pair) -> Path:
+        return cached_path(self.directory, self.root, pair.image)
+
+    def _open(self, pair: Pair) -> BinaryIO:
+        try:
+            return self._target(pair).open("rb")
+        except OSError as error:
+            raise InputError(
+                f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
+            ) from error
+
+    def _header(self, file: BinaryIO, pair: Pair) -> dict[str, Any]:
+        header = read_header(file)
+        stamp = _stamp(pair.image)
+        # A dataset that was copied has new times; its content, hashed once per process, decides.
+        if stamp != header["stamp"] and self._accepted.get(pair.image) != stamp:
+            if _digest(pair.image) != header["digest"]:
+                raise InputError(
+                    f"{pair.image} has changed since it was put into the cache: {_PREPARE} again."
+                )
+            if _is_settled(stamp):
+                self._accepted[pair.image] = stamp
+        return header
+
+
+def _stamp(image: Path) -> list[int]:
+    """What changes whenever a file is written: its size, and the times of its content and of its inode."""
+    try:
+        status = image.stat()
+    except OSError as error:
+        raise InputError(f"{image} cannot be read: {error.strerror}; put it back or remove it.") from error
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _digest(image: Path) -> str:
+    return blake2b(image.read_bytes(), digest_size=16).hexdigest()
+
+
+def _is_settled(stamp: list[int]) -> bool:
+    return time.time_ns() - max(stamp[1:]) > _SETTLED
+
+
+def _is_current(target: Path, image: Path, stamp: list[int], tiles: Tiles | None) -> bool:
+    if not target.is_file():
+        return False
+    try:
+        with target.open("rb") as file:
+            header = read_header(file)
+    except InputError:
+        return False  # Damaged: written anew.
+    wanted = None if tiles is None else tiles.to_json()
+    if header.get("tiles") != wanted:
+        return False
+    if header.get("stamp") is None and not _is_settled(stamp):
+        return bool(header.get("digest") == _digest(image))
+    return bool(header.get("stamp") == stamp)

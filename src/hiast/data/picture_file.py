@@ -1,0 +1,165 @@
+"""The file format of the cache: a JSON header, then the pixels, raw or as compressed tiles.
+
+A window is read without touching the rest: raw pixels are mapped into memory, of tiles only those that the window
+meets are decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.data.transforms import Window
+from hiast.errors import InputError
+
+_MAGIC = b"hiast-picture-1\n"
+_ALIGNMENT = 4096
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Pixels as compressed tiles: smaller than raw, slower to read.
+
+    Args:
+        extension: ".png" (nothing is lost) or ".jpg" (near-lossless).
+        parameters: OpenCV's write parameters.
+        height: Height of a tile in pixels.
+        width: Width of a tile.
+    """
+
+    extension: str
+    parameters: tuple[int, ...]
+    height: int = 128
+    width: int = 512
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as a header holds them."""
+        return {**asdict(self), "parameters": list(self.parameters)}
+
+
+PNG_TILES = Tiles(".png", (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE))
+"""Lossless, about 60 % of raw on natural images."""
+
+JPEG_TILES = Tiles(
+    ".jpg",
+    (
+        *(cv2.IMWRITE_JPEG_QUALITY, 98),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ),
+)
+"""Near-lossless, about 22 % of raw: values differ by a few of 255."""
+
+
+def pack(pixels: NDArray[np.uint8], tiles: Tiles | None, notes: Mapping[str, object]) -> bytes:
+    """Content of a picture file.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB.
+        tiles: How to compress; None: raw.
+        notes: More entries of the header, plain JSON values.
+    """
+    parts = [pixels.tobytes()] if tiles is None else _encode(pixels, tiles)
+    header = {
+        **notes,
+        "shape": pixels.shape,
+        "tiles": None if tiles is None else tiles.to_json(),
+        "lengths": [len(part) for part in parts],
+    }
+    content = json.dumps(header).encode()
+    start = len(_MAGIC) + 8 + len(content)
+    # Pixels start at a page, as mapping into memory asks for.
+    padding = b"\0" * (-start % _ALIGNMENT)
+    return b"".join([_MAGIC, len(content).to_bytes(8, "little"), content, padding, *parts])
+
+
+def read_header(file: BinaryIO) -> dict[str, Any]:
+    """The header of a picture file; the file then stands at its first pixel or tile.
+
+    Raises:
+        InputError: It is no picture file, or not a whole one.
+    """
+    head = file.read(len(_MAGIC) + 8)
+    length = int.from_bytes(head[len(_MAGIC) :], "little")
+    size = os.fstat(file.fileno()).st_size
+    if not head.startswith(_MAGIC) or length > size:
+        raise _damaged(file)
+    try:
+        header: dict[str, Any] = json.loads(file.read(length))
+        file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+        whole = file.tell() + sum(header["lengths"]) == size
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(file) from error
+    if not whole:
+        raise _damaged(file)
+    return header
+
+
+def read_pixels(file: BinaryIO, header: Mapping[str, Any], window: Window | None = None) -> NDArray[np.uint8]:
+    """Pixels of a picture file that ``read_header`` has left at its first pixel or tile.
+
+    Args:
+        file: The open file.
+        header: Its header.
+        window: Part to read; None: all.
+
+    Returns:
+        uint8 [h, w, 3], RGB; of raw pixels a read-only view of the file, read as it is used.
+
+    Raises:
+        InputError: A tile is damaged.
+    """
+    window = window or Window(0, 0, *header["shape"][:2])
+    if header["tiles"] is None:
+        return np.asarray(window.of(np.memmap(file, np.uint8, "r", file.tell(), tuple(header["shape"]))))
+    return _decode(file, header, window)
+
+
+def _damaged(file: BinaryIO) -> InputError:
+    return InputError(f"{file.name} of the cache is damaged: remove it and run hiast-data-prepare.")
+
+
+def _encode(pixels: NDArray[np.uint8], tiles: Tiles) -> list[bytes]:
+    """The tiles, row by row."""
+    stored = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    height, width = pixels.shape[:2]
+    return [
+        cv2.imencode(
+            tiles.extension,
+            np.ascontiguousarray(stored[top : top + tiles.height, left : left + tiles.width]),
+            tiles.parameters,
+        )[1].tobytes()
+        for top in range(0, height, tiles.height)
+        for left in range(0, width, tiles.width)
+    ]
+
+
+def _decode(file: BinaryIO, header: Mapping[str, Any], window: Window) -> NDArray[np.uint8]:
+    tile_height, tile_width = header["tiles"]["height"], header["tiles"]["width"]
+    across = -(-header["shape"][1] // tile_width)
+    starts = file.tell() + np.cumsum([0, *header["lengths"]])
+    pixels = np.empty((window.height, window.width, 3), np.uint8)
+    for row in range(window.top // tile_height, -(-(window.top + window.height) // tile_height)):
+        for column in range(window.left // tile_width, -(-(window.left + window.width) // tile_width)):
+            number = row * across + column
+            file.seek(int(starts[number]))
+            content = np.frombuffer(file.read(header["lengths"][number]), np.uint8)
+            tile: NDArray[np.uint8] | None = cv2.imdecode(content, cv2.IMREAD_COLOR)
+            if tile is None:
+                raise _damaged(file)
+            _place(pixels, tile, row * tile_height - window.top, column * tile_width - window.left)
+    rgb: NDArray[np.uint8] = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def _place(pixels: NDArray[np.uint8], tile: NDArray[np.uint8], top: int, left: int) -> None:
+    """Copy the part of a tile, whose corner lies at (top, left), that falls into ``pixels``."""
+    above, before = max(0, -top), max(0, -left)
+    part = tile[above : pixels.shape[0] - top, before : pixels.shape[1] - left]
+    pixels[top + above : top + above + part.shape[0], left + before : left + before + part.shape[1]] = part
