@@ -68,11 +68,11 @@ def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     titles = list(dict.fromkeys(title for result in results for title in result["means"]))
     header = ["stage", "round", "steps", *titles, "change", "time"]
     rows = []
-    before: float | None = None
+    before = math.nan
     for result in results:
         means = [result["means"].get(title) for title in titles]
-        now = means[0] if means else None
-        change = "" if before is None or now is None else f"{100 * (now - before):+.2f}"
+        now = math.nan if not means or means[0] is None else means[0]
+        change = "" if math.isnan(now - before) else f"{100 * (now - before):+.2f}"
         rows.append(
             [result["stage"], str(result["round"]), f"{result['steps']:,}", *map(percent, means), change,
              duration(result["seconds"])]
