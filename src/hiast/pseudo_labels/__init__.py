@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Argmax, ClassBalanced, Constant, InstanceAdaptive, Policy
 from hiast.pseudo_labels.select import Selection, select
 from hiast.pseudo_labels.statistics import RoundStatistics
@@ -14,5 +15,6 @@ __all__ = [
     "Policy",
     "RoundStatistics",
     "Selection",
+    "generate_round",
     "select",
 ]

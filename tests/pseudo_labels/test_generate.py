@@ -1,0 +1,256 @@
+"""Labelling a whole set in one process: equal to selection alone, overlapped, continued, refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from toy import CLASSES, NAMES, POLICIES, SIZE, contents, label, predict, read_image
+
+from hiast.data.label_store import RoundReader
+from hiast.errors import InputError
+from hiast.pseudo_labels import RoundStatistics, select
+
+
+def groups_of(order, size):
+    for start in range(0, len(order), size):
+        batch = []
+        for index in order[start : start + size]:
+            image = read_image(index)
+            if image.shape[:2] != SIZE:
+                image = cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+            batch.append(image)
+        yield predict(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("group_size", [1, 2, 4])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_equals_selection_in_the_seeded_order(tmp_path, policy, group_size):
+    reader = label(tmp_path, policy, group_size=group_size)
+    order = np.random.default_rng(888).permutation(len(NAMES))
+    assert reader.manifest["identity"]["order"] == order.tolist()
+    groups = list(groups_of(order, group_size))
+    statistics, thresholds = RoundStatistics(CLASSES), []
+    names = iter(order)
+    for (confidence, _), selection in zip(groups, select(groups, POLICIES[policy]), strict=True):
+        statistics.update(confidence, selection.labels)
+        thresholds.append(selection.thresholds)
+        for expected in selection.labels.numpy():
+            np.testing.assert_array_equal(reader.label(NAMES[next(names)]), expected)
+    assert reader.names == tuple(NAMES)
+    np.testing.assert_array_equal(reader.image_pixels[order], statistics.image_pixels)
+    np.testing.assert_array_equal(reader.class_mean_confidence, statistics.class_mean_confidence)
+    if policy == "argmax":
+        assert reader.thresholds is None
+    else:
+        np.testing.assert_array_equal(reader.thresholds, thresholds)
+
+
+def test_the_same_call_gives_the_same_bytes_with_any_number_of_threads(tmp_path):
+    label(tmp_path / "a", readers=1, writers=1)
+    label(tmp_path / "b", readers=7, writers=5)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_order_is_seeded_and_matters(tmp_path):
+    thresholds = [label(tmp_path / str(seed), seed=seed).thresholds for seed in (1, 2, None, (1, 2))]
+    assert len({t.tobytes() for t in thresholds}) == 4
+    assert RoundReader(tmp_path / "None").manifest["identity"]["order"] == list(range(len(NAMES)))
+
+
+class Stop(BaseException):
+    """As abrupt as an interrupt."""
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "balanced", "argmax"])
+@pytest.mark.parametrize("error", [Stop, RuntimeError])
+@pytest.mark.parametrize("seed", range(4))
+def test_stopped_anywhere_and_continued_it_ends_with_the_same_bytes(tmp_path, policy, error, seed):
+    label(tmp_path / "whole", policy)
+    rng = np.random.default_rng(seed)
+    for _ in range(2):
+        left = int(rng.integers(0, 8 if policy != "balanced" else 14))
+
+        def failing(images):
+            nonlocal left
+            if left == 0:
+                raise error("stopped")
+            left -= 1
+            return predict(images)
+
+        try:
+            label(tmp_path / "1", policy, predict=failing)
+        except error:
+            continue
+    reader = label(tmp_path / "1", policy)
+    assert contents(tmp_path / "1") == contents(tmp_path / "whole")
+    assert reader.thresholds is None or len(reader.thresholds) == 6
+
+
+def test_finished_groups_are_not_labelled_again(tmp_path):
+    seen = []
+
+    def failing(images):
+        if len(seen) == 5:
+            raise RuntimeError("stopped")
+        seen.append(1)
+        return predict(images)
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        label(tmp_path, predict=failing, writers=1)
+    journalled = len((tmp_path / "journal.jsonl").read_text().splitlines())
+    assert journalled >= 2
+    again = []
+    label(tmp_path, predict=lambda images: (again.append(1), predict(images))[1])
+    assert len(again) == 6 - journalled
+
+
+def test_a_finished_survey_is_not_made_again(tmp_path):
+    calls = []
+
+    def failing(images):
+        calls.append(1)
+        if len(calls) > 6:
+            raise RuntimeError("stopped")
+        return predict(images)
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        label(tmp_path, "balanced", predict=failing)
+    again = []
+    label(tmp_path, "balanced", predict=lambda images: (again.append(1), predict(images))[1])
+    assert len(again) == 6
+
+
+def test_a_complete_round_is_returned_without_the_network(tmp_path):
+    label(tmp_path)
+    before = contents(tmp_path)
+
+    def never(*_):
+        raise AssertionError
+
+    assert label(tmp_path, predict=never, read_image=never).names == tuple(NAMES)
+    assert contents(tmp_path) == before
+
+
+def test_a_complete_round_that_is_damaged_is_refused(tmp_path):
+    label(tmp_path)
+    path = tmp_path / f"labels/{NAMES[3]}.png"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match="frame_03"):
+        label(tmp_path)
+
+
+def test_another_checkpoint_is_refused_or_starts_anew(tmp_path):
+    label(tmp_path / "a")
+    with pytest.raises(InputError, match="differs in checkpoint, config"):
+        label(tmp_path / "a", identity={"checkpoint": "cd34"})
+    label(tmp_path / "a", identity={"checkpoint": "cd34"}, overwrite=True)
+    label(tmp_path / "b", identity={"checkpoint": "cd34"})
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_readers_error_reaches_the_caller(tmp_path):
+    def broken(index):
+        if index == 4:
+            raise InputError("frame_04.png cannot be read.")
+        return read_image(index)
+
+    with pytest.raises(InputError, match="frame_04"):
+        label(tmp_path, read_image=broken)
+    label(tmp_path)
+
+
+def test_a_full_disk_ends_in_the_systems_error_and_goes_on_later(tmp_path, monkeypatch):
+    label(tmp_path / "whole")
+    real, calls = os.fsync, []
+
+    def full(file):
+        calls.append(1)
+        if len(calls) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        label(tmp_path / "1")
+    monkeypatch.undo()
+    assert not (tmp_path / "1/manifest.json").exists()
+    assert not list((tmp_path / "1").rglob("*.part"))
+    label(tmp_path / "1")
+    assert contents(tmp_path / "1") == contents(tmp_path / "whole")
+
+
+def test_reading_network_and_writing_overlap_within_bounds(tmp_path):
+    reading, lead = [], []
+    labelled = 0
+    events = {"read": threading.Event(), "write": threading.Event()}
+
+    def slow_network(images):
+        nonlocal labelled
+        if labelled == 2:
+            # Passes only if images of later groups are read and labels of earlier ones written meanwhile.
+            assert events["read"].wait(10)
+            assert events["write"].wait(10)
+        time.sleep(0.01)
+        labelled += 1
+        return predict(images)
+
+    def reader(index):
+        reading.append(index)
+        lead.append(len(reading) - 2 * labelled)
+        if len(reading) > 6:
+            events["read"].set()
+        return read_image(index)
+
+    def progress(done, total):
+        assert total == len(NAMES)
+        events["write"].set()
+
+    label(tmp_path, read_image=reader, predict=slow_network, progress=progress, writers=1, names=NAMES)
+    assert max(lead) <= 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("predict", "words"),
+    [
+        (lambda x: (predict(x)[0][:, 1:], predict(x)[1][:, 1:]), "must have the shape"),
+        (lambda x: (predict(x)[0] * float("nan"), predict(x)[1]), "between 0 and 1"),
+        (lambda x: (predict(x)[0], predict(x)[1] + 2), "number of classes"),
+        (lambda x: (predict(x)[0] * 0.1, predict(x)[1]), "largest of the 4"),
+    ],
+)
+def test_a_networks_strange_output_is_refused(tmp_path, predict, words):
+    with pytest.raises(InputError, match=words):
+        label(tmp_path, predict=predict)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"names": []}, "nothing to label"),
+        ({"group_size": 0}, "nothing to label"),
+        ({"identity": {"seed": 3}}, "must not hold seed"),
+        ({"names": ["a", "../b"]}, "leads out"),
+        ({"read_image": lambda _: np.zeros((4, 4), np.uint8)}, "must be uint8"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(tmp_path, change, words):
+    with pytest.raises(InputError, match=words):
+        label(tmp_path, **change)
+
+
+def test_gradients_are_off(tmp_path):
+    weight = torch.ones((), requires_grad=True)
+
+    def network(images):
+        confidence, prediction = predict(images)
+        assert not (confidence * weight).requires_grad
+        return confidence, prediction
+
+    label(tmp_path, predict=network)
