@@ -6,15 +6,16 @@ from far to near, so occlusion is right without a depth buffer.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-Colour = Sequence[float]
+Colour = tuple[float, float, float]
+Point = tuple[float, float, float]
 Points = NDArray[np.float64]
 
 _SUBPIXEL_BITS = 4
@@ -26,8 +27,8 @@ _CIRCLE = np.stack(
 
 def shade(colour: Colour, factor: float) -> tuple[float, float, float]:
     """The colour made darker (factor < 1) or brighter (factor > 1)."""
-    red, green, blue = (min(255.0, channel * factor) for channel in colour)
-    return red, green, blue
+    red, green, blue = colour
+    return min(255.0, red * factor), min(255.0, green * factor), min(255.0, blue * factor)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Canvas:
         self.scale = 2 if size[0] <= 512 else 1
         self.view = view
         self.haze = haze
-        self.haze_colour = np.asarray(haze_colour, np.float64)
+        self.haze_colour = haze_colour
         self.contrast = contrast
         self.height, self.width = size[0] * self.scale, size[1] * self.scale
         self.image = np.zeros((self.height, self.width, 3), np.uint8)
@@ -79,42 +80,67 @@ class Canvas:
         """Length of one metre at depth z, in canvas pixels."""
         return self.view.focal * self.width / z
 
-    def project(self, points: ArrayLike) -> Points:
+    def column(self, x: float, z: float) -> float:
+        """Canvas column of a world position."""
+        return self.view.centre * self.width + self.pixels_per_metre(z) * (x + self.view.bend * z * z)
+
+    def project(self, points: Sequence[Point] | Points) -> Points:
         """Canvas positions (column, row) [..., 2] of world points [..., 3]."""
-        world = np.asarray(points, np.float64)
-        x, y, z = world[..., 0], world[..., 1], world[..., 2]
-        focal = self.view.focal * self.width
-        column = self.view.centre * self.width + focal * (x + self.view.bend * z * z) / z
-        row = self.view.horizon * self.height + focal * (self.view.height - y) / z
-        return np.stack([column, row], axis=-1)
+        view, focal = self.view, self.view.focal * self.width
+        left, top = view.centre * self.width, view.horizon * self.height
+        if isinstance(points, np.ndarray):
+            x, y, z = points[..., 0], points[..., 1], points[..., 2]
+            placed = np.empty((*points.shape[:-1], 2))
+            placed[..., 0] = left + focal * (x / z + view.bend * z)
+            placed[..., 1] = top + focal * (view.height - y) / z
+            return placed
+        # A handful of points is projected faster without arrays, and most of a scene is quadrilaterals.
+        return np.array(
+            [
+                (left + focal * (x / z + view.bend * z), top + focal * (view.height - y) / z)
+                for x, y, z in points
+            ]
+        )
 
     def fill(self, outlines: Points, colour: Colour | None, ident: int | None = None) -> None:
         """Fill polygons [N, 2] or [K, N, 2] given in canvas pixels; None leaves image or ids untouched."""
-        fixed = np.clip(np.rint(outlines * (1 << _SUBPIXEL_BITS)), -(10**7), 10**7).astype(np.int32)
+        fixed = np.rint(outlines * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         polygons = [fixed] if fixed.ndim == 2 else list(fixed)
-        if not polygons:
-            return
         if colour is not None:
-            cv2.fillPoly(
-                self.image, polygons, tuple(map(float, colour)), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS
-            )
+            cv2.fillPoly(self.image, polygons, colour, cv2.LINE_8, _SUBPIXEL_BITS)
         if ident is not None:
-            cv2.fillPoly(self.ids, polygons, int(ident), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+            cv2.fillPoly(self.ids, polygons, (int(ident),), cv2.LINE_8, _SUBPIXEL_BITS)
 
-    def solid(self, points: ArrayLike, colour: Colour | None, ident: int | None = None) -> None:
+    def solid(
+        self, points: Sequence[Point] | Points, colour: Colour | None, ident: int | None = None
+    ) -> None:
         """Fill polygons given as world points [N, 3] or [K, N, 3]; the colour fades with distance."""
-        world = np.asarray(points, np.float64)
-        if world.size:
-            faded = None if colour is None else self.faded(colour, float(world[..., 2].mean()))
-            self.fill(self.project(world), faded, ident)
-
-    def faded(self, colour: Colour, z: float) -> NDArray[np.float64]:
-        """The colour as seen through z metres of haze."""
-        clear = np.exp(-self.haze * z)
-        faded: NDArray[np.float64] = (
-            self.haze_colour + (np.asarray(colour, np.float64) - self.haze_colour) * clear
+        # Of a quadrilateral, opposite corners lie at its nearest and its farthest depth.
+        depth = (
+            float(points[..., 2].mean())
+            if isinstance(points, np.ndarray)
+            else (points[0][2] + points[2][2]) / 2
         )
-        return faded
+        self.fill(self.project(points), None if colour is None else self.faded(colour, depth), ident)
+
+    def faded(self, colour: Colour, z: float) -> Colour:
+        """The colour as seen through z metres of haze."""
+        clear = math.exp(-self.haze * z)
+        (red, green, blue), (far_red, far_green, far_blue) = colour, self.haze_colour
+        return (
+            far_red + (red - far_red) * clear,
+            far_green + (green - far_green) * clear,
+            far_blue + (blue - far_blue) * clear,
+        )
+
+    def fade_ground(self) -> None:
+        """Let everything below the horizon fade as the ground does there."""
+        first = math.ceil(self.view.horizon * self.height)
+        below = np.arange(first, self.height) - self.view.horizon * self.height + 0.5
+        depth = self.view.focal * self.width * self.view.height / below
+        clear = np.exp(-self.haze * depth).astype(np.float32)[:, None, None]
+        haze = np.asarray(self.haze_colour, np.float32)
+        self.image[first:] = np.rint(haze + (self.image[first:] - haze) * clear).astype(np.uint8)
 
     def front(
         self,
@@ -140,19 +166,14 @@ class Canvas:
         (y0, y1), (z0, z1) = y, z
         self.solid([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)], colour, ident)
 
-    def flat(
-        self,
-        x: tuple[float, float],
-        z: tuple[float, float],
-        colour: Colour,
-        ident: int | None,
-        y: float = 0.0,
-    ) -> None:
-        """A strip of ground along the street, which follows its bend and fades with distance piece by piece."""
-        pieces = max(1, int(np.ceil(6 * np.log2(z[1] / z[0]) / 3)))
-        depths = np.geomspace(z[0], z[1], pieces + 1)
-        for near, far in itertools.pairwise(depths):
-            self.solid([(x[0], y, near), (x[0], y, far), (x[1], y, far), (x[1], y, near)], colour, ident)
+    def flat(self, x: tuple[float, float], z: tuple[float, float], colour: Colour, ident: int | None) -> None:
+        """A strip of ground along the street, which follows its bend; it does not fade."""
+        pieces = 1 if z[1] < 1.5 * z[0] else 12
+        depths = [z[0] * (z[1] / z[0]) ** (step / pieces) for step in range(pieces + 1)]
+        outline = [(x[0], 0.0, depth) for depth in depths] + [
+            (x[1], 0.0, depth) for depth in reversed(depths)
+        ]
+        self.fill(self.project(outline), colour, ident)
 
     def lit(self, direction: int) -> float:
         """Brightness of a face that looks left (-1), right (1) or at the camera (0)."""
@@ -178,19 +199,19 @@ class Canvas:
 
     def oval(
         self,
-        centre: tuple[float, float, float],
+        centre: Point,
         radii: tuple[float, float],
         colour: Colour | None,
         ident: int | None = None,
         roughness: NDArray[np.float64] | None = None,
     ) -> None:
         """An upright oval that faces the camera; ``roughness`` [16] scales its radius around the outline."""
+        z = centre[2]
+        scale = self.pixels_per_metre(z)
+        middle = self.project([centre])
         outline = _CIRCLE if roughness is None else _CIRCLE * roughness[:, None]
-        x, y, z = centre
-        points = np.stack(
-            [x + radii[0] * outline[:, 0], y + radii[1] * outline[:, 1], np.full(_SIDES, z)], axis=1
-        )
-        self.solid(points, colour, ident)
+        faded = None if colour is None else self.faded(colour, z)
+        self.fill(middle + outline * (radii[0] * scale, -radii[1] * scale), faded, ident)
 
     def wheel(self, x: float, y: float, z: float, radius: float, colour: Colour, ident: int) -> None:
         """A disc in the plane along the street, as the wheels of a vehicle seen from the side."""
@@ -210,9 +231,9 @@ class Canvas:
         least: float = 0.0,
     ) -> None:
         """A bar from (x, y) to (x, y) at depth z; at least ``least`` finished pixels wide."""
-        line = self.project([(*start, z), (*end, z)])
-        along = line[1] - line[0]
-        across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
-        half = across * max(width * self.pixels_per_metre(z), least * self.scale) / 2
-        corners = np.stack([line[0] - half, line[1] - half, line[1] + half, line[0] + half])
+        (x0, y0), (x1, y1) = self.project([(*start, z), (*end, z)]).tolist()
+        length = max(math.hypot(x1 - x0, y1 - y0), 1e-6)
+        half = max(width * self.pixels_per_metre(z), least * self.scale) / 2 / length
+        dx, dy = (y0 - y1) * half, (x1 - x0) * half
+        corners = np.array([(x0 - dx, y0 - dy), (x1 - dx, y1 - dy), (x1 + dx, y1 + dy), (x0 + dx, y0 + dy)])
         self.fill(corners, None if colour is None else self.faded(colour, z), ident)

@@ -31,6 +31,7 @@ class Layout:
         lanes: Least and greatest number of lanes on each side.
         sidewalk: Range of the sidewalk's width in metres.
         storeys: Range of the number of storeys.
+        parking: Probability of a strip for parked cars, on each side.
         verge: Probability of a strip of grass between road and sidewalk.
         roadside: Relative frequency of what borders the street: building, wall, fence, park.
         counts: Mean number per scene of each movable or small thing (Poisson).
@@ -45,6 +46,7 @@ class Layout:
     lanes: tuple[int, int]
     sidewalk: Range
     storeys: tuple[int, int]
+    parking: float
     verge: float
     roadside: Mapping[str, float]
     counts: Mapping[str, float]
@@ -119,7 +121,8 @@ _GAME_PALETTE: dict[str, tuple[RGB, ...]] = _BASE | {
     "kerb": ((206, 200, 192),),
     "terrain": ((126, 168, 66), (142, 176, 74), (158, 158, 84)),
     "building": (
-        (214, 152, 104), (226, 196, 150), (186, 98, 76), (150, 162, 178), (232, 222, 204), (172, 122, 92), (122, 138, 160),
+        (214, 152, 104), (226, 196, 150), (186, 98, 76), (150, 162, 178), (232, 222, 204), (172, 122, 92),
+        (122, 138, 160),
     ),
     "roof": ((120, 58, 46), (84, 84, 92), (140, 82, 60)),
     "window": ((64, 92, 128), (92, 132, 168), (48, 66, 92), (150, 186, 208)),
@@ -134,7 +137,9 @@ _GAME_PALETTE: dict[str, tuple[RGB, ...]] = _BASE | {
     "rider": ((240, 96, 30), (210, 226, 56), (40, 120, 200), (190, 40, 80)),
     "frame": ((196, 32, 40), (28, 90, 170), (40, 42, 46), (46, 140, 84)),
     "motorcycle": ((200, 24, 30), (28, 30, 34), (32, 84, 180)),
-    "car": ((200, 30, 36), (32, 74, 170), (236, 238, 240), (40, 42, 48), (178, 182, 188), (236, 182, 40), (34, 116, 90)),
+    "car": (
+        (200, 30, 36), (32, 74, 170), (236, 238, 240), (40, 42, 48), (178, 182, 188), (236, 182, 40), (34, 116, 90),
+    ),
     "glass": ((58, 78, 100), (44, 58, 76), (84, 108, 132)),
     "truck": ((198, 44, 36), (36, 84, 160), (240, 240, 238), (232, 150, 38)),
     "cargo": ((232, 232, 228), (196, 182, 150), (76, 120, 168), (204, 116, 60)),
@@ -152,7 +157,8 @@ _CAMERA_PALETTE: dict[str, tuple[RGB, ...]] = _BASE | {
     "kerb": ((166, 162, 158),),
     "terrain": ((118, 120, 70), (128, 118, 78), (106, 116, 72)),
     "building": (
-        (170, 150, 128), (150, 128, 112), (128, 122, 118), (188, 178, 158), (142, 104, 88), (112, 112, 118), (198, 186, 170),
+        (170, 150, 128), (150, 128, 112), (128, 122, 118), (188, 178, 158), (142, 104, 88), (112, 112, 118),
+        (198, 186, 170),
     ),
     "roof": ((98, 66, 56), (78, 76, 80)),
     "window": ((68, 74, 80), (92, 100, 106), (54, 58, 64), (140, 148, 152)),
@@ -167,7 +173,9 @@ _CAMERA_PALETTE: dict[str, tuple[RGB, ...]] = _BASE | {
     "rider": ((70, 76, 88), (130, 70, 56), (52, 66, 96), (126, 132, 80)),
     "frame": ((56, 58, 62), (96, 52, 52), (52, 66, 92)),
     "motorcycle": ((96, 36, 38), (36, 38, 42), (52, 62, 88)),
-    "car": ((52, 54, 60), (150, 154, 158), (196, 198, 198), (40, 52, 82), (104, 38, 40), (84, 88, 92), (112, 116, 112)),
+    "car": (
+        (52, 54, 60), (150, 154, 158), (196, 198, 198), (40, 52, 82), (104, 38, 40), (84, 88, 92), (112, 116, 112),
+    ),
     "glass": ((62, 70, 76), (52, 58, 64), (96, 104, 110)),
     "truck": ((150, 70, 62), (74, 92, 118), (198, 198, 196)),
     "cargo": ((192, 192, 190), (160, 152, 138), (104, 122, 140)),
@@ -187,10 +195,11 @@ GAME = Look(
         focal=(0.58, 0.68),
         horizon=(0.42, 0.50),
         camera=(1.4, 1.9),
-        lanes=(1, 3),
-        sidewalk=(2.6, 4.6),
+        lanes=(1, 2),
+        sidewalk=(3.0, 6.0),
         storeys=(2, 9),
-        verge=0.35,
+        parking=0.5,
+        verge=0.45,
         roadside=MappingProxyType({"building": 0.56, "wall": 0.13, "fence": 0.13, "park": 0.18}),
         counts=MappingProxyType(_GAME_COUNTS),
         ego=0.1,
@@ -210,9 +219,10 @@ CAMERA = Look(
         horizon=(0.38, 0.45),
         camera=(1.2, 1.4),
         lanes=(1, 2),
-        sidewalk=(2.2, 4.0),
+        sidewalk=(2.6, 5.0),
         storeys=(3, 6),
-        verge=0.25,
+        parking=0.75,
+        verge=0.35,
         roadside=MappingProxyType({"building": 0.60, "wall": 0.12, "fence": 0.12, "park": 0.16}),
         counts=MappingProxyType(
             _GAME_COUNTS
@@ -221,22 +231,22 @@ CAMERA = Look(
         ego=1.0,
         border=0.012,
     ),
-    shadow=0.35,
+    shadow=0.4,
     clouds=0.6,
     texture=1.5,
     grain=0.7,
-    haze=0.010,
-    saturation=0.85,
+    haze=0.009,
+    saturation=0.9,
     hue=-6.0,
-    white_balance=(0.93, 1.02, 0.98),
-    contrast=0.85,
-    gamma=1.2,
+    white_balance=(0.95, 1.02, 0.97),
+    contrast=0.9,
+    gamma=1.0,
     exposure=0.12,
     tint=0.03,
     falloff=0.15,
-    vignette=0.3,
-    blur=0.006,
-    noise=7.0,
+    vignette=0.25,
+    blur=0.0045,
+    noise=5.0,
 )
 """A dash camera on a hazy day: the look of Cityscapes."""
 

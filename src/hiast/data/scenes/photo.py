@@ -6,19 +6,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.scenes.canvas import Colour
 from hiast.data.scenes.ids import Id
 from hiast.data.scenes.look import Look
 
 # Strength of fine, middle and coarse texture in grey levels.
 _GRAIN = {
-    Id.ROAD: (7, 4, 5), Id.LANE_MARK: (5, 6, 4), Id.PARKING: (7, 4, 5), Id.RAIL_TRACK: (9, 4, 4), Id.SIDEWALK: (5, 5, 6),
-    Id.BUILDING: (3, 3, 6), Id.WALL: (7, 7, 5), Id.FENCE: (4, 3, 2), Id.VEGETATION: (14, 16, 6),
+    Id.ROAD: (7, 4, 5), Id.LANE_MARK: (5, 6, 4), Id.PARKING: (7, 4, 5), Id.RAIL_TRACK: (9, 4, 4),
+    Id.SIDEWALK: (5, 5, 6), Id.BUILDING: (3, 3, 6), Id.WALL: (7, 7, 5), Id.FENCE: (4, 3, 2), Id.VEGETATION: (14, 16, 6),
     Id.TERRAIN: (11, 9, 7), Id.TRUCK: (1, 2, 3), Id.BUS: (1, 2, 3), Id.TRAIN: (1, 2, 3), Id.CAR: (1, 2, 3),
 }  # fmt: skip
 
 
 def add_texture(
-    image: NDArray[np.float32], ids: NDArray[np.uint8], rng: np.random.Generator, look: Look
+    image: NDArray[np.float32],
+    ids: NDArray[np.uint8],
+    haze_colour: Colour,
+    rng: np.random.Generator,
+    look: Look,
 ) -> NDArray[np.float32]:
     """Roughen each material by its own grain; image float32 [H, W, 3] in 0..255, ids uint8 [H, W]."""
     height, width = ids.shape
@@ -31,8 +36,11 @@ def add_texture(
         field = rng.standard_normal((rows, max(2, round(rows * width / height))), np.float32)
         field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
         relief += field * strength[:, scale][ids]
-    # Grain is seen where light falls: dark surfaces show less of it.
-    return image * (1 + (look.texture / 110.0) * relief[..., None])
+    # Dark surfaces show less grain, and so do those that fade into the haze.
+    apart = np.abs(image - np.asarray(haze_colour, np.float32)).mean(axis=2)
+    relief *= np.clip(apart / 90, 0.1, 1) * np.float32(look.texture / 110)
+    roughened: NDArray[np.float32] = image * (1 + relief[..., None])
+    return roughened
 
 
 def photograph(image: NDArray[np.float32], rng: np.random.Generator, look: Look) -> NDArray[np.uint8]:
@@ -55,7 +63,8 @@ def photograph(image: NDArray[np.float32], rng: np.random.Generator, look: Look)
             rng.standard_normal(picture.shape, np.float32),
         )
         picture = picture + look.noise * (0.8 * grey + 0.6 * colour)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    taken: NDArray[np.uint8] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return taken
 
 
 def _colour_matrix(saturation: float, hue: float) -> NDArray[np.float64]:

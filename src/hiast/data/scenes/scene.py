@@ -15,15 +15,8 @@ from hiast.data.scenes.canvas import Canvas, View
 from hiast.data.scenes.ids import Id
 from hiast.data.scenes.look import GAME, Look, pick
 from hiast.data.scenes.photo import add_texture, photograph
-from hiast.data.scenes.street import (
-    LANE,
-    Street,
-    draw_backdrop,
-    draw_ground,
-    draw_roadside,
-    draw_sky,
-    plan_street,
-)
+from hiast.data.scenes.roadside import draw_backdrop, draw_roadside
+from hiast.data.scenes.street import LANE, PARKING_STRIP, Street, draw_ground, draw_sky, plan_street
 
 Seed = int | Sequence[int]
 
@@ -68,8 +61,8 @@ def draw_ids(seed: Seed, size: tuple[int, int], look: Look) -> tuple[NDArray[np.
     counts["train"] = min(counts["train"], 1)
     street = plan_street(rng, look, counts["train"] > 0)
     draw_sky(canvas, rng, look)
-    draw_backdrop(canvas, rng, look)
     draw_ground(canvas, rng, look, street)
+    draw_backdrop(canvas, rng, look)
     draw_roadside(canvas, rng, look, street)
     cast = _place_furniture(canvas, rng, look, street, counts) + _place_traffic(
         canvas, rng, look, street, counts
@@ -141,8 +134,10 @@ def _place_traffic(
             placed.append(_put(paint, canvas, rng, look, x, z, away, band=street.lanes[lane]))
     for _ in range(counts["parked"]):
         side, slot = int(rng.choice((-1, 1))), int(rng.integers(9))
-        x = (street.lanes[0] if side < 0 else street.lanes[-1]) + side * (LANE / 2 + 1.15)
-        if not any(item.band == abs(x) and item.z == 6.0 + 5.6 * slot for item in placed):
+        x = (street.lanes[0] if side < 0 else street.lanes[-1]) + side * (LANE + PARKING_STRIP) / 2
+        if street.parking[side > 0] and not any(
+            item.band == abs(x) and item.z == 6.0 + 5.6 * slot for item in placed
+        ):
             placed.append(_put(vehicles.draw_car, canvas, rng, look, x, 6.0 + 5.6 * slot, side > 0))
     if street.tracks is not None and counts["train"]:
         placed.append(
@@ -219,7 +214,7 @@ def _finish(
     """Reduce to the size asked for, smoothing the image and never the ids; then take the picture."""
     ids = np.ascontiguousarray(canvas.ids[:: canvas.scale, :: canvas.scale])
     small = cv2.resize(canvas.image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    image = photograph(add_texture(small.astype(np.float32), ids, rng, look), rng, look)
+    image = photograph(add_texture(small.astype(np.float32), ids, canvas.haze_colour, rng, look), rng, look)
     border = round(look.layout.border * size[0])
     if border:
         framed = np.full_like(ids, Id.OUT_OF_ROI)

@@ -16,7 +16,7 @@ _TYRE = (24, 24, 26)
 def _shadow(canvas: Canvas, look: Look, x: float, z: float, width: float, length: float) -> None:
     dark = shade(pick(np.random.default_rng(0), look.palette["road"]), 1 - 0.65 * look.shadow)
     half = width / 2 + 0.15
-    canvas.flat((x - half, x + half), (z - 0.15, z + length), dark, None)
+    canvas.flat((x - half, x + half), (z - 0.15, z + length), canvas.faded(dark, z), None)
 
 
 def _inner(x: float, half: float) -> float | None:
@@ -48,7 +48,7 @@ def _panes(
         [(x, y[0], a + gap), (x, y[0], b - gap), (x, y[1], b - gap), (x, y[1], a + gap)]
         for a, b in itertools.pairwise(edges)
     ]
-    canvas.solid(quads, colour)
+    canvas.solid(np.array(quads), colour)
 
 
 def _lamps(
