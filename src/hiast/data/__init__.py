@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from hiast.data.datamodule import (
         CityscapesDataModule,
         DatasetDataModule,
-        FolderDataModule,
         GTA5DataModule,
         RobotCarDataModule,
         SYNTHIADataModule,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from hiast.data.dataset import SegmentationDataset
     from hiast.data.joined import JoinedDataModule
     from hiast.data.listing import Listing, Pair
+    from hiast.data.own_data import FolderDataModule, VideoDataModule
 
 __all__ = [
     "AdaptationDataModule",
@@ -33,16 +33,19 @@ __all__ = [
     "RobotCarDataModule",
     "SYNTHIADataModule",
     "SegmentationDataset",
+    "VideoDataModule",
     "hard_class_paste",
 ]
 
 _HOMES = {
     "AdaptationDataModule": "adaptation",
+    "FolderDataModule": "own_data",
     "HardClassAugmentation": "copy_paste",
     "JoinedDataModule": "joined",
     "Listing": "listing",
     "Pair": "listing",
     "SegmentationDataset": "dataset",
+    "VideoDataModule": "own_data",
     "hard_class_paste": "copy_paste",
 }
 

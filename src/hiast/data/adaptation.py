@@ -120,6 +120,10 @@ class AdaptationDataModule(pl.LightningDataModule):
         """Indices of the classes that the source can hold."""
         return self.source.classes_present
 
+    def prepare_data(self) -> None:
+        """Let the target prepare what it needs; Lightning calls this in one process per machine."""
+        self.target.prepare_data()
+
     def labelling_images(self) -> SegmentationDataset:
         """The target's training images without labels, which a round labels."""
         return self.target.train_dataset(labelled=False)

@@ -61,6 +61,8 @@ class Listing:
     absent: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        # A read-only view of a table cannot be sent to a worker.
+        object.__setattr__(self, "ids", dict(self.ids))
         if not self.pairs:
             raise InputError(f"{self.name} holds no images.")
         seen: dict[str, Pair] = {}

@@ -38,6 +38,13 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Sample]:
         yield from self._loader
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the place in the order is given when the loader is made. Lightning asks when it saves."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to load."""
+
 
 def validation_loader(
     dataset: Dataset[Sample], size: int, rank: int, world_size: int, num_workers: int
