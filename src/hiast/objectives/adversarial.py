@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,8 +18,8 @@ EPSILON = 1e-30
 def discriminator_input(logits: Tensor, kind: str = "softmax") -> Tensor:
     """The score maps [B,C,H,W] that the discriminator judges, in float32 (float64 for float64 logits).
 
-    ``"softmax"``: the probabilities (Tsai et al. 2018). ``"entropy"``: -p * log2(p + 1e-30) / log2(C) for each
-    class (Vu et al. 2019), whose sum over the classes is in 0..1.
+    ``"softmax"``: the probabilities (Tsai et al. 2018). ``"entropy"``: -p * log2(p + 1e-30) / log2(C) for
+    each class (Vu et al. 2019), whose sum over the classes is in 0..1.
 
     Args:
         logits: Float [B,C,H,W] at full size, of any precision; at least two classes for ``"entropy"``.

@@ -25,8 +25,9 @@ def consistency(
 ) -> Tensor:
     """Mean of the products -q_k log p_k over the pixels of ``region`` and all classes.
 
-    With ``"nonzero"`` the sum is divided by the number of products that are not zero. Where q_k underflows or
-    p_k rounds to 1 that is fewer than N * C, so the value depends on the precision; ``"all"`` divides by N * C.
+    With ``"nonzero"`` the sum is divided by the number of products that are not zero. Where q_k
+    underflows or p_k rounds to 1 that is fewer than N * C, so the value depends on the precision;
+    ``"all"`` divides by N * C.
 
     Args:
         log_probabilities: Float [B,C,H,W], log-softmax over C of the student's logits.
@@ -51,7 +52,9 @@ def consistency(
     mask = region_mask(labels, region)
     products = teacher_probabilities.detach().to(log_probabilities.dtype) * log_probabilities
     if denominator == "nonzero":
-        count = region_sum(torch.count_nonzero(products, dim=1), mask)
+        # The 0-norm counts without the full-size int64 copy that count_nonzero makes on the CPU.
+        nonzero = torch.linalg.vector_norm(products.detach(), 0, dim=1)
+        count = region_sum(nonzero.long(), mask)
     else:
         count = mask.sum() * products.shape[1]
     return region_sum(-products.sum(1), mask) / count.clamp(min=1)

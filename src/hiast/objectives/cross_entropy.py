@@ -14,8 +14,9 @@ from hiast.objectives.regions import at_least_float32, region_mask, region_mean
 def check_labels(labels: Tensor, logits: Tensor) -> None:
     """Compare ``labels`` [B,H,W] with ``logits`` [B,C,H,W].
 
-    The values are looked at on the CPU only. On a GPU that would make every step wait for the device; there a
-    label that is neither 255 nor below C stops the process with CUDA's own assertion when the loss is computed.
+    The values are looked at on the CPU only. On a GPU that would make every step wait for the device;
+    there a label that is neither 255 nor below C stops the process with CUDA's own assertion when the
+    loss is computed.
 
     Raises:
         InputError: Another shape than the logits', or (CPU) a label outside 0..C-1 that is not 255.

@@ -25,11 +25,11 @@ class HIASTLoss(nn.Module):
     The formulas stand at the functions of the same names; weights as published (0.1, 1, 0.5 for 19 classes).
     A term of weight 0 is reported but has no gradient.
 
-    ``class_normalised``: the published terms are divided by the number of classes C (kld_confident twice), so
-    that beside cross-entropy the same weights act 19/C (19/C squared) times as strongly for another C. With this
-    option 19 takes the place of C in these divisors: kld_confident is multiplied by (C/19)^2, entropy_ignored and
-    consistency by C/19. Each product of a pixel and a class then pulls as hard as in the published setting,
-    whatever C is. With 19 classes nothing changes.
+    ``class_normalised``: the published terms are divided by the number of classes C (kld_confident
+    twice), so that beside cross-entropy the same weights act 19/C (19/C squared) times as strongly for
+    another C. With this option 19 takes the place of C in these divisors: kld_confident is multiplied by
+    (C/19)^2, entropy_ignored and consistency by C/19. Each product of a pixel and a class then pulls as
+    hard as in the published setting, whatever C is. With 19 classes nothing changes.
 
     Args:
         kld: Weight of ``kld_confident``.
@@ -86,7 +86,8 @@ class HIASTLoss(nn.Module):
 
         Raises:
             InputError: Shapes that do not fit, no teacher although consistency has a weight, or, on the CPU
-                only, labels that are neither 255 nor below C (on a GPU CUDA's own assertion stops the process).
+                only, labels that are neither 255 nor below C (on a GPU CUDA's own assertion stops the
+                process).
         """
         check_labels(pseudo_labels, logits)
         if teacher_probabilities is None and self.consistency:

@@ -43,5 +43,5 @@ def region_sum(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """``values`` in float32, or unchanged in float64; half precision is too coarse to sum a million pixels."""
+    """``values`` in float32, or unchanged in float64: half precision is too coarse to sum many pixels."""
     return values if values.dtype == torch.float64 else values.float()
