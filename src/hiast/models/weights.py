@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hiast.errors import InputError
@@ -71,16 +73,14 @@ def read_weights(path: str | Path) -> StateDict:
         raise InputError(f"There is no weights file {path}; check the path.")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+            return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than tensors and was not opened, because that could run code; "
             f"save the state dict alone with torch.save."
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a readable weights file; download or save it again.") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds a {type(content).__name__}, not a state dict; save the state dict.")
