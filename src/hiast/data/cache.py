@@ -118,11 +118,12 @@ class CachedReader:
     """
 
     def __init__(self, listing: Listing, root: Path, directory: Path, max_pixels: int = MAX_PIXELS) -> None:
-        self.root, self.directory = root, directory
+        self.directory = directory
+        self._targets = {pair.image: cached_path(directory, root, pair.image) for pair in listing.pairs}
         self.decode_label = listing.decode
         self.max_pixels = max_pixels
         self._accepted: dict[Path, list[int]] = {}
-        missing = [pair.image for pair in listing.pairs if not self._target(pair).is_file()]
+        missing = [image for image, target in self._targets.items() if not target.is_file()]
         if missing:
             raise InputError(
                 f"{len(missing)} images of {listing.name} such as {missing[0]} are not in the cache {directory}: "
@@ -154,12 +155,9 @@ class CachedReader:
         assert pair.label is not None
         return self.decode_label(pair.label, self.max_pixels)
 
-    def _target(self, pair: Pair) -> Path:
-        return cached_path(self.directory, self.root, pair.image)
-
     def _open(self, pair: Pair) -> BinaryIO:
         try:
-            return self._target(pair).open("rb")
+            return self._targets[pair.image].open("rb")
         except OSError as error:
             raise InputError(
                 f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."

@@ -27,6 +27,14 @@ def class_mask(labels: NDArray[np.uint8], classes: Iterable[int]) -> NDArray[np.
     return mask
 
 
+def copy_where(
+    mask: NDArray[np.uint8], donor: NDArray[np.uint8], onto: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """A copy of ``onto`` [H, W, ...] with the pixels of ``donor`` where the mask uint8 [H, W] is not 0."""
+    copied: NDArray[np.uint8] = cv2.copyTo(donor, mask, onto.copy())
+    return copied
+
+
 def hard_class_paste(
     image: NDArray[np.uint8],
     labels: NDArray[np.uint8],
@@ -63,9 +71,9 @@ def hard_class_paste(
     donor_labels = resize_labels(donor_labels, height, width)
     copied = class_mask(donor_labels, hard_classes)
     return (
-        cv2.copyTo(donor_image, copied, image.copy()),
-        cv2.copyTo(donor_labels, copied, labels.copy()),
-        cv2.copyTo(donor_labels, copied, np.full_like(labels, IGNORED)),
+        copy_where(copied, donor_image, image),
+        copy_where(copied, donor_labels, labels),
+        copy_where(copied, donor_labels, np.full_like(labels, IGNORED)),
     )
 
 

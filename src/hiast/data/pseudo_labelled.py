@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from hiast.data.copy_paste import HardClassAugmentation, HardClasses, class_mask, hard_class_paste
+from hiast.data.copy_paste import HardClassAugmentation, HardClasses, class_mask, copy_where
 from hiast.data.dataset import to_planes
 from hiast.data.label_store import RoundReader
 from hiast.data.sample import Draw, Sample
@@ -153,15 +154,15 @@ class PseudoLabelledDataset(Dataset[Sample]):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         donor_size = self.dataset.image_size(donor)
         donor_label = self._label_window(donor, donor_size, size, window)
-        if not class_mask(donor_label, hard_classes).any():
+        mask = class_mask(donor_label, hard_classes)
+        if cv2.countNonZero(mask) == 0:
             return image, label  # Nothing is copied into this window, so the donor's pixels are not needed.
         if donor_size == size:
             donor_image = self.dataset.read_image_window(donor, window)
         else:
             # Bilinear weights depend on the whole image's size, so a donor of another size is resized whole.
             donor_image = window.of(resize_image(self.dataset.read_image(donor), *size))
-        image, label, _ = hard_class_paste(image, label, donor_image, donor_label, hard_classes)
-        return image, label
+        return copy_where(mask, donor_image, image), copy_where(mask, donor_label, label)
 
     def _label_window(
         self, index: int, own: tuple[int, int], size: tuple[int, int], window: Window
