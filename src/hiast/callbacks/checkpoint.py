@@ -23,7 +23,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write the whole checkpoint or leave the old file as it is."""
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Load with ``weights_only`` whatever the caller asks for."""
         return super().load_checkpoint(path, map_location or "cpu", weights_only=True)
 
@@ -45,6 +47,7 @@ class StageCheckpoint(pl.Callback):
         self.every = every
         self.keep_best = keep_best
         self.best: float | None = None
+        self._saved = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The best mean so far, which a continued run has to beat."""
@@ -61,47 +64,58 @@ class StageCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save at every ``every``-th step; the last one is saved behind its validation."""
+        """Save at every ``every``-th step; behind the last step a validation or the end of training saves."""
         module = _module(pl_module)
-        if module.batches_done % (self.every * module.accumulate) == 0 and module.batches_done < module.batches:
-            self._save(trainer, "last.ckpt")
+        if (
+            module.batches_done % (self.every * module.accumulate) == 0
+            and module.batches_done < module.batches
+        ):
+            self._save(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save behind a validation, and keep the weights if they are the best so far."""
         module = _module(pl_module)
-        if not trainer.state.fn == "fit" or trainer.sanity_checking or module.scores is None:
-            return
-        if module.batches_done % module.accumulate:
+        if trainer.state.fn != "fit" or module.scores is None or not _at_step(module):
             return
         mean = next(iter(module.scores.means.values()))
         better = self.best is None or mean > self.best
-        if better:
-            self.best = mean
-        self._save(trainer, "last.ckpt")
-        if better and self.keep_best:
-            self._copy(trainer, "last.ckpt", "best.ckpt")
-        if module.batches_done == module.batches:
-            self._copy(trainer, "last.ckpt", f"round_{module.round_number}.ckpt")
+        self.best = mean if better else self.best
+        self._save(trainer, module)
+        if better and self.keep_best and trainer.is_global_zero:
+            link_or_copy(self.directory / "last.ckpt", self.directory / "best.ckpt")
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the end of a round that no validation has saved, where the target has no labels at all."""
+        if self._saved != _module(pl_module).batches_done:
+            self._save(trainer, _module(pl_module))
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         """Keep the last good state when the run is stopped between two batches or before a bad step."""
         stopped = isinstance(exception, SIGTERMException | NonFiniteLossError)
-        if stopped and trainer.state.fn == "fit" and _module(pl_module).batches_done % _module(pl_module).accumulate == 0:
-            self._save(trainer, "last.ckpt")
+        if stopped and trainer.state.fn == "fit" and _at_step(_module(pl_module)):
+            self._save(trainer, _module(pl_module))
 
-    def _save(self, trainer: pl.Trainer, name: str) -> None:
-        trainer.save_checkpoint(self.directory / name)
+    def _save(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
+        trainer.save_checkpoint(self.directory / "last.ckpt")
+        self._saved = module.batches_done
 
-    def _copy(self, trainer: pl.Trainer, name: str, copy: str) -> None:
-        if trainer.is_global_zero:
-            beside = self.directory / f".{copy}.part"
-            beside.unlink(missing_ok=True)
-            try:
-                os.link(self.directory / name, beside)
-            except OSError:  # no hard links on this file system
-                shutil.copyfile(self.directory / name, beside)
-            beside.replace(self.directory / copy)
-        trainer.strategy.barrier("copy checkpoint")
+
+def link_or_copy(file: Path, other: Path) -> None:
+    """Give a checkpoint a second name, whole or not at all; a hard link where the file system has them."""
+    beside = other.with_name(f".{other.name}.part")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(file, beside)
+    except OSError:
+        shutil.copyfile(file, beside)
+    beside.replace(other)
+
+
+def _at_step(module: AdaptationModule) -> bool:
+    """Whether no gradient is waiting for its optimiser step."""
+    return module.batches_done % module.accumulate == 0
 
 
 def _module(module: pl.LightningModule) -> AdaptationModule:

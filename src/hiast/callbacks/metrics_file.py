@@ -52,11 +52,17 @@ class MetricsFile(pl.Callback):
             return
         if pl_module.batches_done % (self.every * pl_module.accumulate) == 0:
             terms = {name: value for name, value in outputs.items() if name != "loss"}
-            self._append(trainer, pl_module, {name: float(torch.as_tensor(value)) for name, value in terms.items()})
+            self._append(
+                trainer, pl_module, {name: float(torch.as_tensor(value)) for name, value in terms.items()}
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record means, per-class IoU and label-free signals of this validation."""
-        if trainer.state.fn != "fit" or not isinstance(pl_module, AdaptationModule) or pl_module.scores is None:
+        if (
+            trainer.state.fn != "fit"
+            or not isinstance(pl_module, AdaptationModule)
+            or pl_module.scores is None
+        ):
             return
         values = dict(score_values(pl_module.scores))
         if "val/entropy" in trainer.callback_metrics:
@@ -65,7 +71,9 @@ class MetricsFile(pl.Callback):
 
     def _append(self, trainer: pl.Trainer, module: AdaptationModule, values: dict[str, float]) -> None:
         if trainer.is_global_zero:
-            rows = [[module.stage, module.round_number, module.steps_done, n, repr(v)] for n, v in values.items()]
+            rows = [
+                [module.stage, module.round_number, module.steps_done, n, repr(v)] for n, v in values.items()
+            ]
             with self.path.open("a", newline="") as file:
                 file.write(_as_csv(rows))
 

@@ -63,7 +63,9 @@ class StageProgress(pl.Callback):
         self._reported = now
         done = pl_module.steps_done
         speed = (done - self._first) / max(now - self._started, 1e-9)
-        losses = " ".join(f"{name} {float(torch.as_tensor(value)):.3f}" for name, value in outputs.items() if name != "loss")
+        losses = " ".join(
+            f"{name} {float(torch.as_tensor(value)):.3f}" for name, value in outputs.items() if name != "loss"
+        )
         if self._bar:
             text = f"{done}/{pl_module.steps}  {losses}  {speed:.2f} steps/s"
             self._bar.update(self._task, completed=done, text=text)
@@ -76,7 +78,9 @@ class StageProgress(pl.Callback):
         """Close the line."""
         self._close()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         """Close the line, so that the error stands below it."""
         self._close()
 
@@ -86,7 +90,9 @@ class StageProgress(pl.Callback):
             self._bar = None
 
     def _title(self, module: AdaptationModule) -> str:
-        return f"{module.stage}, round {module.round_number}/{self.rounds}" if self.rounds > 1 else module.stage
+        return (
+            f"{module.stage}, round {module.round_number}/{self.rounds}" if self.rounds > 1 else module.stage
+        )
 
 
 def clock(seconds: float) -> str:

@@ -1,1 +1,1 @@
-"""."""
+"""The commands. Each module here imports nothing heavy before it has read its arguments."""

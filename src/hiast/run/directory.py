@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,6 +52,35 @@ class RunDirectory:
         """The file of all recorded numbers."""
         return self.path / "metrics.csv"
 
+    @property
+    def speaks(self) -> bool:
+        """Whether this process is the one of a distributed run that writes records and talks to the user."""
+        return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+    def begin(self, config: str, seed: int) -> None:
+        """Lock the directory and record configuration and environment.
+
+        Args:
+            config: The whole configuration as YAML. A run that goes on must have the one that it began with,
+                except for what does not change results.
+            seed: The run's seed.
+
+        Raises:
+            InputError: Another process works in it, it cannot be written, or it holds a run of another
+                configuration.
+        """
+        if not self.speaks:
+            return
+        self.lock()
+        there = self.path / "config.yaml"
+        if there.is_file() and there.read_text() != config:
+            raise InputError(
+                f"{self.path} holds a run of another configuration ({_first_difference(there.read_text(), config)}): "
+                "give the same settings to continue it, or choose another directory with run=DIR."
+            )
+        write_atomically(there, config.encode())
+        write_json(self.path / "environment.json", environment(seed))
+
     def lock(self) -> None:
         """Take the directory for this process, until the process ends, however it ends.
 
@@ -86,6 +116,13 @@ class RunDirectory:
 
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"
+
+
+def _first_difference(there: str, here: str) -> str:
+    for old, new in zip_longest(there.splitlines(), here.splitlines(), fillvalue=""):
+        if old != new:
+            return f"there '{old.strip()}', here '{new.strip()}'"
+    return "no difference"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""One walk through all stages; each starts from the last checkpoint of the one before, and a finished one is skipped."""
+"""One walk through all stages: each starts from the last checkpoint of the one before; a finished one is skipped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hiast.callbacks import (
     MetricsFile,
     StageCheckpoint,
     StageProgress,
-    score_values,
 )
+from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
@@ -174,7 +174,7 @@ class Pipeline:
             # Killed between the last checkpoint and the result: the checkpoint only has to be scored again.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
-        return self._finish(trainer, stage, number, module, time.monotonic() - began)
+        return self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
 
     def _resume_point(self, stage: Stage, number: int) -> Path | None:
         path = self.directory.checkpoints(stage.name) / "last.ckpt"
@@ -188,8 +188,19 @@ class Pipeline:
         if settings is None:
             return None
         return LabelRound(
-            self.directory.round(stage.name, number), settings, seed=self.seed, made_by=start, round_number=number
+            self.directory.round(stage.name, number),
+            settings,
+            round_number=number,
+            seed=self.seed,
+            made_by=self._describe(start),
         )
+
+    def _describe(self, checkpoint: Path | None) -> str:
+        """A checkpoint by its place in the run directory, so that a copied directory still fits."""
+        if checkpoint is None:
+            return "initial weights"
+        inside = checkpoint.resolve().is_relative_to(self.directory.path.resolve())
+        return str(checkpoint.resolve().relative_to(self.directory.path.resolve())) if inside else checkpoint.name
 
     def _make_trainer(
         self, stage: Stage, number: int, module: AdaptationModule, label_round: LabelRound | None
@@ -226,18 +237,26 @@ class Pipeline:
         )
 
     def _finish(
-        self, trainer: pl.Trainer, stage: Stage, number: int, module: AdaptationModule, seconds: float
+        self,
+        trainer: pl.Trainer,
+        stage: Stage,
+        number: int,
+        module: AdaptationModule,
+        label_round: LabelRound | None,
+        seconds: float,
     ) -> dict[str, Any]:
-        assert module.scores is not None
         result: dict[str, Any] = {
             "stage": stage.name,
             "round": number,
             "steps": module.steps,
-            "means": dict(module.scores.means),
-            "iou": {name.removeprefix("val/iou/"): value for name, value in score_values(module.scores).items() if name.startswith("val/iou/")},
+            "means": {} if module.scores is None else module.scores.means,
+            "iou": {} if module.scores is None else module.scores.iou,
+            "signals": {} if label_round is None else label_round.signals(),
             "seconds": round(seconds, 1),
         }
         if trainer.is_global_zero:
+            checkpoints = self.directory.checkpoints(stage.name)
+            link_or_copy(checkpoints / "last.ckpt", checkpoints / f"round_{number}.ckpt")
             self.directory.write_result(stage.name, number, result)
         trainer.strategy.barrier("round finished")
         return result
@@ -271,7 +290,9 @@ def _start_from(module: AdaptationModule, path: Path) -> None:
 
 def _share(batch_size: int, accumulate: int, stage: str) -> int:
     if batch_size % accumulate:
-        raise InputError(f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate}).")
+        raise InputError(
+            f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate})."
+        )
     return batch_size // accumulate
 
 

@@ -1,1 +1,41 @@
-"""."""
+"""The three stages as Lightning modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hiast.models import SegmentationNetwork
+from hiast.training.checkpoint import read_checkpoint
+from hiast.training.module import AdaptationModule, NonFiniteLossError
+from hiast.training.optim import OptimiserSettings, Schedule
+from hiast.training.self_training import HIASTModule
+from hiast.training.source_only import SourceOnlyModule
+from hiast.training.warmup import WarmupModule
+
+__all__ = [
+    "AdaptationModule",
+    "HIASTModule",
+    "NonFiniteLossError",
+    "OptimiserSettings",
+    "Schedule",
+    "SourceOnlyModule",
+    "WarmupModule",
+    "load_module",
+]
+
+_MODULES: tuple[type[AdaptationModule], ...] = (SourceOnlyModule, WarmupModule, HIASTModule)
+
+
+def load_module(
+    path: str | Path, map_location: str | torch.device = "cpu", network: SegmentationNetwork | None = None
+) -> AdaptationModule:
+    """Rebuild the module of any stage from its checkpoint, see ``AdaptationModule.load_from_checkpoint``.
+
+    Raises:
+        InputError: The file is missing, damaged, or not a checkpoint of this library.
+    """
+    stage = read_checkpoint(path, "meta")["hiast"]["stage"]
+    kind = next(module for module in _MODULES if module.stage == stage)
+    return kind.load_from_checkpoint(path, map_location, network)

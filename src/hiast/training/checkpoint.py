@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from hiast.errors import InputError
-from hiast.models import build_from_recipe
+from hiast.models import SegmentationNetwork, build_from_recipe
 
 FORMAT = 1
 """Version of what is stored under the key ``hiast``; raised when older programs could not read it."""
@@ -30,7 +29,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
             "(hiast-eval checkpoint=... +scenario=...)."
         )
     if about.get("format") != FORMAT:
-        raise InputError(f"{path} has checkpoint format {about.get('format')}; this version reads format {FORMAT}.")
+        raise InputError(
+            f"{path} has checkpoint format {about.get('format')}; this version reads format {FORMAT}."
+        )
     return contents
 
 
@@ -53,7 +54,7 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
         raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
-def network_from(checkpoint: dict[str, Any], path: str | Path) -> nn.Module:
+def network_from(checkpoint: dict[str, Any], path: str | Path) -> SegmentationNetwork:
     """The network that a checkpoint describes, without its weights.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.classes import LabelSpace
 from hiast.data.decode import read_image
@@ -19,7 +19,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import freeze_batch_norm
+from hiast.models import SegmentationNetwork, freeze_batch_norm
 from hiast.models.normalise import normalise
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.optim import OptimiserSettings, set_rates
@@ -52,7 +52,7 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: SegmentationNetwork,
         classes: LabelSpace,
         *,
         optimiser: OptimiserSettings | None = None,
@@ -65,7 +65,9 @@ class AdaptationModule(pl.LightningModule, ABC):
     ) -> None:
         super().__init__()
         if steps < 1 or accumulate < 1:
-            raise InputError(f"{self.stage}: steps ({steps}) and accumulate ({accumulate}) must be at least 1.")
+            raise InputError(
+                f"{self.stage}: steps ({steps}) and accumulate ({accumulate}) must be at least 1."
+            )
         self.network = network
         self.classes = classes
         self.optimiser = optimiser or OptimiserSettings()
@@ -228,7 +230,9 @@ class AdaptationModule(pl.LightningModule, ABC):
         }
 
     @classmethod
-    def from_arguments(cls, network: nn.Module, classes: LabelSpace, arguments: dict[str, Any]) -> Self:
+    def from_arguments(
+        cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
+    ) -> Self:
         """The inverse of ``arguments``."""
         values = dict(arguments)
         values["optimiser"] = OptimiserSettings(**values["optimiser"])
@@ -260,7 +264,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         cls,
         checkpoint_path: str | Path,
         map_location: str | torch.device = "cpu",
-        network: nn.Module | None = None,
+        network: SegmentationNetwork | None = None,
     ) -> Self:
         """Rebuild a module from a checkpoint of its own stage; nothing but tensors and plain values is loaded.
 
@@ -285,4 +289,3 @@ class AdaptationModule(pl.LightningModule, ABC):
         module.on_load_checkpoint(checkpoint)
         module.run_config = about["config"]
         return module.to(map_location).eval()
-

@@ -90,7 +90,12 @@ class OptimiserSettings:
             trained = [p for p in parameters if p.requires_grad]
             if trained:
                 groups.append(
-                    {"params": trained, "lr": rate * factor, "start_rate": rate * factor, "backbone_rate": rate}
+                    {
+                        "params": trained,
+                        "lr": rate * factor,
+                        "start_rate": rate * factor,
+                        "backbone_rate": rate,
+                    }
                 )
         kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
         return kind(groups, betas=self.betas, weight_decay=self.weight_decay)

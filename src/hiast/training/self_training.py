@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from hiast.classes import LabelSpace
 from hiast.data.sample import Batch
-from hiast.models import Teacher
+from hiast.models import SegmentationNetwork, Teacher
 from hiast.objectives import HIASTLoss, source_cross_entropy
 from hiast.training.module import AdaptationModule
 
@@ -36,7 +36,7 @@ class HIASTModule(AdaptationModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: SegmentationNetwork,
         classes: LabelSpace,
         *,
         loss: HIASTLoss | None = None,
@@ -89,6 +89,8 @@ class HIASTModule(AdaptationModule):
         }
 
     @classmethod
-    def from_arguments(cls, network: nn.Module, classes: LabelSpace, arguments: dict[str, Any]) -> Self:
+    def from_arguments(
+        cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
+    ) -> Self:
         """The inverse of ``arguments``."""
         return super().from_arguments(network, classes, arguments | {"loss": HIASTLoss(**arguments["loss"])})

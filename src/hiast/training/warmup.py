@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.classes import LabelSpace
 from hiast.data.sample import Batch
 from hiast.errors import InputError
-from hiast.models import Discriminator
+from hiast.models import Discriminator, SegmentationNetwork
 from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
 from hiast.training.module import AdaptationModule
-
 
 SOURCE, TARGET = 0, 1
 """The discriminator's labels of the two domains."""
@@ -42,7 +41,7 @@ class WarmupModule(AdaptationModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: SegmentationNetwork,
         classes: LabelSpace,
         *,
         discriminator_input: str | None = "softmax",
@@ -54,7 +53,9 @@ class WarmupModule(AdaptationModule):
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
         if discriminator_input is None and not entropy_weight:
-            raise InputError("warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out.")
+            raise InputError(
+                "warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out."
+            )
         self.automatic_optimization = False
         self.discriminator_input = discriminator_input
         self.discriminator_loss = discriminator_loss

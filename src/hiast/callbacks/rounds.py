@@ -1,0 +1,131 @@
+"""Pseudo-labels at the start of each round of self-training."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from hiast.data import AdaptationDataModule
+from hiast.data.label_store import RoundReader
+from hiast.evaluation.signals import agreement
+from hiast.pseudo_labels import InstanceAdaptive
+from hiast.pseudo_labels.generate import generate_round
+from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
+from hiast.pseudo_labels.policies import Policy
+from hiast.training import HIASTModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How a round is labelled (method section 2).
+
+    Attributes:
+        policy: Builds the selection policy; called with ``num_classes``.
+        size: (height, width) at which the network sees the images and labels are stored.
+        group_size: Images that move the thresholds together, and that go through the network together.
+    """
+
+    policy: Callable[..., Policy] = InstanceAdaptive
+    size: tuple[int, int] = (768, 1536)
+    group_size: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+
+
+class LabelRound(pl.Callback):
+    """Has the teacher label the target images before the first batch of a round.
+
+    A complete round is left alone, a partial one is continued. When the labels are there, the teacher becomes a
+    copy of the student, unless the round goes on from a checkpoint, which holds the teacher.
+
+    Args:
+        directory: Round directory to write.
+        settings: How to label.
+        round_number: Round, counted from 1.
+        seed: Decides, with the round, the order of the images.
+        made_by: The checkpoint that labels, in words, for the manifest.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: LabelSettings,
+        *,
+        round_number: int,
+        seed: int,
+        made_by: str,
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.round_number = round_number
+        self.seed = seed
+        self.made_by = made_by
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Label, unless that is done."""
+        if not isinstance(pl_module, HIASTModule):
+            raise TypeError(f"LabelRound labels with a HIASTModule, not {type(pl_module).__name__}.")
+        if pl_module.batches_done == 0:
+            self._label(trainer, pl_module)
+            pl_module.begin_round()
+
+    def signals(self) -> dict[str, float]:
+        """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
+        this = RoundReader(self.directory)
+        before = self.directory.parent / str(self.round_number - 1)
+        values = {"labels/coverage": this.coverage}
+        if self.round_number > 1:
+            last = RoundReader(before)
+            if last.label_size == this.label_size:
+                shares = [agreement(this.label(name), last.label(name)) for name in this.names]
+                known = [share for share in shares if not math.isnan(share)]
+                values["labels/agreement"] = sum(known) / len(known) if known else math.nan
+        return values
+
+    def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
+        data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        images = data.labelling_images()
+        log.info("%s, round %d: labelling %d images.", module.stage, self.round_number, len(images))
+        generate_round(
+            directory=self.directory,
+            names=images.names,
+            read_image=images.read_image,
+            predict=self._predictor(trainer, module),
+            policy=self.settings.policy(num_classes=len(module.classes)),
+            size=self.settings.size,
+            group_size=self.settings.group_size,
+            seed=[self.seed, self.round_number],
+            identity={"round": self.round_number, "made_by": self.made_by, "weights": weights_hash(module.teacher)},
+            processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
+        )
+
+    def _predictor(
+        self, trainer: pl.Trainer, module: HIASTModule
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        def predict(images: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.inference_mode(), trainer.precision_plugin.forward_context():
+                logits = module.teacher(module.prepare(images.to(module.device)))
+                confidence, prediction = logits.float().softmax(1).max(1)
+            return confidence, prediction
+
+        return predict
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers, in the order of its state dict."""
+    digest = hashlib.sha256()
+    for key, value in network.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""From a configuration to objects: label space, data, stages. The only place that knows the keys of ``train.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from hiast.classes import LabelSpace
+from hiast.cli.config import choices, instantiate, plain, require
+from hiast.data import AdaptationDataModule
+from hiast.data.transforms import WeakAugmentation
+from hiast.errors import InputError
+from hiast.run import Round, Stage
+
+STAGES = ("source_only", "warmup", "self_training")
+
+
+def build_classes(config: DictConfig) -> LabelSpace:
+    """The scenario's label space.
+
+    Raises:
+        InputError: No scenario was given.
+    """
+    hint = f"No scenario was given: add +scenario=NAME, one of {', '.join(choices('scenario'))}."
+    require(config, "name", hint)
+    space = instantiate(require(config, "classes", hint))
+    if not isinstance(space, LabelSpace):
+        raise InputError("classes must build a hiast.classes.LabelSpace.")
+    return space
+
+
+def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
+    """Source and target joined."""
+    data = config.data
+    common = {"classes": classes, "unreadable": data.unreadable}
+    return AdaptationDataModule(
+        instantiate(data.source, **common),
+        instantiate(data.target, **common),
+        source_augmentation=WeakAugmentation(instantiate(data.source_crop)),
+        target_augmentation=WeakAugmentation(instantiate(data.target_crop)),
+        strong=instantiate(config.augmentation.strong),
+        hard_class_augmentation=instantiate(config.augmentation.hard_class),
+        num_workers=data.num_workers,
+        seed=config.seed,
+    )
+
+
+def build_network(config: DictConfig, classes: LabelSpace) -> Callable[[], nn.Module]:
+    """A function that builds the network with its pretrained weights."""
+    return partial(instantiate, config.backbone, num_classes=len(classes))
+
+
+def build_stages(config: DictConfig) -> list[Stage]:
+    """The stages to walk, in order.
+
+    Raises:
+        InputError: ``stages`` names something else, or a stage's settings do not fit.
+    """
+    unknown = [name for name in config.stages if name not in STAGES]
+    if unknown:
+        raise InputError(f"stages names {', '.join(unknown)}: choose among {', '.join(STAGES)}.")
+    return [
+        Stage(name, _rounds(config[name]))
+        for name in STAGES
+        if name in config.stages and config[name].get("module") is not None
+    ]
+
+
+def _rounds(node: DictConfig) -> list[Round]:
+    values: dict[str, Any] = plain(node)
+    differences = values.pop("by_round", None) or {}
+    count = int(values.pop("rounds", 1))
+    rounds = []
+    for number in range(1, count + 1):
+        delta = differences.get(number, differences.get(str(number), {}))
+        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(delta))
+        labels = merged.get("labels")
+        rounds.append(
+            Round(
+                module=instantiate(merged.module),
+                steps=merged.steps,
+                batch_size=merged.batch_size,
+                accumulate=merged.get("accumulate", 1),
+                labels=None if labels is None else instantiate(labels),
+            )
+        )
+    return rounds
+
+
+def size_of(value: Any, key: str) -> tuple[int, int] | None:
+    """(height, width) of a configured size.
+
+    Raises:
+        InputError: It is neither null nor two positive numbers.
+    """
+    if value is None:
+        return None
+    numbers = list(value)
+    if len(numbers) != 2 or not all(isinstance(number, int) and number > 0 for number in numbers):
+        raise InputError(f"{key} must be [height, width] or null, not {numbers}.")
+    return (numbers[0], numbers[1])
+
+
+def existing(path: Any, key: str) -> Path | None:
+    """Path of a file that the user named, or None.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise InputError(f"{key}: there is no file {path}.")
+    return Path(path)

@@ -1,0 +1,66 @@
+"""What all commands share: help, errors in one sentence, exit codes, logging."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from hiast.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+INPUT_ERROR = 2
+STOPPED = 128 + signal.SIGTERM
+
+
+def run_command(
+    job: Callable[[DictConfig], int | None],
+    config_name: str,
+    usage: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Compose the configuration from the command line and run a job with it.
+
+    Args:
+        job: The work; returns an exit code or None.
+        config_name: Base configuration in ``conf``.
+        usage: Text of ``--help``.
+        arguments: Hydra overrides; None: the command line.
+
+    Returns:
+        0, what the job returned, 2 after wrong input (one sentence on standard error), 143 when told to stop.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if any(word in ("-h", "--help") for word in words):
+        sys.stdout.write(usage.strip() + "\n")
+        return 0
+    _log_to_stderr()
+    from hiast.cli.config import compose
+
+    try:
+        show = "--cfg" in words
+        config = compose(config_name, [word for word in words if word != "--cfg"])
+        if show:
+            from omegaconf import OmegaConf
+
+            sys.stdout.write(OmegaConf.to_yaml(config))
+            return 0
+        return job(config) or 0
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return INPUT_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command with the same run directory goes on from here.\n")
+        return 128 + signal.SIGINT
+
+
+def _log_to_stderr() -> None:
+    # Only one process of a distributed run speaks; errors are raised in all of them.
+    level = logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.ERROR
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hiast").setLevel(level)
