@@ -24,8 +24,10 @@ _TO_CLASS = lookup_table({**CITYSCAPES_IDS, int(Id.LANE_MARK): 0}, 256)
 
 
 class _Placed(NamedTuple):
-    """Something on the street. Bands along the street are painted from the outside in, each from far to near:
-    between the camera and a thing there is nothing but nearer things and bands closer to the middle.
+    """Something on the street.
+
+    Bands along the street are painted from the outside in, each from far to near: between the camera and a
+    thing there is nothing but nearer things of its own band and bands closer to the middle.
     """
 
     band: float
