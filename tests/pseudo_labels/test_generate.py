@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -91,6 +92,44 @@ def test_stopped_anywhere_and_continued_it_ends_with_the_same_bytes(tmp_path, po
     reader = label(tmp_path / "1", policy)
     assert contents(tmp_path / "1") == contents(tmp_path / "whole")
     assert reader.thresholds is None or len(reader.thresholds) == 6
+
+
+class DeadAt:
+    """From its n-th write on the process does nothing to the disk any more, not even tidy up, as after SIGKILL."""
+
+    def __init__(self, monkeypatch, write):
+        self.left, self.fsync, self.unlink = write, os.fsync, Path.unlink
+        monkeypatch.setattr(os, "fsync", self.dying_fsync)
+        monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: self.dying_unlink(path))
+
+    def dying_fsync(self, file):
+        self.left -= 1
+        if self.left <= 0:
+            raise Stop
+        self.fsync(file)
+
+    def dying_unlink(self, path):
+        if self.left > 0:
+            self.unlink(path, missing_ok=True)
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "balanced"])
+def test_dead_at_any_write_and_continued_it_ends_with_the_same_bytes(tmp_path, monkeypatch, policy):
+    label(tmp_path / "whole", policy, names=NAMES[:5])
+    for write in range(1, 100):
+        directory = tmp_path / str(write)
+        with monkeypatch.context() as patch:
+            dying = DeadAt(patch, write)
+            try:
+                label(directory, policy, names=NAMES[:5])
+            except Stop:
+                assert dying.left <= 0
+        label(directory, policy, names=NAMES[:5])
+        assert contents(directory) == contents(tmp_path / "whole")
+        if dying.left > 0:
+            break
+    # Five labels, three groups, and at least the start, the thresholds, the statistics and the manifest.
+    assert 5 + 3 + 4 < write < 99
 
 
 def test_finished_groups_are_not_labelled_again(tmp_path):
