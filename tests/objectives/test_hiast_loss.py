@@ -225,9 +225,10 @@ def test_keeps_one_log_softmax_for_the_backward_pass() -> None:
     assert full_size <= sum(kept.values()) < 1.3 * full_size
 
 
-@pytest.mark.parametrize("value", [5, 254])
+@pytest.mark.parametrize("value", [5, 254, -1])
 def test_labels_outside_the_classes(value: int) -> None:
     logits, labels, teacher = draw(17, 5)
+    labels = labels.long()
     labels[1, 2, 3] = value
     with pytest.raises(InputError, match=f"class {value}.*5 classes"):
         HIASTLoss()(logits, labels, teacher)
