@@ -263,13 +263,14 @@ SIMULATOR = replace(
 
 OVERCAST = replace(
     CAMERA,
-    layout=replace(CAMERA.layout, camera=(1.3, 1.6), horizon=(0.45, 0.52), lanes=(1, 1), border=0.0),
-    white_balance=(0.86, 0.98, 1.12),
-    contrast=1.15,
-    gamma=0.95,
-    saturation=0.6,
-    exposure=0.2,
+    layout=replace(CAMERA.layout, camera=(1.3, 1.6), horizon=(0.45, 0.52), lanes=(1, 1), ego=0.3, border=0.0),
+    white_balance=(0.88, 0.98, 1.1),
+    contrast=1.05,
+    gamma=1.15,
+    saturation=0.7,
+    texture=1.0,
+    exposure=0.1,
     haze=0.006,
-    noise=5.0,
+    noise=4.0,
 )
 """Another camera on a cold and overcast day: the look of RobotCar."""

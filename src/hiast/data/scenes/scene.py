@@ -99,9 +99,11 @@ def _place_furniture(
         ("sign", furniture.draw_sign, 0.6, 6, 28),
         ("litter", furniture.draw_litter, 0.6, 6, 20),
     )
+    taken: dict[int, list[float]] = {-1: [], 1: []}
     for name, paint, offset, near, far in kinds:
         for _ in range(counts[name]):
-            side, z = int(rng.choice((-1, 1))), _depth(rng, near, far)
+            side = int(rng.choice((-1, 1)))
+            z = _free_depth(rng, near, far, taken[side])
             placed.append(
                 _put(paint, canvas, rng, look, street.kerb(side, offset), z, band=street.kerb(side, 0.5))
             )
@@ -194,6 +196,16 @@ def _put(
 def _depth(rng: np.random.Generator, near: float, far: float) -> float:
     """A depth in metres, equally likely per doubling, so that near and far things are both seen."""
     return float(np.exp(rng.uniform(np.log(near), np.log(far))))
+
+
+def _free_depth(rng: np.random.Generator, near: float, far: float, taken: list[float]) -> float:
+    """A depth that is a sixth away from those taken, if a few tries find one; it is taken from then on."""
+    for _ in range(6):
+        z = _depth(rng, near, far)
+        if all(max(z, other) > 1.17 * min(z, other) for other in taken):
+            break
+    taken.append(z)
+    return z
 
 
 def _squeeze(rng: np.random.Generator) -> float:

@@ -154,7 +154,7 @@ def _dashes(
 
 
 def _draw_parking(canvas: Canvas, rng: np.random.Generator, street: Street, asphalt: RGB) -> None:
-    if street.parking[1] and rng.random() < 0.5:
+    if street.parking[1] and rng.random() < 0.25:
         depths = (float(rng.uniform(6, 14)), float(rng.uniform(25, 50)))
         canvas.flat((street.right - 2.2, street.right), depths, shade(asphalt, 1.18), Id.PARKING)
 
