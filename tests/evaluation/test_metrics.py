@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from hiast.classes import CITYSCAPES_19, IGNORED, ROBOTCAR_9, SYNTHIA_19, LabelSpace
 from hiast.errors import InputError
@@ -156,21 +157,25 @@ def test_copies_count_for_themselves() -> None:
 
 def count_in_a_process(rank: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    metrics = SegmentationMetrics(CITYSCAPES_19)
-    for images in ([0, 2, 3, 4], [1]), ([0, 1, 2, 3, 4], []):
-        for seed in images[rank]:
-            metrics.update(*random_pair(seed))
-        found = metrics.compute()
-        np.save(f"{folder}/{rank}_{len(images[1])}.npy", found.matrix)
-        metrics.reset()
-    dist.destroy_process_group()
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=120))
+    try:
+        metrics = SegmentationMetrics(CITYSCAPES_19)
+        for images in ([0, 2, 3, 4], [1]), ([0, 1, 2, 3, 4], []):
+            for seed in images[rank]:
+                metrics.update(*random_pair(seed))
+            np.save(f"{folder}/{rank}_{len(images[1])}.npy", metrics.compute().matrix)
+            metrics.reset()
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_two_processes_with_unequal_shares_count_each_image_once(tmp_path: Path) -> None:
-    mp.spawn(count_in_a_process, (str(tmp_path),), nprocs=2)
+    other = get_context("spawn").Process(target=count_in_a_process, args=(1, str(tmp_path)))
+    other.start()
+    count_in_a_process(0, str(tmp_path))
+    other.join()
     expected = sum(naive_matrix(*random_pair(seed), 19) for seed in range(5))
     for path in (tmp_path / f"{rank}_{share}.npy" for rank in (0, 1) for share in (0, 1)):
         found = np.load(path)

@@ -26,28 +26,51 @@ RESULTS = [
 ]
 
 
-def shown(table: Any) -> str:
-    console = Console(width=120, record=True, file=io.StringIO())
+def shown(table: Any, width: int = 120) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()
 
 
 def test_the_stage_table_has_one_row_per_round_in_percent() -> None:
-    lines = [line for line in shown(stage_table(RESULTS)).splitlines() if "│" in line]
-    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    cells = [line.split() for line in shown(stage_table(RESULTS)).splitlines() if "8,000" in line]
     assert cells == [
-        ["source_only", "1", "8,000", "35.12", "40.12", "", "1:02:03"],
-        ["warmup", "1", "8,000", "41.23", "46.23", "+6.11", "0:10"],
+        ["source_only", "8,000", "35.12", "40.12", "1:02:03"],
+        ["warmup", "8,000", "41.23", "46.23", "+6.11", "0:10"],
         ["self_training", "1", "8,000", "40.00", "45.00", "-1.23", "0:10"],
-        ["self_training", "2", "8,000", "-", "-", "", "0:10"],
+        ["self_training", "2", "8,000", "-", "-", "0:10"],
     ]
+    assert "kept" not in shown(stage_table(RESULTS))
+
+
+def test_rounds_show_their_signals_and_fit_a_terminal() -> None:
+    rounds = [
+        {**RESULTS[1]},
+        {**RESULTS[2], "signals": {"labels/coverage": 0.4567}},
+        {
+            **RESULTS[2],
+            "round": 2,
+            "seconds": 3600,
+            "signals": {"labels/coverage": 0.5, "labels/agreement": 0.981},
+        },
+    ]
+    assert [row.split("|")[6:8] for row in markdown_table(rounds).splitlines() if "---" not in row] == [
+        [" kept ", " agree "],
+        ["  ", "  "],
+        [" 45.7 ", "  "],
+        [" 50.0 ", " 98.1 "],
+    ]
+    last = ["self_training", "2", "8,000", "40.00", "45.00", "+0.00", "50.0", "98.1", "1:00:00"]
+    lines = shown(stage_table(rounds), width=80).splitlines()
+    assert any(line.split() == last for line in lines)
+    assert "round before" in " ".join(" ".join(lines).split())
 
 
 def test_the_markdown_table_says_the_same() -> None:
     lines = markdown_table(RESULTS).splitlines()
-    assert lines[0] == "| stage | round | steps | mIoU-16 | mIoU-13 | change | time |"
+    assert lines[0] == "| stage | steps | mIoU-16 | mIoU-13 | change | time |"
     assert lines[1].count("|") == lines[0].count("|")
-    assert lines[3] == "| warmup | 1 | 8,000 | 41.23 | 46.23 | +6.11 | 0:10 |"
+    assert lines[3] == "| warmup | 8,000 | 41.23 | 46.23 | +6.11 | 0:10 |"
 
 
 def test_no_result_and_missing_means_make_a_table_too() -> None:

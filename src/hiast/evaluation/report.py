@@ -6,11 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from hiast.evaluation.metrics import Scores
 
 Result = Mapping[str, Any]
+
+SIGNALS = {"labels/coverage": "kept", "labels/agreement": "agree"}
+"""Label-free signals of a round: key in the result -> title of the column."""
+
+_ABOUT_SIGNALS = (
+    "kept: target pixels with a pseudo-label; agree: those whose label was the same in the round before, among "
+    "those that both rounds keep"
+)
 
 
 def stage_table(results: Sequence[Result]) -> Table:
@@ -19,8 +28,10 @@ def stage_table(results: Sequence[Result]) -> Table:
     Args:
         results: As ``hiast.run.Pipeline.run`` returns them.
     """
-    table = Table(title="mIoU on the labelled target images, in percent")
     header, rows = _stage_rows(results)
+    table = Table(title="mIoU on the labelled target images, in percent", box=box.SIMPLE_HEAD)
+    table.padding = (0, 1, 0, 0)
+    table.caption = _ABOUT_SIGNALS if "kept" in header else None
     for position, title in enumerate(header):
         table.add_column(title, justify="left" if position == 0 else "right")
     for row in rows:
@@ -66,16 +77,29 @@ def duration(seconds: float) -> str:
 
 def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     titles = list(dict.fromkeys(title for result in results for title in result["means"]))
-    header = ["stage", "round", "steps", *titles, "change", "time"]
+    signals = [key for key in SIGNALS if any(key in result.get("signals", {}) for result in results)]
+    header = ["stage", "steps", *titles, "change", *(SIGNALS[key] for key in signals), "time"]
+    walked_again = {result["stage"] for result in results if result["round"] > 1}
     rows = []
     before = math.nan
     for result in results:
-        means = [result["means"].get(title) for title in titles]
-        now = math.nan if not means or means[0] is None else means[0]
+        means = [_number(result["means"].get(title)) for title in titles]
+        now = means[0] if means else math.nan
         change = "" if math.isnan(now - before) else f"{100 * (now - before):+.2f}"
+        shares = [_number(result.get("signals", {}).get(key)) for key in signals]
         rows.append(
-            [result["stage"], str(result["round"]), f"{result['steps']:,}", *map(percent, means), change,
-             duration(result["seconds"])]
-        )  # fmt: skip
+            [
+                result["stage"] + (f" {result['round']}" if result["stage"] in walked_again else ""),
+                f"{result['steps']:,}",
+                *(percent(mean) for mean in means),
+                change,
+                *("" if math.isnan(share) else f"{100 * share:.1f}" for share in shares),
+                duration(result["seconds"]),
+            ]
+        )
         before = now
     return header, rows
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
