@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from hiast.classes import LabelSpace
@@ -105,6 +107,24 @@ def test_joins_the_scenario_by_class_map(tmp_path: Path) -> None:
     )
     wanted = np.array([0, 255, 1])[classes[0]]
     np.testing.assert_array_equal(module.train_dataset().read_label(0), wanted)
+    assert module.classes_present == {0, 1}
+
+
+def test_from_yaml(tmp_path: Path) -> None:
+    classes = write(tmp_path)
+    options = OmegaConf.create(
+        """
+        images: cam/{name}.png
+        labels: seg/{name}_label.png
+        names: [ground, thing, sky]
+        ids: {4: ground, 9: thing, 200: sky}
+        colours: {thing: "#102030"}
+        class_map: {ground: road, thing: null}
+        """
+    )
+    module = FolderDataModule(tmp_path, **options, classes=SCENARIO)
+    copy = pickle.loads(pickle.dumps(module.train_dataset()))
+    np.testing.assert_array_equal(copy.read_label(0), np.array([0, 255, 1])[classes[0]])
     assert module.classes_present == {0, 1}
 
 

@@ -89,7 +89,7 @@ class DatasetDataModule(pl.LightningDataModule):
         super().__init__()
         self.data_root = Path(data_root)
         self.classes = classes or self.own_classes
-        self.class_map = class_map
+        self.class_map = None if class_map is None else dict(class_map)
         self.augmentation = augmentation or WeakAugmentation(RandomSizedCrop())
         self.batch_size = batch_size
         self.num_workers = num_workers

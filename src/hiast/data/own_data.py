@@ -64,8 +64,8 @@ class FolderDataModule(DatasetDataModule):
             "val": (val_images or images, val_labels if val_images else labels),
         }
         self.title = name
-        self.ids = ids
-        self.label_colours = label_colours
+        self.ids = None if ids is None else dict(ids)
+        self.label_colours = None if label_colours is None else dict(label_colours)
         self.first_channel = first_channel
         super().__init__(data_root, classes, class_map, **options)
 
