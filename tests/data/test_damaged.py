@@ -226,6 +226,18 @@ def test_damaged_files_are_refused_by_name_or_read_unchanged(tmp_path: Path, kin
     assert refused >= least[kind], (refused, same)
 
 
+@pytest.mark.parametrize("kind", ["cuts", "flips"])
+def test_the_scan_alone_finds_every_damage_of_a_png(tmp_path: Path, kind: str) -> None:
+    for name, what, data in VARIANTS[kind]():
+        if name in PNGS:
+            (tmp_path / name).write_bytes(data)
+            try:
+                verify(tmp_path / name)
+            except InputError:
+                continue
+            raise AssertionError(f"{name}, {what}: not found")
+
+
 def test_there_are_more_than_two_hundred_of_them() -> None:
     assert sum(len(list(make())) for make in VARIANTS.values()) > 1000
 

@@ -94,17 +94,21 @@ def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
     if not folder.is_dir():
         raise InputError(f"{folder} is missing: the {purpose} belong there; download them or set data_root.")
     regex = shape.regex()
+    below = "" if shape.folder == "." else f"{shape.folder}/"
     found = []
-    for path in _walk(folder):
-        match = regex.fullmatch(path.relative_to(root).as_posix())
+    for inner in _walk(folder):
+        match = regex.fullmatch(below + inner)
         if match:
-            found.append(Found(path, path.relative_to(folder).with_suffix("").as_posix(), match))
+            stem, _, suffix = inner.rpartition(".")
+            name = stem if suffix and stem and "/" not in suffix else inner
+            found.append(Found(folder / inner, name, match))
     if not found:
         raise InputError(f"{folder} holds no {purpose}: no file matches '{pattern}' below {root}.")
     return sorted(found, key=lambda file: (file.name, file.path))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[str]:
+    """Paths of files relative to ``folder``, with "/"."""
     # A folder that several links lead to is entered once, so that loops of links end.
     entered: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -114,9 +118,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(place, name)
+        inner = Path(place).relative_to(folder).as_posix()
+        prefix = "" if inner == "." else f"{inner}/"
+        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 
 def pair_files(
