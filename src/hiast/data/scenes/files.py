@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,18 +29,26 @@ from hiast.classes import (
     map_classes,
 )
 from hiast.data.scenes.ids import Id
-from hiast.data.scenes.look import CAMERA, GAME, OVERCAST, SIMULATOR
+from hiast.data.scenes.look import CAMERA, GAME, OVERCAST, SIMULATOR, Look
 from hiast.data.scenes.scene import draw_ids
 from hiast.errors import InputError
 from hiast.files import write_atomically
 
 Size = tuple[int, int]
-Files = Iterator[tuple[str, bytes]]
+Encode = Callable[[NDArray[np.uint8], NDArray[np.uint8]], bytes]
+"""Turns an image uint8 [H, W, 3] and its raw ids uint8 [H, W] into the bytes of one file."""
 
 _MARKER = "drawn_scenes.json"
 _TRAIN_CITIES, _VAL_CITIES = ("aachen", "bremen", "ulm"), ("frankfurt", "munster")
 # One stream of random numbers per dataset and split, so that no two of them show the same streets.
 _GTA5, _SYNTHIA, _CITYSCAPES, _ROBOTCAR = 1, 2, 3, 4
+
+
+class _Shot(NamedTuple):
+    """One scene and the files that it becomes."""
+
+    seed: tuple[int, ...]
+    files: Mapping[str, Encode]
 
 
 def write_gta5(data_root: Path | str, count: int, size: Size = (128, 256), seed: int = 0) -> Path:
@@ -57,15 +66,15 @@ def write_gta5(data_root: Path | str, count: int, size: Size = (128, 256), seed:
     Raises:
         InputError: The folder holds files that were not drawn here.
     """
-
-    def files() -> Files:
-        table = _table({int(Id.LANE_MARK): Id.ROAD})
-        for index in range(count):
-            image, ids = draw_ids((seed, _GTA5, index), size, GAME)
-            yield f"images/{index + 1:05d}.png", _encode_rgb(image)
-            yield f"labels/{index + 1:05d}.png", _encode_palette(table[ids])
-
-    return _write(Path(data_root) / "GTA5", {"count": count, "size": list(size), "seed": seed}, files)
+    label = partial(_encode_palette, table=_table({int(Id.LANE_MARK): Id.ROAD}))
+    shots = [
+        _Shot(
+            (seed, _GTA5, index),
+            {f"images/{index + 1:05d}.png": _encode_image, f"labels/{index + 1:05d}.png": label},
+        )
+        for index in range(count)
+    ]
+    return _write(Path(data_root) / "GTA5", shots, size, GAME)
 
 
 def write_synthia(data_root: Path | str, count: int, size: Size = (128, 256), seed: int = 0) -> Path:
@@ -74,18 +83,19 @@ def write_synthia(data_root: Path | str, count: int, size: Size = (128, 256), se
     Labels are 16-bit PNGs of three channels: class id in red, instance in green, blue empty. Terrain, trucks and
     trains are not drawn. Arguments, result and errors as for ``write_gta5``.
     """
-
-    def files() -> Files:
-        table = _table(
-            {raw: _SYNTHIA_RAW[index] for raw, index in CITYSCAPES_IDS.items()} | _SYNTHIA_VOID, others=0
+    known = {raw: _SYNTHIA_RAW[index] for raw, index in CITYSCAPES_IDS.items()}
+    label = partial(_encode_synthia, table=_table(known | _SYNTHIA_VOID, others=0))
+    shots = [
+        _Shot(
+            (seed, _SYNTHIA, index),
+            {
+                f"RAND_CITYSCAPES/RGB/{index:07d}.png": _encode_image,
+                f"RAND_CITYSCAPES/GT/LABELS/{index:07d}.png": label,
+            },
         )
-        for index in range(count):
-            image, ids = draw_ids((seed, _SYNTHIA, index), size, SIMULATOR)
-            yield f"RAND_CITYSCAPES/RGB/{index:07d}.png", _encode_rgb(image)
-            yield f"RAND_CITYSCAPES/GT/LABELS/{index:07d}.png", _encode_synthia(table[ids], _instances(ids))
-
-    settings = {"count": count, "size": list(size), "seed": seed}
-    return _write(Path(data_root) / "SYNTHIA_RAND_CITYSCAPES", settings, files)
+        for index in range(count)
+    ]
+    return _write(Path(data_root) / "SYNTHIA_RAND_CITYSCAPES", shots, size, SIMULATOR)
 
 
 def write_cityscapes(
@@ -106,22 +116,18 @@ def write_cityscapes(
     Raises:
         InputError: The folder holds files that were not drawn here.
     """
-
-    def files() -> Files:
-        table = _table({int(Id.LANE_MARK): Id.ROAD})
-        for stream, split, cities, count in (
-            (0, "train", _TRAIN_CITIES, train),
-            (1, "val", _VAL_CITIES, val),
-        ):
-            for index in range(count):
-                image, ids = draw_ids((seed, _CITYSCAPES, stream, index), size, CAMERA)
-                city = cities[index % len(cities)]
-                stem = f"{split}/{city}/{city}_{index // len(cities):06d}_000019"
-                yield f"leftImg8bit/{stem}_leftImg8bit.png", _encode_rgb(image)
-                yield f"gtFine/{stem}_gtFine_labelIds.png", _encode_grey(table[ids])
-
-    settings = {"train": train, "val": val, "size": list(size), "seed": seed}
-    return _write(Path(data_root) / "cityscapes", settings, files)
+    label = partial(_encode_grey, table=_table({int(Id.LANE_MARK): Id.ROAD}))
+    shots = []
+    for stream, split, cities, count in ((0, "train", _TRAIN_CITIES, train), (1, "val", _VAL_CITIES, val)):
+        for index in range(count):
+            city = cities[index % len(cities)]
+            stem = f"{split}/{city}/{city}_{index // len(cities):06d}_000019"
+            files: dict[str, Encode] = {
+                f"leftImg8bit/{stem}_leftImg8bit.png": _encode_image,
+                f"gtFine/{stem}_gtFine_labelIds.png": label,
+            }
+            shots.append(_Shot((seed, _CITYSCAPES, stream, index), files))
+    return _write(Path(data_root) / "cityscapes", shots, size, CAMERA)
 
 
 def write_robotcar(
@@ -131,23 +137,20 @@ def write_robotcar(
 
     Arguments, result and errors as for ``write_cityscapes``.
     """
-
-    def files() -> Files:
-        raw = {index: value for value, index in reversed(list(ROBOTCAR_IDS.items()))}
-        nine = map_classes(CITYSCAPES_IDS, CITYSCAPES_19, ROBOTCAR_9, CITYSCAPES_TO_ROBOTCAR)
-        table = _table(
-            {ident: raw[index] for ident, index in nine.items()} | {int(Id.LANE_MARK): 12}, others=0
-        )
-        for stream, split, count in ((0, "train", train), (1, "val", val)):
-            for index in range(count):
-                image, ids = draw_ids((seed, _ROBOTCAR, stream, index), size, OVERCAST)
-                name = f"{1_400_000_000_000_000 + 10**9 * stream + 62_500 * index}.png"
-                yield f"{split}/{name}", _encode_rgb(image)
-                if split == "val":
-                    yield f"anno/{name}", _encode_rgba(table[ids])
-
-    settings = {"train": train, "val": val, "size": list(size), "seed": seed}
-    return _write(Path(data_root) / "robotcar", settings, files)
+    # Several raw ids mean road; the first of each class is written.
+    raw = {index: value for value, index in reversed(list(ROBOTCAR_IDS.items()))}
+    nine = map_classes(CITYSCAPES_IDS, CITYSCAPES_19, ROBOTCAR_9, CITYSCAPES_TO_ROBOTCAR)
+    known = {ident: raw[index] for ident, index in nine.items()}
+    label = partial(_encode_rgba, table=_table(known | {int(Id.LANE_MARK): 12}, others=0))
+    shots = []
+    for stream, split, count in ((0, "train", train), (1, "val", val)):
+        for index in range(count):
+            name = f"{1_400_000_000_000_000 + 10**9 * stream + 62_500 * index}.png"
+            files: dict[str, Encode] = {f"{split}/{name}": _encode_image}
+            if split == "val":
+                files[f"anno/{name}"] = label
+            shots.append(_Shot((seed, _ROBOTCAR, stream, index), files))
+    return _write(Path(data_root) / "robotcar", shots, size, OVERCAST)
 
 
 _SYNTHIA_RAW = {index: raw for raw, index in SYNTHIA_IDS.items()}
@@ -175,71 +178,67 @@ def _encode(pixels: NDArray[Any]) -> bytes:
     return bytes(cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1])
 
 
-def _encode_rgb(image: NDArray[np.uint8]) -> bytes:
+def _encode_image(image: NDArray[np.uint8], ids: NDArray[np.uint8]) -> bytes:
     return _encode(np.ascontiguousarray(image[..., ::-1]))
 
 
-def _encode_grey(ids: NDArray[np.uint8]) -> bytes:
-    return _encode(ids)
+def _encode_grey(image: NDArray[np.uint8], ids: NDArray[np.uint8], table: NDArray[np.uint8]) -> bytes:
+    return _encode(table[ids])
 
 
-def _encode_palette(ids: NDArray[np.uint8]) -> bytes:
+def _encode_palette(image: NDArray[np.uint8], ids: NDArray[np.uint8], table: NDArray[np.uint8]) -> bytes:
     palette = np.zeros((256, 3), np.uint8)
     for raw, index in CITYSCAPES_IDS.items():
         palette[raw] = CITYSCAPES_19.colours[index]
-    picture = Image.fromarray(ids)
+    picture = Image.fromarray(table[ids])
     picture.putpalette(palette.ravel().tolist())
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _encode_synthia(classes: NDArray[np.uint8], instances: NDArray[np.uint16]) -> bytes:
+def _encode_synthia(image: NDArray[np.uint8], ids: NDArray[np.uint8], table: NDArray[np.uint8]) -> bytes:
+    instances = _instances(ids)
     # OpenCV takes blue, green, red.
-    return _encode(np.stack([np.zeros_like(instances), instances, classes.astype(np.uint16)], axis=2))
+    return _encode(np.stack([np.zeros_like(instances), instances, table[ids].astype(np.uint16)], axis=2))
 
 
-def _encode_rgba(ids: NDArray[np.uint8]) -> bytes:
+def _encode_rgba(image: NDArray[np.uint8], ids: NDArray[np.uint8], table: NDArray[np.uint8]) -> bytes:
     empty = np.zeros_like(ids)
-    return _encode(np.stack([empty, empty, ids, np.full_like(ids, 255)], axis=2))
+    return _encode(np.stack([empty, empty, table[ids], np.full_like(ids, 255)], axis=2))
 
 
-def _write(
-    folder: Path, settings: dict[str, object], files: Callable[[], Iterable[tuple[str, bytes]]]
-) -> Path:
-    settings = settings | {"drawing": _drawing_version()}
+def _write(folder: Path, shots: list[_Shot], size: Size, look: Look) -> Path:
+    names = [name for shot in shots for name in shot.files]
+    plan = {"drawing": _drawing_version(), "size": list(size), "seeds": [list(shot.seed) for shot in shots]}
     marker = folder / _MARKER
     if marker.is_file():
-        done = json.loads(marker.read_text(encoding="utf-8"))
-        if done.get("settings") == settings and done.get("complete"):
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        if found == plan | {"files": names, "complete": True}:
             return folder
-        for name in done.get("files", []):
+        for name in found["files"]:
             (folder / name).unlink(missing_ok=True)
     elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(
             f"{folder} holds files that were not drawn: give another data_root for drawn scenes."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    _mark(marker, settings, [], complete=False)
-    names: list[str] = []
-    try:
-        for name, content in files():
+    # The files are named before they are written: whatever interrupts this, the next run knows what is drawn.
+    _mark(marker, plan | {"files": names, "complete": False})
+    for shot in shots:
+        image, ids = draw_ids(shot.seed, size, look)
+        for name, encode in shot.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / name, content)
-            names.append(name)
-    finally:
-        # Also after an interruption, so that the next run knows which files it may replace.
-        _mark(marker, settings, names, complete=False)
-    _mark(marker, settings, names, complete=True)
+            write_atomically(folder / name, encode(image, ids))
+    _mark(marker, plan | {"files": names, "complete": True})
     return folder
 
 
-def _mark(marker: Path, settings: dict[str, object], names: list[str], complete: bool) -> None:
-    content = {"settings": settings, "complete": complete, "files": names}
+def _mark(marker: Path, content: dict[str, Any]) -> None:
     write_atomically(marker, json.dumps(content, indent=1).encode())
 
 
 def _drawing_version() -> str:
-    """Changes with the code that draws, so that scenes of an older version are drawn again."""
+    """A digest of the code that draws, so that scenes of an older version are drawn again."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

@@ -11,6 +11,13 @@ from hiast.data.scenes.ids import Id
 from hiast.data.scenes.look import Look, pick
 
 _TYRE = (28, 28, 30)
+# A bicycle's frame: joints (along in half wheelbases, height in metres) and the tubes between them.
+_JOINTS = {
+    "rear": (-1.0, 0.36), "pedal": (-0.1, 0.34), "seat": (-0.35, 0.92), "head": (0.75, 0.9), "front": (1.0, 0.36),
+}  # fmt: skip
+_TUBES = (
+    ("rear", "pedal"), ("pedal", "seat"), ("rear", "seat"), ("seat", "head"), ("pedal", "head"), ("head", "front"),
+)  # fmt: skip
 
 
 def draw_person(canvas: Canvas, rng: np.random.Generator, look: Look, x: float, z: float) -> None:
@@ -58,37 +65,15 @@ def draw_bicycle(
         draw_rider(canvas, rng, look, x, z, squeeze, seat=0.95, lean=0.25)
     for wheel in (-reach, reach):
         _spokes(canvas, x + wheel, radius, z, radius, max(abs(squeeze), 0.25))
-    joints = {
-        "rear": (-1.0, 0.36),
-        "pedal": (-0.1, 0.34),
-        "seat": (-0.35, 0.92),
-        "head": (0.75, 0.9),
-        "front": (1.0, 0.36),
-    }
-    place = {name: (x + dx * reach, dy) for name, (dx, dy) in joints.items()}
-    bars = (
-        ("rear", "pedal"),
-        ("pedal", "seat"),
-        ("rear", "seat"),
-        ("seat", "head"),
-        ("pedal", "head"),
-        ("head", "front"),
-    )
-    for start, end in bars:
+    place = {name: (x + dx * reach, dy) for name, (dx, dy) in _JOINTS.items()}
+    for start, end in _TUBES:
         canvas.stroke(place[start], place[end], z, 0.06, paint, Id.BICYCLE, least=0.8)
     seat, head = place["seat"], place["head"]
     canvas.stroke((seat[0] - 0.12, 0.97), (seat[0] + 0.12, 0.97), z, 0.07, _TYRE, Id.BICYCLE)
     canvas.stroke((head[0] - 0.18, 1.05), (head[0] + 0.12, 1.05), z, 0.06, _TYRE, Id.BICYCLE)
     if ridden:
-        _leg(
-            canvas,
-            rng,
-            look,
-            (place["seat"][0], 0.98),
-            (place["pedal"][0] + 0.15 * squeeze, 0.22),
-            squeeze,
-            z,
-        )
+        foot = (place["pedal"][0] + 0.15 * squeeze, 0.22)
+        _leg(canvas, rng, look, (seat[0], 0.98), foot, squeeze, z)
 
 
 def draw_motorcycle(
