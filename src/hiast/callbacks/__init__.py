@@ -1,15 +1,19 @@
 """What happens around training: pseudo-label rounds, checkpoints, recorded metrics, progress, pictures."""
 
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint
+from hiast.callbacks.masks import MaskWriter
 from hiast.callbacks.metrics_file import MetricsFile, score_values
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
+from hiast.callbacks.visualize import PictureSheet
 
 __all__ = [
     "AtomicCheckpointIO",
     "LabelRound",
     "LabelSettings",
+    "MaskWriter",
     "MetricsFile",
+    "PictureSheet",
     "StageCheckpoint",
     "StageProgress",
     "score_values",

@@ -27,7 +27,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Load with ``weights_only`` whatever the caller asks for."""
-        return super().load_checkpoint(path, map_location or "cpu", weights_only=True)
+        contents: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
+        return contents
 
 
 class StageCheckpoint(pl.Callback):
@@ -98,7 +99,8 @@ class StageCheckpoint(pl.Callback):
             self._save(trainer, _module(pl_module))
 
     def _save(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
-        trainer.save_checkpoint(self.directory / "last.ckpt")
+        # Lightning's weights_only means here: leave the optimisers out.
+        trainer.save_checkpoint(self.directory / "last.ckpt", weights_only=False)
         self._saved = module.batches_done
 
 

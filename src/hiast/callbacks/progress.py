@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hiast.evaluation.report import duration
 from hiast.training.module import AdaptationModule
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class StageProgress(pl.Callback):
         else:
             left = (pl_module.steps - done) / max(speed, 1e-9)
             where = f"{self._title(pl_module)}, step {done}/{pl_module.steps}"
-            log.info("%s: %s, %.2f steps/s, %s left", where, losses, speed, clock(left))
+            log.info("%s: %s, %.2f steps/s, %s left", where, losses, speed, duration(left))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the line."""
@@ -93,10 +94,3 @@ class StageProgress(pl.Callback):
         return (
             f"{module.stage}, round {module.round_number}/{self.rounds}" if self.rounds > 1 else module.stage
         )
-
-
-def clock(seconds: float) -> str:
-    """Duration as h:mm:ss, or m:ss below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -6,8 +6,10 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,9 +20,9 @@ from hiast.data.label_store import RoundReader
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import InstanceAdaptive
 from hiast.pseudo_labels.generate import generate_round
-from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
 from hiast.pseudo_labels.policies import Policy
-from hiast.training import HIASTModule
+from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
+from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class LabelRound(pl.Callback):
         """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
         this = RoundReader(self.directory)
         before = self.directory.parent / str(self.round_number - 1)
-        values = {"labels/coverage": this.coverage}
+        values = {"labels/coverage": coverage(this)}
         if self.round_number > 1:
             last = RoundReader(before)
             if last.label_size == this.label_size:
@@ -101,25 +103,44 @@ class LabelRound(pl.Callback):
             directory=self.directory,
             names=images.names,
             read_image=images.read_image,
-            predict=self._predictor(trainer, module),
+            predict=predictor(module, module.teacher, trainer.precision_plugin.forward_context),
             policy=self.settings.policy(num_classes=len(module.classes)),
             size=self.settings.size,
             group_size=self.settings.group_size,
             seed=[self.seed, self.round_number],
-            identity={"round": self.round_number, "made_by": self.made_by, "weights": weights_hash(module.teacher)},
+            identity={
+                "round": self.round_number,
+                "made_by": self.made_by,
+                "weights": weights_hash(module.teacher),
+            },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
         )
 
-    def _predictor(
-        self, trainer: pl.Trainer, module: HIASTModule
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        def predict(images: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.inference_mode(), trainer.precision_plugin.forward_context():
-                logits = module.teacher(module.prepare(images.to(module.device)))
-                confidence, prediction = logits.float().softmax(1).max(1)
-            return confidence, prediction
 
-        return predict
+def predictor(
+    module: AdaptationModule, network: nn.Module, autocast: Callable[[], AbstractContextManager[Any]]
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction int64 [b, h, w].
+
+    Args:
+        module: Says how images are normalised and on which device.
+        network: The network that labels; in eval mode.
+        autocast: Context of the run's precision.
+    """
+
+    def predict(images: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(), autocast():
+            logits = network(module.prepare(images.to(module.device)))
+            confidence, prediction = logits.float().softmax(1).max(1)
+        return confidence, prediction
+
+    return predict
+
+
+def coverage(labels: RoundReader) -> float:
+    """Share of the pixels of a round that have a pseudo-label, 0..1."""
+    height, width = labels.label_size
+    return float(labels.image_pixels.sum() / (len(labels.names) * height * width))
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from hiast.classes import LabelSpace
 from hiast.cli.config import choices, instantiate, plain, require
-from hiast.data import AdaptationDataModule
+from hiast.data import AdaptationDataModule, DatasetDataModule
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
+from hiast.models import SegmentationNetwork
 from hiast.run import Round, Stage
 
 STAGES = ("source_only", "warmup", "self_training")
@@ -50,7 +50,42 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
     )
 
 
-def build_network(config: DictConfig, classes: LabelSpace) -> Callable[[], nn.Module]:
+_TRUSTED = {
+    f"hiast.data.{name}DataModule" for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder")
+}
+
+
+def build_target(
+    trained: dict[str, Any], classes: LabelSpace, data_root: str | None, num_workers: int
+) -> DatasetDataModule:
+    """The target of a training configuration, for evaluation.
+
+    Args:
+        trained: The configuration, which may come from a checkpoint that somebody else made: nothing but the
+            datamodules of this library is built from it.
+        classes: The label space.
+        data_root: Replaces the folder of training; None keeps it.
+        num_workers: Worker processes of the loader.
+
+    Raises:
+        InputError: The configuration names something else, or its values do not fit.
+    """
+    node = dict(trained["data"]["target"])
+    class_map = node.get("class_map")
+    if node.get("_target_") not in _TRUSTED or "_target_" in str(class_map or ""):
+        raise InputError(
+            f"The checkpoint's target data is read by {node.get('_target_')}, which is not of this library: "
+            "add +scenario=NAME to say that you trust it."
+        )
+    if data_root is not None:
+        node["data_root"] = data_root
+    unreadable = trained["data"].get("unreadable", "stop")
+    return instantiate(  # type: ignore[no-any-return]
+        OmegaConf.create(node), classes=classes, unreadable=unreadable, num_workers=num_workers
+    )
+
+
+def build_network(config: DictConfig, classes: LabelSpace) -> Callable[[], SegmentationNetwork]:
     """A function that builds the network with its pretrained weights."""
     return partial(instantiate, config.backbone, num_classes=len(classes))
 
@@ -71,14 +106,14 @@ def build_stages(config: DictConfig) -> list[Stage]:
     ]
 
 
-def _rounds(node: DictConfig) -> list[Round]:
+def _rounds(node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
     differences = values.pop("by_round", None) or {}
     count = int(values.pop("rounds", 1))
     rounds = []
     for number in range(1, count + 1):
         delta = differences.get(number, differences.get(str(number), {}))
-        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(delta))
+        merged: Any = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(delta))
         labels = merged.get("labels")
         rounds.append(
             Round(

@@ -70,6 +70,7 @@ def train(config: DictConfig) -> int:
         seed=config.seed,
         init_from=build.existing(config.init_from, "init_from"),
         config=values,
+        pictures=config.pictures,
     )
     directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:

@@ -14,7 +14,7 @@ class Draw(NamedTuple):
     of workers nor a restart changes it.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's own method of this name is of no use here
     position: int
 
 

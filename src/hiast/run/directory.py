@@ -53,6 +53,11 @@ class RunDirectory:
         return self.path / "metrics.csv"
 
     @property
+    def pictures(self) -> Path:
+        """Folder of picture sheets."""
+        return self.path / "pictures"
+
+    @property
     def speaks(self) -> bool:
         """Whether this process is the one of a distributed run that writes records and talks to the user."""
         return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"

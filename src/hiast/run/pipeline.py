@@ -13,13 +13,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch import nn
 
 from hiast.callbacks import (
     AtomicCheckpointIO,
     LabelRound,
     LabelSettings,
     MetricsFile,
+    PictureSheet,
     StageCheckpoint,
     StageProgress,
 )
@@ -27,6 +27,7 @@ from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
+from hiast.models import SegmentationNetwork
 from hiast.run.directory import RunDirectory
 from hiast.training import AdaptationModule, HIASTModule
 from hiast.training.checkpoint import network_weights, read_checkpoint
@@ -86,11 +87,11 @@ class Pipeline:
         seed: Decides everything.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
-        callbacks: Further callbacks, built for each round.
+        pictures: Validation images on the picture sheets; 0: no sheets.
     """
 
     directory: RunDirectory
-    network: Callable[[], nn.Module]
+    network: Callable[[], SegmentationNetwork]
     classes: LabelSpace
     datamodule: AdaptationDataModule
     stages: Sequence[Stage]
@@ -103,7 +104,7 @@ class Pipeline:
     seed: int = 888
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
-    callbacks: Callable[[Stage, int], list[pl.Callback]] = lambda stage, number: []
+    pictures: int = 4
 
     def run(self) -> list[dict[str, Any]]:
         """Walk all stages.
@@ -137,7 +138,9 @@ class Pipeline:
         if self.init_from is not None:
             read_checkpoint(self.init_from)
 
-    def _fit(self, network: nn.Module, stage: Stage, number: int, start: Path | None) -> dict[str, Any]:
+    def _fit(
+        self, network: SegmentationNetwork, stage: Stage, number: int, start: Path | None
+    ) -> dict[str, Any]:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
@@ -200,7 +203,11 @@ class Pipeline:
         if checkpoint is None:
             return "initial weights"
         inside = checkpoint.resolve().is_relative_to(self.directory.path.resolve())
-        return str(checkpoint.resolve().relative_to(self.directory.path.resolve())) if inside else checkpoint.name
+        return (
+            str(checkpoint.resolve().relative_to(self.directory.path.resolve()))
+            if inside
+            else checkpoint.name
+        )
 
     def _make_trainer(
         self, stage: Stage, number: int, module: AdaptationModule, label_round: LabelRound | None
@@ -211,7 +218,7 @@ class Pipeline:
             ValidationSchedule(self.validate_every),
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(self.directory.metrics, self.record_every),
-            *self.callbacks(stage, number),
+            PictureSheet(self.directory.pictures, self.pictures),
             StageCheckpoint(self.directory.checkpoints(stage.name), self.checkpoint_every),
         ]
         arguments = dict(self.trainer)

@@ -21,7 +21,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     Raises:
         InputError: The file is missing, damaged, holds pickled objects, or was not written by this library.
     """
-    contents = load_plain(path, map_location)
+    contents: dict[str, Any] = load_plain(path, map_location)
     about = contents.get("hiast") if isinstance(contents, dict) else None
     if not isinstance(about, dict) or "state_dict" not in contents:
         raise InputError(
@@ -45,7 +45,8 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
     if not path.is_file():
         raise InputError(f"There is no checkpoint {path}.")
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        contents: Any = torch.load(path, map_location=map_location, weights_only=True)
+        return contents
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} was refused: it holds more than tensors and plain values, which could run code when loaded."

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hiast.classes import LabelSpace
+from hiast.data.adaptation import Domain
 from hiast.data.decode import read_image
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError
@@ -20,6 +21,7 @@ from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
 from hiast.models import SegmentationNetwork, freeze_batch_norm
+from hiast.models.network import BatchNormMode
 from hiast.models.normalise import normalise
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.optim import OptimiserSettings, set_rates
@@ -45,10 +47,15 @@ class AdaptationModule(pl.LightningModule, ABC):
         batch_norm: ``"none"``, ``"affine"`` (published from the warm-up on: weight and bias do not learn, statistics
             still move) or ``"full"`` (statistics stand still too).
         seed: Decides every random draw inside the network (dropout), as a function of stage, round and batch.
+
+    Attributes:
+        scores: Of the last validation; None before the first.
+        inference: Options of ``probabilities`` in validation: ``sizes``, ``flip``, ``window``.
+        run_config: Plain values of the run's configuration, carried in checkpoints.
     """
 
     stage: ClassVar[str]
-    domains: ClassVar[tuple[str, ...]]
+    domains: ClassVar[tuple[Domain, ...]]
 
     def __init__(
         self,
@@ -60,7 +67,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         accumulate: int = 1,
         round_number: int = 1,
         validation_size: tuple[int, int] | None = None,
-        batch_norm: str = "none",
+        batch_norm: BatchNormMode = "none",
         seed: int = 888,
     ) -> None:
         super().__init__()
@@ -80,6 +87,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         self.metrics = SegmentationMetrics(classes)
         self.scores: Scores | None = None
         self.run_config: dict[str, Any] = {}
+        self.inference: dict[str, Any] = {}
         self._entropies: list[Tensor] = []
         self._batches_before = 0
         freeze_batch_norm(network, batch_norm)
@@ -91,7 +99,8 @@ class AdaptationModule(pl.LightningModule, ABC):
         """Batches of this round that have gone through an optimiser, over all runs of the program."""
         if self._trainer is None:
             return self._batches_before
-        return self._batches_before + self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return self._batches_before + int(progress.processed)
 
     @property
     def steps_done(self) -> int:
@@ -172,7 +181,9 @@ class AdaptationModule(pl.LightningModule, ABC):
     def validation_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Count one batch of labelled target images; returns the predicted labels."""
         label = batch["label"]
-        probabilities = self.probabilities(batch["image"], (label.shape[-2], label.shape[-1]))
+        probabilities = self.probabilities(
+            batch["image"], (label.shape[-2], label.shape[-1]), **self.inference
+        )
         prediction = probabilities.argmax(1)
         self.metrics.update(prediction, label)
         self._entropies.append(mean_entropy(probabilities).reshape(1))
@@ -185,7 +196,8 @@ class AdaptationModule(pl.LightningModule, ABC):
         entropy = torch.cat(self._entropies).sum() if self._entropies else torch.zeros((), device=self.device)
         count = torch.tensor(float(len(self._entropies)), device=self.device)
         self._entropies.clear()
-        total = self.all_gather(torch.stack([entropy, count])).reshape(-1, 2).sum(0)
+        sums: Any = self.all_gather(torch.stack([entropy, count]))
+        total = sums.reshape(-1, 2).sum(0)
         self.log("val/entropy", total[0] / total[1])
         self.log_dict({f"val/{title}": value for title, value in self.scores.means.items()})
 

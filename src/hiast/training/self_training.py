@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from hiast.classes import LabelSpace
+from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.models import SegmentationNetwork, Teacher
 from hiast.objectives import HIASTLoss, source_cross_entropy
@@ -32,7 +34,7 @@ class HIASTModule(AdaptationModule):
     """
 
     stage: ClassVar[str] = "self_training"
-    domains: ClassVar[tuple[str, ...]] = ("target",)
+    domains: ClassVar[tuple[Domain, ...]] = ("target",)
 
     def __init__(
         self,
@@ -59,8 +61,10 @@ class HIASTModule(AdaptationModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss on target images: the student sees the strong view, the teacher the weak one."""
         target = batch["target"]
-        with torch.no_grad():
-            teacher_probabilities = self.teacher(self.prepare(target["image"])).float().softmax(1)
+        teacher_probabilities = None
+        if self.loss.consistency:
+            with torch.no_grad():
+                teacher_probabilities = self.teacher(self.prepare(target["image"])).float().softmax(1)
         logits = self(target["strong"])
         terms: dict[str, Tensor] = dict(self.loss(logits, target["label"], teacher_probabilities))
         if self.source_weight:
@@ -73,7 +77,7 @@ class HIASTModule(AdaptationModule):
         self,
         epoch: int,
         batch_idx: int,
-        optimizer: Optimizer,
+        optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """An optimiser step of the student, then the teacher follows."""

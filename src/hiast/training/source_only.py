@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.objectives import source_cross_entropy
 from hiast.training.module import AdaptationModule
@@ -15,7 +16,7 @@ class SourceOnlyModule(AdaptationModule):
     """Supervised training on the labelled source domain."""
 
     stage: ClassVar[str] = "source_only"
-    domains: ClassVar[tuple[str, ...]] = ("source",)
+    domains: ClassVar[tuple[Domain, ...]] = ("source",)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean cross-entropy over labelled pixels."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hiast.classes import LabelSpace
+from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
 from hiast.models import Discriminator, SegmentationNetwork
@@ -37,7 +38,7 @@ class WarmupModule(AdaptationModule):
     """
 
     stage: ClassVar[str] = "warmup"
-    domains: ClassVar[tuple[str, ...]] = ("source", "target")
+    domains: ClassVar[tuple[Domain, ...]] = ("source", "target")
 
     def __init__(
         self,
@@ -100,8 +101,7 @@ class WarmupModule(AdaptationModule):
         terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
         total = terms["source_cross_entropy"]
         if self.discriminator is not None:
-            guess = self.discriminator(self._seen(target_logits))
-            terms["adversarial"] = adversarial_loss(guess, SOURCE, self.discriminator_loss)
+            terms["adversarial"] = self._judged(target_logits, SOURCE)
             total = total + self.adversarial_weight * terms["adversarial"]
         if self.entropy_weight:
             terms["target_entropy"] = normalised_entropy(target_logits)
@@ -118,16 +118,15 @@ class WarmupModule(AdaptationModule):
         return terms, source_logits, target_logits
 
     def _discriminator_step(self, source_logits: Tensor, target_logits: Tensor) -> Tensor:
-        loss = sum(
-            adversarial_loss(self.discriminator(self._seen(logits)), label, self.discriminator_loss)  # type: ignore[misc]
-            for logits, label in ((source_logits, SOURCE), (target_logits, TARGET))
-        )
-        loss = loss / 2
+        loss = (self._judged(source_logits, SOURCE) + self._judged(target_logits, TARGET)) / 2
         self.manual_backward(loss / self.accumulate)
-        return loss  # type: ignore[return-value]
+        return loss
 
-    def _seen(self, logits: Tensor) -> Tensor:
-        return discriminator_input(logits, self.discriminator_input or "softmax")
+    def _judged(self, logits: Tensor, label: int) -> Tensor:
+        """Loss of the discriminator's opinion of ``logits`` against a domain label."""
+        assert self.discriminator is not None
+        outputs = self.discriminator(discriminator_input(logits, self.discriminator_input or "softmax"))
+        return adversarial_loss(outputs, label, self.discriminator_loss)
 
     def _discriminator_learns(self, learns: bool) -> None:
         if self.discriminator is not None:
