@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -320,7 +321,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
     places = np.array(values)
     for _ in range(200):
         order = np.argsort(places)
-        for low, high in zip(order[:-1], order[1:], strict=True):
+        for low, high in pairwise(order):
             lack = gap - (places[high] - places[low])
             if lack > 1e-9:
                 places[low] -= lack / 2

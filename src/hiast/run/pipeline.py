@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -257,7 +258,7 @@ class Pipeline:
             "round": number,
             "steps": module.steps,
             "means": {} if module.scores is None else module.scores.means,
-            "iou": {} if module.scores is None else module.scores.iou,
+            "iou": {} if module.scores is None else _known(module.scores.iou),
             "signals": {} if label_round is None else label_round.signals(),
             "seconds": round(seconds, 1),
         }
@@ -293,6 +294,11 @@ def _start_from(module: AdaptationModule, path: Path) -> None:
             module.teacher.load_state_dict(teacher)
         else:
             module.begin_round()
+
+
+def _known(iou: dict[str, float]) -> dict[str, float | None]:
+    """IoU of each class; None for an absent one, since JSON has no NaN."""
+    return {name: None if math.isnan(value) else value for name, value in iou.items()}
 
 
 def _share(batch_size: int, accumulate: int, stage: str) -> int:

@@ -75,7 +75,8 @@ class AdaptationModule(pl.LightningModule, ABC):
             raise InputError(
                 f"{self.stage}: steps ({steps}) and accumulate ({accumulate}) must be at least 1."
             )
-        self.network = network
+        # Convolutions run faster this way, on tensor cores and on CPUs; results stay the same kind of tensors.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = classes
         self.optimiser = optimiser or OptimiserSettings()
         self.steps = steps
