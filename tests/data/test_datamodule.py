@@ -4,6 +4,8 @@ import builtins
 import io
 import pickle
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -285,6 +287,19 @@ def test_loaders_survive_being_sent_to_a_spawned_process(drawn_data: Path) -> No
     module.plan(("source", "target"), 2, 3)
     for loader in module.train_dataloader().values():
         assert same(list(pickle.loads(pickle.dumps(loader))), list(loader))
+
+
+def first_names(loader) -> list[str]:
+    return list(next(iter(loader))["name"])
+
+
+@pytest.mark.slow  # The other process imports torch and Lightning anew.
+def test_a_spawned_process_reads_the_same_images(drawn_data: Path) -> None:
+    module = make(drawn_data)
+    module.plan(("source",), 2, 3)
+    loader = module.train_dataloader()["source"]
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(first_names, loader).result() == first_names(loader)
 
 
 class Recorder(pl.LightningModule):

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
+from hiast.data.containers import plain_png, png_header
 from hiast.data.decode import ColourIds, image_size, read_first_channel, read_ids, read_image
 from hiast.errors import InputError
 
@@ -33,6 +35,21 @@ def test_other_modes_become_rgb_without_alpha(tmp_path: Path, mode: str) -> None
     image.save(tmp_path / "a.png")
     reference = image.convert("L") if mode in ("LA", "1") else image
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(reference.convert("RGB")))
+
+
+def test_a_png_of_size_and_pixels_alone_is_not_copied(tmp_path: Path) -> None:
+    data = cv2.imencode(".png", picture())[1].tobytes()
+    assert plain_png(data, tmp_path, png_header(data, tmp_path), indices=False) is data
+    Image.fromarray(picture()).save(tmp_path / "a.png", pnginfo=text("a", "note"))
+    noted = (tmp_path / "a.png").read_bytes()
+    plain = plain_png(noted, tmp_path, png_header(noted, tmp_path), indices=False)
+    assert b"tEXt" in noted and b"tEXt" not in plain
+
+
+def text(key: str, value: str) -> PngInfo:
+    info = PngInfo()
+    info.add_text(key, value)
+    return info
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

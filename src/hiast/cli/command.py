@@ -41,6 +41,8 @@ def run_command(
         sys.stdout.write(usage.strip() + "\n")
         return 0
     _log_to_stderr()
+    # Asked on import, and answered over the network, unless it is said that nobody wants to know.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     from hiast.cli.config import compose
 
     try:

@@ -147,6 +147,7 @@ def plain_png(data: bytes, path: Path, header: Header, *, indices: bool) -> byte
     """
     parts = [PNG_SIGNATURE]
     compressed = 0
+    changed = False
     for kind, start, end in _png_chunks(data, path):
         if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             name = kind.decode("latin-1")
@@ -156,10 +157,13 @@ def plain_png(data: bytes, path: Path, header: Header, *, indices: bool) -> byte
         if kind == b"IHDR" and indices and header.colour == PALETTE:
             grey = b"IHDR" + data[start : start + 9] + bytes([GREY]) + data[start + 10 : end]
             parts += [data[start - 8 : start - 4], grey, zlib.crc32(grey).to_bytes(4, "big")]
+            changed = True
         elif kind in (b"IHDR", b"IDAT", b"IEND") or (
             kind == b"PLTE" and header.colour == PALETTE and not indices
         ):
             parts.append(data[start - 8 : end + 4])
+        else:
+            changed = True
         compressed += (end - start) if kind == b"IDAT" else 0
     row = 1 + (header.width * header.depth * _PNG_CHANNELS[header.colour] + 7) // 8
     if row * header.height > compressed * _DEFLATE_LIMIT:
@@ -167,7 +171,7 @@ def plain_png(data: bytes, path: Path, header: Header, *, indices: bool) -> byte
             f"{path} declares {header.width} x {header.height} pixels, more than its {len(data)} bytes "
             "can hold; fetch it again."
         )
-    return b"".join(parts)
+    return b"".join(parts) if changed else data
 
 
 def jpeg_header(data: bytes, path: Path, *, whole: bool) -> Header:

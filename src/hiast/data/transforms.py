@@ -31,8 +31,15 @@ class Window(NamedTuple):
 class Crop(Protocol):
     """Draws a window and says the size that it is resized to."""
 
-    height: int
-    width: int
+    @property
+    def height(self) -> int:
+        """Height of the result in pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width of the result in pixels."""
+        ...
 
     def draw(self, rng: np.random.Generator, image_height: int, image_width: int) -> Window:
         """A window inside an image of the given size."""
