@@ -286,7 +286,7 @@ def draw_views(scene: Scene) -> Figure:
     strong = StrongAugmentation()
     row = figure.subplots(1, 4)
     show(row[0], scene.image, "Weak view: the teacher sees it")
-    for position, seed in enumerate((1, 6, 16), start=1):
+    for position, seed in enumerate((1, 8, 16), start=1):
         title = "Strong views: the student sees one" if position == 1 else ""
         show(row[position], strong(np.random.default_rng(seed), scene.image), title)
     return figure
