@@ -24,7 +24,7 @@ def touch(root: Path, *paths: str) -> Path:
 
 def pairs(root: Path, images: str, labels: str) -> dict[str, str]:
     found = find_files(root, images, "images")
-    paths = pair_files(found, find_files(root, labels, "labels"), images, labels)
+    paths, _ = pair_files(found, find_files(root, labels, "labels"), images, labels)
     return {f.name: p.relative_to(root).as_posix() for f, p in zip(found, paths, strict=True)}
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hiast.classes import LabelSpace
 from hiast.cli.config import choices, instantiate, plain, require
 from hiast.data import AdaptationDataModule, DatasetDataModule
+from hiast.data.cache import FORMATS, Cache
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
@@ -37,7 +38,7 @@ def build_classes(config: DictConfig) -> LabelSpace:
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
     """Source and target joined."""
     data = config.data
-    common = {"classes": classes, "unreadable": data.unreadable}
+    common = data_options(config, classes)
     return AdaptationDataModule(
         instantiate(data.source, **common),
         instantiate(data.target, **common),
@@ -48,6 +49,29 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
         num_workers=data.num_workers,
         seed=config.seed,
     )
+
+
+def data_options(config: DictConfig, classes: LabelSpace) -> dict[str, Any]:
+    """What source and target are given alike.
+
+    Raises:
+        InputError: ``data.cache`` names no format.
+    """
+    return {"classes": classes, "unreadable": config.data.unreadable, "cache": build_cache(config)}
+
+
+def build_cache(config: DictConfig) -> Cache | None:
+    """The cache of prepared images that ``data.cache`` asks for.
+
+    Raises:
+        InputError: It names no format.
+    """
+    name = config.data.cache
+    if name is None:
+        return None
+    if name not in FORMATS:
+        raise InputError(f"data.cache is '{name}': choose {', '.join(FORMATS)}, or null to do without.")
+    return Cache(Path(config.data.cache_folder) / name, Path(config.data_root))
 
 
 _TRUSTED = {

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 
 from hiast.data.decode import MAX_PIXELS, Ids, read_image
 from hiast.data.listing import Listing, Pair
-from hiast.data.picture_file import Tiles, pack, read_header, read_pixels
+from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles, pack, read_header, read_pixels
 from hiast.data.transforms import Window
 from hiast.errors import InputError
 from hiast.files import write_atomically
+
+FORMATS: Mapping[str, Tiles | None] = {"raw": None, "png": PNG_TILES, "jpeg": JPEG_TILES}
+"""How a cache can be written, by name: nothing is lost but with jpeg."""
 
 _PREPARE = "run hiast-data-prepare"
 _SETTLED = 2_000_000_000
@@ -175,6 +179,27 @@ class CachedReader:
             if _is_settled(stamp):
                 self._accepted[pair.image] = stamp
         return header
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where prepared pictures lie.
+
+    Attributes:
+        directory: Of the pictures.
+        root: Folder of the datasets that an image's path below it names its picture by.
+    """
+
+    directory: Path
+    root: Path
+
+    def reader(self, listing: Listing) -> CachedReader:
+        """A reader of a listing's images.
+
+        Raises:
+            InputError: Some images are not in the cache.
+        """
+        return CachedReader(listing, self.root, self.directory)
 
 
 def _stamp(image: Path) -> list[int]:

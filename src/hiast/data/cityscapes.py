@@ -8,11 +8,14 @@ import numpy as np
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.decode import MAX_PIXELS, Ids, read_ids
-from hiast.data.listing import Listing, Pair, Split, make_pairs
-from hiast.errors import InputError
+from hiast.data.listing import Listing, MissingLabelsError, Pair, Split, make_pairs
+from hiast.data.paths import find_files
 
 _TRAIN_IDS = "_gtFine_labelTrainIds.png"
 _LABEL_IDS = "_gtFine_labelIds.png"
+
+VOID = (frozenset(range(34)) | {255}) - set(CITYSCAPES_IDS)
+"""Ids that stand for none of the classes; 255 is -1, the licence plate, in 8 bits."""
 
 
 def read_label(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
@@ -45,19 +48,35 @@ def listing(data_root: Path | str, split: Split, *, labelled: bool = True) -> Li
     root = Path(data_root) / "cityscapes"
     dataset = f"Cityscapes {split}"
     images = f"leftImg8bit/{split}/{{name}}_leftImg8bit.png"
-    pairs = make_pairs(root, images, None, dataset)
+    pairs, orphans = make_pairs(root, images, None, dataset)
     if labelled:
-        pairs = tuple(Pair(pair.name, pair.image, _label(root, split, pair, dataset)) for pair in pairs)
-    return Listing(dataset, pairs, CITYSCAPES_IDS, CITYSCAPES_19, read_label)
+        pairs, orphans = _with_labels(root / "gtFine", split, pairs, dataset)
+    return Listing(*(dataset, pairs, CITYSCAPES_IDS, CITYSCAPES_19, read_label), void=VOID, orphans=orphans)
 
 
-def _label(root: Path, split: Split, pair: Pair, dataset: str) -> Path:
-    stem = root / "gtFine" / split / pair.name.removesuffix("_leftImg8bit")
-    for ending in (_TRAIN_IDS, _LABEL_IDS):
-        path = stem.with_name(stem.name + ending)
-        if path.is_file():
-            return path
-    raise InputError(
-        f"{stem}{_LABEL_IDS} is missing: the labels of {dataset} belong there; "
-        "unpack gtFine_trainvaltest.zip or set data_root."
+def _with_labels(
+    folder: Path, split: Split, pairs: tuple[Pair, ...], dataset: str
+) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
+    """The pairs with their label files, and the label files that belong to no image."""
+    files = find_files(folder, f"{split}/**", f"labels of {dataset}") if (folder / split).is_dir() else []
+    found = {
+        file.name.removesuffix(ending.removesuffix(".png")): file.path
+        for ending in (_LABEL_IDS, _TRAIN_IDS)  # The later one wins.
+        for file in files
+        if file.path.name.endswith(ending)
+    }
+    stems = [pair.name.removesuffix("_leftImg8bit") for pair in pairs]
+    paired = set(stems)
+    orphans = tuple(path for stem, path in found.items() if stem not in paired)
+    labelled = tuple(
+        Pair(pair.name, pair.image, found.get(stem)) for pair, stem in zip(pairs, stems, strict=True)
     )
+    missing = [stem for stem in stems if stem not in found]
+    if missing:
+        raise MissingLabelsError(
+            f"{folder / split / missing[0]}{_LABEL_IDS} is missing ({len(missing)} of {len(pairs)} labels of "
+            f"{dataset} are): unpack gtFine_trainvaltest.zip there, or set data_root.",
+            labelled,
+            orphans,
+        )
+    return labelled, orphans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch.utils.data import DataLoader
 from hiast.classes import CITYSCAPES_19, ROBOTCAR_9, SYNTHIA_19, LabelSpace
 from hiast.data import cityscapes, gta5, robotcar, synthia
 from hiast.data.augmented import AugmentedDataset
+from hiast.data.cache import Cache
 from hiast.data.class_pixels import count_class_pixels
 from hiast.data.dataset import SegmentationDataset, Unreadable
-from hiast.data.listing import Listing, SizeMismatch, Split
+from hiast.data.listing import Listing, MissingLabelsError, SizeMismatch, Split
 from hiast.data.loaders import TrainLoader, validation_loader
 from hiast.data.sample import Sample
 from hiast.data.sampler import BatchDraws, Key, Order, RareClasses, Shuffled
@@ -62,6 +64,7 @@ class DatasetDataModule(pl.LightningDataModule):
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
         rare_class_temperature: Draw training images by rare class sampling with this temperature.
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
+        cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True
@@ -85,6 +88,7 @@ class DatasetDataModule(pl.LightningDataModule):
         size_mismatch: SizeMismatch | None = None,
         rare_class_temperature: float | None = None,
         statistics: Path | str | None = None,
+        cache: Cache | None = None,
     ) -> None:
         super().__init__()
         self.data_root = Path(data_root)
@@ -101,6 +105,7 @@ class DatasetDataModule(pl.LightningDataModule):
         self.size_mismatch: SizeMismatch | None = size_mismatch
         self.rare_class_temperature = rare_class_temperature
         self.statistics = None if statistics is None else Path(statistics)
+        self.cache = cache
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
     @abstractmethod
@@ -175,7 +180,7 @@ class DatasetDataModule(pl.LightningDataModule):
     def _dataset(self, split: Split, labelled: bool) -> SegmentationDataset:
         if (split, labelled) not in self._datasets:
             dataset = SegmentationDataset(
-                self._chosen(split, labelled),
+                self.files(split, labelled=labelled),
                 self.classes,
                 self.class_map,
                 unreadable=self.unreadable,
@@ -183,11 +188,34 @@ class DatasetDataModule(pl.LightningDataModule):
             )
             if labelled:
                 dataset.check_ids()
+            if self.cache is not None and split == "train":
+                dataset.reader = self.cache.reader(dataset.listing)
             self._datasets[split, labelled] = dataset
         return self._datasets[split, labelled]
 
-    def _chosen(self, split: Split, labelled: bool) -> Listing:
-        listing = self.listing(split, labelled=labelled)
+    def files(self, split: Split, *, labelled: bool, incomplete: bool = False) -> Listing:
+        """The files of a split that are used: after lists of names and the division into training and validation.
+
+        Args:
+            split: "train" or "val".
+            labelled: False: no label file is looked for.
+            incomplete: Images whose label is missing stay, without label.
+
+        Raises:
+            InputError: There is no such split, files are missing, or a list does not fit.
+        """
+        if not labelled:
+            return self._choose(self.listing(split, labelled=False), split)
+        try:
+            return self._choose(self.listing(split, labelled=True), split)
+        except MissingLabelsError as error:
+            bare = self.listing(split, labelled=False)
+            listing = self._choose(replace(bare, pairs=error.pairs, orphans=error.orphans), split)
+            if not (incomplete or listing.labelled):
+                raise
+            return listing
+
+    def _choose(self, listing: Listing, split: Split) -> Listing:
         if self.one_split and self.val_list is not None:
             held = listing.keep(self.val_list)
             listing = held if split == "val" else listing.without({pair.name for pair in held.pairs})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hiast.classes import CITYSCAPES_19, Colour, LabelSpace
+from hiast.classes import CITYSCAPES_19, IGNORED, Colour, LabelSpace
 from hiast.data.decode import ColourIds, Decode, read_first_channel, read_ids
 from hiast.data.listing import Listing, SizeMismatch, make_pairs
 from hiast.errors import InputError
@@ -51,8 +51,12 @@ def listing(
         decode = ColourIds(table)
         ids = {table[parse_colour(colour)]: label_colours[colour] for colour in label_colours}
     named = dict(enumerate(classes.names)) if ids is None else ids
-    pairs = make_pairs(Path(root), images, labels, name)
-    return Listing(name, pairs, _indices(named, classes, name), classes, decode, size_mismatch)
+    pairs, orphans = make_pairs(Path(root), images, labels, name)
+    return Listing(
+        *(name, pairs, _indices(named, classes, name), classes, decode, size_mismatch),
+        void=frozenset({IGNORED, *(raw for raw, class_name in named.items() if class_name is None)}),
+        orphans=orphans,
+    )
 
 
 def _indices(ids: Mapping[int, str | None], classes: LabelSpace, name: str) -> dict[int, int]:

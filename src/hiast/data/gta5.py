@@ -8,6 +8,9 @@ from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.decode import read_ids
 from hiast.data.listing import Listing, make_pairs
 
+VOID = frozenset(range(35)) - set(CITYSCAPES_IDS)
+"""Ids that stand for none of the classes."""
+
 
 def listing(data_root: Path | str, *, labelled: bool = True) -> Listing:
     """All images of GTA5; the dataset as used in domain adaptation has one split.
@@ -23,5 +26,10 @@ def listing(data_root: Path | str, *, labelled: bool = True) -> Listing:
         InputError: A folder is missing or empty, or an image has no label.
     """
     root = Path(data_root) / "GTA5"
-    pairs = make_pairs(root, "images/{name}.png", "labels/{name}.png" if labelled else None, "GTA5")
-    return Listing("GTA5", pairs, CITYSCAPES_IDS, CITYSCAPES_19, read_ids, size_mismatch="resize")
+    pairs, orphans = make_pairs(root, "images/{name}.png", "labels/{name}.png" if labelled else None, "GTA5")
+    return Listing(
+        *("GTA5", pairs, CITYSCAPES_IDS, CITYSCAPES_19, read_ids),
+        size_mismatch="resize",
+        void=VOID,
+        orphans=orphans,
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,15 +89,26 @@ class JoinedDataModule:
     """Several datasets as one source.
 
     Args:
-        modules: Their datamodules, all of the same classes.
+        modules: Their datamodules, all of the same classes; or functions that make them (in a configuration:
+            ``_partial_: true``), which are given the options.
         weights: How often each is drawn; None: by its number of images.
+        **options: Such as ``classes``, ``unreadable`` and ``cache``, for the functions.
 
     Raises:
         InputError: Classes or weights do not fit together.
     """
 
-    def __init__(self, modules: Sequence[DatasetDataModule], weights: Sequence[float] | None = None) -> None:
-        self.modules = tuple(modules)
+    def __init__(
+        self,
+        modules: Sequence[DatasetDataModule | Callable[..., DatasetDataModule]],
+        weights: Sequence[float] | None = None,
+        **options: Any,
+    ) -> None:
+        self.modules = tuple(
+            module if isinstance(module, DatasetDataModule) else module(**options) for module in modules
+        )
+        if not self.modules:
+            raise InputError("A joined source needs at least one dataset in modules.")
         self.weights = weights
         self._dataset: JoinedDataset | None = None
 

@@ -47,6 +47,8 @@ class Listing:
         decode: Reads raw ids from a label file.
         size_mismatch: What to do by default with a pair whose image and label differ in size.
         absent: Names of own classes that have an id but that no image contains.
+        void: Raw ids that are known to stand for no class.
+        orphans: Label files that belong to no image.
 
     Raises:
         InputError: There is no pair, or two of the same name.
@@ -59,6 +61,8 @@ class Listing:
     decode: Decode
     size_mismatch: SizeMismatch = "error"
     absent: frozenset[str] = frozenset()
+    void: frozenset[int] = frozenset()
+    orphans: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         # A read-only view of a table cannot be sent to a worker.
@@ -128,7 +132,23 @@ class Listing:
         return replace(self, name=f"{self.name} {split}", pairs=pairs)
 
 
-def make_pairs(root: Path, images: str, labels: str | None, dataset: str) -> tuple[Pair, ...]:
+class MissingLabelsError(InputError):
+    """Labels are wanted and some images have none.
+
+    Attributes:
+        pairs: All images, with the labels that there are.
+        orphans: Label files that belong to no image.
+    """
+
+    def __init__(self, message: str, pairs: tuple[Pair, ...], orphans: tuple[Path, ...]) -> None:
+        super().__init__(message)
+        self.pairs = pairs
+        self.orphans = orphans
+
+
+def make_pairs(
+    root: Path, images: str, labels: str | None, dataset: str
+) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
     """Find images and, if a pattern is given, their labels.
 
     Args:
@@ -137,12 +157,25 @@ def make_pairs(root: Path, images: str, labels: str | None, dataset: str) -> tup
         labels: Pattern of the labels; None leaves every image without label, and no label file is looked at.
         dataset: Name for messages.
 
+    Returns:
+        The pairs, and the label files that belong to no image.
+
     Raises:
-        InputError: A folder is missing or empty, or an image has no label.
+        InputError: A folder is missing or empty, or the patterns do not fit together.
+        MissingLabelsError: An image has no label.
     """
     found = find_files(root, images, f"images of {dataset}")
-    paths: list[Path | None] = [None] * len(found)
-    if labels is not None:
-        label_files = find_files(root, labels, f"labels of {dataset}")
-        paths = [*pair_files(found, label_files, images, labels)]
-    return tuple(Pair(file.name, file.path, label) for file, label in zip(found, paths, strict=True))
+    if labels is None:
+        return tuple(Pair(file.name, file.path, None) for file in found), ()
+    label_files = find_files(root, labels, f"labels of {dataset}")
+    paths, orphans = pair_files(found, label_files, images, labels)
+    pairs = tuple(Pair(file.name, file.path, label) for file, label in zip(found, paths, strict=True))
+    missing = [pair.image for pair in pairs if pair.label is None]
+    if missing:
+        raise MissingLabelsError(
+            f"{len(missing)} of {len(pairs)} images have no label, such as {missing[0]}: add a file that "
+            f"matches '{labels}', or name the images to use in a list file.",
+            pairs,
+            tuple(orphans),
+        )
+    return pairs, tuple(orphans)

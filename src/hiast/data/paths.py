@@ -125,7 +125,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 def pair_files(
     images: list[Found], labels: list[Found], image_pattern: str, label_pattern: str
-) -> list[Path]:
+) -> tuple[list[Path | None], list[Path]]:
     """The label of each image: the one whose fields (or, without fields, wildcards) stand for the same.
 
     Args:
@@ -136,10 +136,10 @@ def pair_files(
             common these alone decide; else both have the same wildcards in the same order.
 
     Returns:
-        Label paths, in the order of the images.
+        Label paths in the order of the images, None where there is none; and the labels that belong to no image.
 
     Raises:
-        InputError: The patterns do not fit together, an image has no label, or it has two.
+        InputError: The patterns do not fit together, or an image has two labels.
     """
     image_shape, label_shape = Pattern(image_pattern), Pattern(label_pattern)
     fields = [field for field in image_shape.fields if field in label_shape.fields]
@@ -157,10 +157,7 @@ def pair_files(
         other = paths.setdefault(key(label.match), label.path)
         if other != label.path:
             raise InputError(f"{other} and {label.path} are labels of one image: remove one of them.")
-    missing = [image.path for image in images if key(image.match) not in paths]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(images)} images have no label, such as {missing[0]}: add a file that "
-            f"matches '{label_pattern}', or name the images to use in a list file."
-        )
-    return [paths[key(image.match)] for image in images]
+    keys = [key(image.match) for image in images]
+    paired = set(keys)
+    orphans = [path for match, path in paths.items() if match not in paired]
+    return [paths.get(match) for match in keys], orphans

@@ -9,6 +9,9 @@ from hiast.data.decode import read_first_channel
 from hiast.data.listing import Listing, Split, make_pairs
 from hiast.errors import InputError
 
+VOID = frozenset(range(18)) - set(ROBOTCAR_IDS)
+"""Ids that stand for none of the classes."""
+
 
 def listing(data_root: Path | str, split: Split, *, labelled: bool | None = None) -> Listing:
     """One split of RobotCar.
@@ -26,5 +29,8 @@ def listing(data_root: Path | str, split: Split, *, labelled: bool | None = None
         raise InputError("RobotCar's training images have no labels: use it as a target, or its val split.")
     root = Path(data_root) / "robotcar"
     dataset = f"RobotCar {split}"
-    pairs = make_pairs(root, f"{split}/{{name}}.png", "anno/{name}.png" if labelled else None, dataset)
-    return Listing(dataset, pairs, ROBOTCAR_IDS, ROBOTCAR_9, read_first_channel)
+    labels = "anno/{name}.png" if labelled else None
+    pairs, orphans = make_pairs(root, f"{split}/{{name}}.png", labels, dataset)
+    return Listing(
+        *(dataset, pairs, ROBOTCAR_IDS, ROBOTCAR_9, read_first_channel), void=VOID, orphans=orphans
+    )

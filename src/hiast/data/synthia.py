@@ -12,6 +12,10 @@ ABSENT = frozenset({"terrain", "truck", "train"})
 """Classes that have an id but that no image of this subset contains."""
 
 
+VOID = frozenset({0, 13, 14, 22})
+"""Ids of void, parking slots, road works and lane marks."""
+
+
 def listing(data_root: Path | str, *, labelled: bool = True) -> Listing:
     """All images of SYNTHIA-RAND-CITYSCAPES, which has one split.
 
@@ -23,5 +27,12 @@ def listing(data_root: Path | str, *, labelled: bool = True) -> Listing:
         InputError: A folder is missing or empty, or an image has no label.
     """
     root = Path(data_root) / "SYNTHIA_RAND_CITYSCAPES" / "RAND_CITYSCAPES"
-    pairs = make_pairs(root, "RGB/{name}.png", "GT/LABELS/{name}.png" if labelled else None, "SYNTHIA")
-    return Listing("SYNTHIA", pairs, SYNTHIA_IDS, SYNTHIA_19, read_first_channel, absent=ABSENT)
+    pairs, orphans = make_pairs(
+        root, "RGB/{name}.png", "GT/LABELS/{name}.png" if labelled else None, "SYNTHIA"
+    )
+    return Listing(
+        *("SYNTHIA", pairs, SYNTHIA_IDS, SYNTHIA_19, read_first_channel),
+        absent=ABSENT,
+        void=VOID,
+        orphans=orphans,
+    )
