@@ -10,9 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hiast.classes import LabelSpace
-from hiast.cli.config import choices, instantiate, plain, require
+from hiast.cli.config import instantiate, plain
+from hiast.cli.domains import build_classes as build_classes
+from hiast.cli.domains import build_domains
 from hiast.data import AdaptationDataModule, DatasetDataModule
-from hiast.data.cache import FORMATS, Cache
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
@@ -21,27 +22,11 @@ from hiast.run import Round, Stage
 STAGES = ("source_only", "warmup", "self_training")
 
 
-def build_classes(config: DictConfig) -> LabelSpace:
-    """The scenario's label space.
-
-    Raises:
-        InputError: No scenario was given.
-    """
-    hint = f"No scenario was given: add +scenario=NAME, one of {', '.join(choices('scenario'))}."
-    require(config, "name", hint)
-    space = instantiate(require(config, "classes", hint))
-    if not isinstance(space, LabelSpace):
-        raise InputError("classes must build a hiast.classes.LabelSpace.")
-    return space
-
-
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
     """Source and target joined."""
     data = config.data
-    common = data_options(config, classes)
     return AdaptationDataModule(
-        instantiate(data.source, **common),
-        instantiate(data.target, **common),
+        *build_domains(config, classes),
         source_augmentation=WeakAugmentation(instantiate(data.source_crop)),
         target_augmentation=WeakAugmentation(instantiate(data.target_crop)),
         strong=instantiate(config.augmentation.strong),
@@ -49,29 +34,6 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
         num_workers=data.num_workers,
         seed=config.seed,
     )
-
-
-def data_options(config: DictConfig, classes: LabelSpace) -> dict[str, Any]:
-    """What source and target are given alike.
-
-    Raises:
-        InputError: ``data.cache`` names no format.
-    """
-    return {"classes": classes, "unreadable": config.data.unreadable, "cache": build_cache(config)}
-
-
-def build_cache(config: DictConfig) -> Cache | None:
-    """The cache of prepared images that ``data.cache`` asks for.
-
-    Raises:
-        InputError: It names no format.
-    """
-    name = config.data.cache
-    if name is None:
-        return None
-    if name not in FORMATS:
-        raise InputError(f"data.cache is '{name}': choose {', '.join(FORMATS)}, or null to do without.")
-    return Cache(Path(config.data.cache_folder) / name, Path(config.data_root))
 
 
 _TRUSTED = {

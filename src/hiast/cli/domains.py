@@ -1,0 +1,70 @@
+"""From a configuration to the data of both sides: what training, checking and preparing build alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hiast.classes import LabelSpace
+from hiast.cli.config import choices, instantiate, require
+from hiast.data import DatasetDataModule, JoinedDataModule
+from hiast.data.cache import FORMATS, Cache
+from hiast.errors import InputError
+
+
+def build_classes(config: DictConfig) -> LabelSpace:
+    """The scenario's label space.
+
+    Raises:
+        InputError: No scenario was given.
+    """
+    hint = f"No scenario was given: add +scenario=NAME, one of {', '.join(choices('scenario'))}."
+    require(config, "name", hint)
+    space = instantiate(require(config, "classes", hint))
+    if not isinstance(space, LabelSpace):
+        raise InputError("classes must build a hiast.classes.LabelSpace.")
+    return space
+
+
+def build_domains(
+    config: DictConfig, classes: LabelSpace, *, cached: bool = True
+) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule]:
+    """Source and target.
+
+    Args:
+        config: As of ``train.yaml``.
+        classes: The scenario's.
+        cached: Read from the cache that ``data.cache`` asks for; False: from the files.
+
+    Raises:
+        InputError: A side is not named, or a setting does not fit.
+    """
+    for side in ("source", "target"):
+        if OmegaConf.select(config, f"data.{side}") is None:
+            raise InputError(
+                f"The scenario names no data.{side}: add '- /dataset@data.{side}: NAME' to its defaults."
+            )
+    cache = build_cache(config) if cached else None
+    options: dict[str, Any] = {"classes": classes, "unreadable": config.data.unreadable, "cache": cache}
+    return instantiate(config.data.source, **options), instantiate(config.data.target, **options)
+
+
+def build_cache(config: DictConfig) -> Cache | None:
+    """The cache of prepared images that ``data.cache`` asks for.
+
+    Raises:
+        InputError: It names no format.
+    """
+    name = config.data.cache
+    if name is None:
+        return None
+    if name not in FORMATS:
+        raise InputError(f"data.cache is '{name}': choose {', '.join(FORMATS)}, or null to do without.")
+    return Cache(Path(config.data.cache_folder) / name, Path(config.data_root))
+
+
+def single_sources(source: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
+    """The datasets of a source."""
+    return source.modules if isinstance(source, JoinedDataModule) else (source,)
