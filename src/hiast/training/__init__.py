@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.training.checkpoint import read_checkpoint
 from hiast.training.module import AdaptationModule, NonFiniteLossError
@@ -37,5 +38,7 @@ def load_module(
         InputError: The file is missing, damaged, or not a checkpoint of this library.
     """
     stage = read_checkpoint(path, "meta")["hiast"]["stage"]
-    kind = next(module for module in _MODULES if module.stage == stage)
+    kind = next((module for module in _MODULES if module.stage == stage), None)
+    if kind is None:
+        raise InputError(f"{path} is a checkpoint of a stage '{stage}', which this version does not know.")
     return kind.load_from_checkpoint(path, map_location, network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hiast.models import SegmentationNetwork, build_from_recipe
 
 FORMAT = 1
 """Version of what is stored under the key ``hiast``; raised when older programs could not read it."""
+
+_KEYS = {"stage", "round", "batches_done", "arguments", "classes", "network", "config"}
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
@@ -32,6 +35,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         raise InputError(
             f"{path} has checkpoint format {about.get('format')}; this version reads format {FORMAT}."
         )
+    lacking = sorted(_KEYS - about.keys())
+    if lacking:
+        raise InputError(f"{path} is damaged: it does not say its {', '.join(lacking)}.")
     return contents
 
 
@@ -44,6 +50,9 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no checkpoint {path}.")
+    # What torch's reader raises for other files is anything.
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is no checkpoint, or only a part of one.")
     try:
         contents: Any = torch.load(path, map_location=map_location, weights_only=True)
         return contents

@@ -20,7 +20,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import SegmentationNetwork, freeze_batch_norm
+from hiast.models import SegmentationNetwork, freeze_batch_norm, synchronise_batch_norm
 from hiast.models.network import BatchNormMode
 from hiast.models.normalise import normalise
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
@@ -126,6 +126,16 @@ class AdaptationModule(pl.LightningModule, ABC):
     def prepare(self, images: Tensor) -> Tensor:
         """Normalised float images of uint8 images [B, 3, H, W], as the network wants them."""
         return normalise(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
+
+    def setup(self, stage: str) -> None:
+        """Let batch normalisation span all devices (method section 7); torch has that on accelerators only."""
+        if stage == "fit" and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type != "cpu":
+            synchronise_batch_norm(self.network)
+
+    def on_fit_start(self) -> None:
+        """Have Lightning accumulate what the stage's settings say; by hand is another matter, see the warm-up."""
+        if self.automatic_optimization:
+            self.trainer.accumulate_grad_batches = self.accumulate
 
     def configure_optimizers(self) -> Any:
         """A fresh optimiser; learning rates are set batch by batch, so that there is no scheduler to restore."""
@@ -287,7 +297,8 @@ class AdaptationModule(pl.LightningModule, ABC):
             network: The network, if it is of a class of your own; otherwise it is rebuilt from the checkpoint.
 
         Raises:
-            InputError: No such file, not a checkpoint of this library, or one of another stage.
+            InputError: No such file, not a checkpoint of this library, one of another stage, or a network that does
+                not fit it.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
         about = checkpoint["hiast"]
@@ -297,8 +308,12 @@ class AdaptationModule(pl.LightningModule, ABC):
                 "hiast.training.load_module, which takes any stage."
             )
         built = network if network is not None else network_from(checkpoint, checkpoint_path)
-        module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
-        module.load_state_dict(checkpoint["state_dict"])
+        try:
+            module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
+            module.load_state_dict(checkpoint["state_dict"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason:.200}") from error
         module.on_load_checkpoint(checkpoint)
         module.run_config = about["config"]
         return module.to(map_location).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from hiast.classes import LabelSpace
@@ -76,8 +77,8 @@ class WarmupModule(AdaptationModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One batch through the network step and the discriminator step."""
-        optimizers = self.optimizers()
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        found: Any = self.optimizers()
+        optimizers: list[LightningOptimizer] = found if isinstance(found, list) else [found]
         if self.batches_done % self.accumulate == 0:
             for optimizer in optimizers:
                 optimizer.zero_grad()
@@ -86,8 +87,7 @@ class WarmupModule(AdaptationModule):
             terms["discriminator"] = self._discriminator_step(source_logits.detach(), target_logits.detach())
         self.check_and_log(terms)
         if (self.batches_done + 1) % self.accumulate == 0:
-            for optimizer in optimizers:
-                optimizer.step()
+            self._step(optimizers)
         return {name: term.detach() for name, term in terms.items()}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -127,6 +127,18 @@ class WarmupModule(AdaptationModule):
         assert self.discriminator is not None
         outputs = self.discriminator(discriminator_input(logits, self.discriminator_input or "softmax"))
         return adversarial_loss(outputs, label, self.discriminator_loss)
+
+    def _step(self, optimizers: list[LightningOptimizer]) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        for optimizer in optimizers:
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer.optimizer)
+        # Lightning renews the scale after every optimiser: the second would be unscaled by another number than its
+        # gradients were scaled with.
+        if scaler is not None:
+            scaler.update()
 
     def _discriminator_learns(self, learns: bool) -> None:
         if self.discriminator is not None:
