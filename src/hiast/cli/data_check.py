@@ -1,0 +1,205 @@
+"""``hiast-data-check``: what is wrong with a scenario's data, before a training finds out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiast.cli.command import run_command
+from hiast.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hiast.classes import LabelSpace
+    from hiast.data import DatasetDataModule, JoinedDataModule
+    from hiast.inspection.findings import Finding
+    from hiast.inspection.needs import Need, Run
+    from hiast.inspection.part import Part, Summary
+    from hiast.inspection.report import Report
+
+WOULD_FAIL = 1
+
+USAGE = """
+hiast-data-check +scenario=NAME [key=value ...]
+
+Open every file that the scenario would read and say what is wrong: unreadable files, labels that are missing or of
+another size, ids that the table does not name, images that are there twice, classes that a side lacks, too little
+disk. Writes report.html, report.json and contact_sheet.png. Exit code: 0, or 1 if training would fail.
+
+  data_root=DIR                 where the datasets lie (default: data)
+  out=DIR                       where the report goes (default: outputs/NAME/data_check)
+  thorough=true                 decode every image instead of checking the checksums of PNGs
+  threads=8                     files at a time (default: as many as there are processors)
+  --config-dir DIR              a folder with scenario/NAME.yaml files of your own
+"""
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run_command(check, "data_check", USAGE))
+
+
+def check(config: DictConfig) -> int:
+    """Check, write the report, print a summary."""
+    import cv2
+
+    from hiast.cli.config import plain
+    from hiast.cli.domains import build_classes, build_domains
+    from hiast.files import write_atomically
+    from hiast.inspection.findings import of_domains
+    from hiast.inspection.page import render
+    from hiast.inspection.report import Report
+    from hiast.inspection.sheet import contact_sheet
+
+    classes = build_classes(config)
+    plain(config)  # A value that is missing or refers to nothing is wrong input.
+    if not Path(config.data_root).is_dir():
+        raise InputError(f"data_root: there is no folder {config.data_root}.")
+    source, target = build_domains(config, classes, cached=False)
+    parts, findings = _scan(config, source, target)
+    needs, shortages = _needs(config, classes, parts)
+    findings += [*of_domains(parts, classes), *_cache_findings(config, parts), *shortages]
+    report = Report(config.name, str(config.data_root), classes, tuple(parts), tuple(findings), tuple(needs))
+    out = Path(config.out or Path("outputs") / config.name / "data_check")
+    out.mkdir(parents=True, exist_ok=True)
+    sheet = contact_sheet(parts) if parts else None
+    if sheet is not None:
+        write_atomically(out / "contact_sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    write_atomically(out / "report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
+    write_atomically(out / "report.html", render(report, sheet).encode())
+    _print(report, out)
+    return WOULD_FAIL if report.would_fail else 0
+
+
+def _roles(
+    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
+    from hiast.cli.domains import single_sources
+
+    for module in single_sources(source):
+        yield module, "source", "train"
+    yield target, "target", "train"
+    if target.has_val:
+        yield target, "target", "val"
+
+
+def _scan(
+    config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
+    from hiast.cli.domains import progress
+    from hiast.inspection.findings import Finding, of_part
+    from hiast.inspection.part import find_part, summarise
+    from hiast.inspection.scan import scan
+
+    parts, findings = [], []
+    with progress() as bar:
+        for module, domain, split in _roles(source, target):
+            try:
+                part = find_part(module, domain, split)
+            except InputError as error:
+                findings.append(Finding("error", f"{domain} {split}", str(error)))
+                continue
+            facts = scan(part.listing, threads=config.threads, thorough=config.thorough)
+            summary = summarise(part, bar.track(facts, len(part.listing.pairs), description=part.title))
+            parts.append((part, summary))
+            findings += of_part(part, summary, config.data.unreadable)
+    return parts, findings
+
+
+def _cache_findings(config: DictConfig, parts: list[tuple[Part, Summary]]) -> list[Finding]:
+    from hiast.cli.domains import build_cache
+    from hiast.inspection.findings import Finding
+
+    cache = build_cache(config)
+    findings = []
+    for part, summary in parts:
+        broken = {file.path for file in summary.unreadable}
+        names = {pair.name for pair in part.listing.pairs if pair.image in broken or pair.label in broken}
+        if cache is None or part.split != "train" or len(names) == len(part.listing.pairs):
+            continue
+        try:
+            cache.reader(part.listing.without(names))
+        except InputError as error:
+            findings.append(Finding("error", part.title, str(error)))
+    return findings
+
+
+def _needs(
+    config: DictConfig, classes: LabelSpace, parts: list[tuple[Part, Summary]]
+) -> tuple[list[Need], list[Finding]]:
+    from hiast.inspection.needs import estimate, shortage
+
+    needs = estimate(_run(config, classes), parts)
+    runs, cache = Path(config.run or "outputs"), Path(config.data.cache_folder)
+    findings = shortage(needs, "disk", _free(runs), str(runs))
+    if not cache.exists():  # What is there already takes no more room.
+        findings += shortage(needs, "cache", _free(cache), str(cache))
+    return needs, findings
+
+
+def _run(config: DictConfig, classes: LabelSpace) -> Run:
+    from hiast.inspection.needs import Run
+
+    stages = [name for name in config.stages if config[name].get("module") is not None]
+    crop = config.data.target_crop
+    size = config.validation.size
+    return Run(
+        parameters=_parameters(config, classes),
+        classes=len(classes),
+        stages=tuple(stages),
+        rounds=config.self_training.rounds,
+        label_size=None if size is None else (size[0], size[1]),
+        crop=(crop.get("height", 512), crop.get("width", 1024)),
+        batch_size=max((config[name].batch_size for name in stages), default=1),
+        workers=config.data.num_workers,
+        cache=config.data.cache,
+    )
+
+
+def _parameters(config: DictConfig, classes: LabelSpace) -> int:
+    """Number of the network's parameters, without memory for them and without a download."""
+    import torch
+    from omegaconf import OmegaConf
+
+    from hiast.cli.config import instantiate
+
+    bare = OmegaConf.merge(
+        config.backbone, {key: None for key in ("pretrained", "weights") if key in config.backbone}
+    )
+    with torch.device("meta"):
+        network = instantiate(bare, num_classes=len(classes))
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _free(folder: Path) -> int:
+    """Bytes free where a folder is or would be made."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _print(report: Report, out: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    colours = {"error": "red", "warning": "yellow", "note": "blue"}
+    for part, summary in report.parts:
+        console.print(Text(f"{part.title}: {summary.images:,} images"))
+    for finding in report.findings:
+        console.print(
+            Text(f"{finding.severity:8}", colours[finding.severity]), Text(f"{finding.part}: {finding.text}")
+        )
+        for line in finding.details[:3]:
+            console.print(Text(f"           {line}", "dim"))
+        if len(finding.details) > 3:
+            console.print(Text(f"           and {len(finding.details) - 3:,} more", "dim"))
+    verdict = "Training would fail." if report.would_fail else "Ready for training."
+    console.print(Text(verdict, "bold red" if report.would_fail else "bold green"))
+    console.print(Text(f"Report: {out / 'report.html'}"))

@@ -1,0 +1,203 @@
+"""What is wrong with the data, in sentences: what stops a training, and what makes it worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hiast.classes import LabelSpace
+from hiast.data.dataset import Unreadable
+from hiast.data.decode import UNKNOWN_COLOUR
+from hiast.inspection.part import Part, Summary
+
+Severity = Literal["error", "warning", "note"]
+"""error: training would fail. warning: it runs, probably not as wanted. note: worth knowing."""
+
+Checked = tuple[Part, Summary]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to say.
+
+    Attributes:
+        severity: How bad it is.
+        part: What it is about.
+        text: A sentence or two.
+        details: One line each, such as files; all of them.
+    """
+
+    severity: Severity
+    part: str
+    text: str
+    details: tuple[str, ...] = ()
+
+
+def of_part(part: Part, summary: Summary, unreadable: Unreadable) -> list[Finding]:
+    """Everything about one part.
+
+    Args:
+        part: Files.
+        summary: What they add up to.
+        unreadable: What training does with a file that cannot be read.
+    """
+    checks: tuple[Callable[[Part, Summary], Finding | None], ...] = (
+        _without_label,
+        _orphans,
+        _mismatches,
+        _no_known_id,
+        _unknown_ids,
+        _nothing_known,
+        _copies,
+    )
+    found = [_unreadable(part, summary, unreadable), *(check(part, summary) for check in checks)]
+    return [finding for finding in found if finding is not None]
+
+
+def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
+    """What shows only when parts are seen together: classes that a side lacks, images in two parts."""
+    found = [*_absent_classes(parts, classes)]
+    for number, (part, summary) in enumerate(parts):
+        for other, other_summary in parts[number + 1 :]:
+            shared = sorted(summary.digests.keys() & other_summary.digests.keys())
+            if shared:
+                lines = tuple(f"{summary.digests[d][0]} = {other_summary.digests[d][0]}" for d in shared)
+                what = f"{_count(len(shared), 'image')} of {part.title} and {other.title} are identical"
+                why = ": scores on them mean little" if "val" in (part.split, other.split) else ""
+                found.append(Finding("warning", part.title, f"{what}{why}.", lines))
+    if not any(part.split == "val" for part, _ in parts):
+        text = "There are no labelled target images to validate with: the last checkpoint is the result."
+        found.append(Finding("note", "target", text))
+    return found
+
+
+def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Finding | None:
+    if not summary.unreadable:
+        return None
+    count = _count(len(summary.unreadable), "file")
+    lines = tuple(str(file.error) for file in summary.unreadable)
+    if unreadable == "skip":
+        text = f"{count} cannot be read; the images are left out of the whole run."
+        return Finding("warning", part.title, text, lines)
+    text = f"{count} cannot be read: replace them, or set data.unreadable=skip to leave their images out."
+    return Finding("error", part.title, text, lines)
+
+
+def _without_label(part: Part, summary: Summary) -> Finding | None:
+    if not summary.without_label:
+        return None
+    count = f"{len(summary.without_label)} of {_count(summary.images, 'image')}"
+    text = f"{count} have no label: add the labels, remove the images, or name those to use in a list file."
+    return Finding("error", part.title, text, _lines(summary.without_label))
+
+
+def _orphans(part: Part, summary: Summary) -> Finding | None:
+    if not part.listing.orphans:
+        return None
+    count = _count(len(part.listing.orphans), "label")
+    return Finding("warning", part.title, f"{count} without an image.", _lines(part.listing.orphans))
+
+
+def _mismatches(part: Part, summary: Summary) -> Finding | None:
+    if not summary.mismatches:
+        return None
+    lines = tuple(
+        f"{pair.image.path}: {_size(pair.image.size)}, label {_size(pair.label.size)}"
+        for pair in summary.mismatches
+        if pair.label is not None
+    )
+    count = _count(len(summary.mismatches), "label")
+    text = f"{count} of another size than the image"
+    if part.size_mismatch == "error":
+        advice = "make them equal, or set size_mismatch of the dataset to resize or skip"
+        return Finding("error", part.title, f"{text}: {advice}.", lines)
+    done = "the label is resized" if part.size_mismatch == "resize" else "the pair is left out"
+    return Finding("warning", part.title, f"{text}: {done}.", lines)
+
+
+def _no_known_id(part: Part, summary: Summary) -> Finding | None:
+    counted = int(summary.class_pixels.sum())
+    if counted or not (summary.void_pixels or summary.unknown):
+        return None
+    text = (
+        "No pixel of any label has an id of the table: use the files that hold ids, or put the table right."
+    )
+    return Finding("error", part.title, text, (f"The table names {sorted(part.ids)}.",))
+
+
+def _unknown_ids(part: Part, summary: Summary) -> Finding | None:
+    if not summary.unknown:
+        return None
+    total = int(summary.class_pixels.sum()) + summary.void_pixels + sum(summary.unknown.values())
+    if set(summary.unknown) == {UNKNOWN_COLOUR}:
+        share = 100 * summary.unknown[UNKNOWN_COLOUR] / total
+        text = (
+            f"{share:.2f} % of the pixels have colours that the colour table does not name; they are ignored."
+        )
+        return Finding("warning", part.title, text)
+    lines = tuple(
+        f"id {raw}: {100 * pixels / total:.2f} % of the pixels"
+        for raw, pixels in sorted(summary.unknown.items(), key=lambda item: -item[1])
+    )
+    text = f"{_count(len(lines), 'id')} that the id table does not name; their pixels are ignored."
+    return Finding("warning", part.title, text, lines)
+
+
+def _nothing_known(part: Part, summary: Summary) -> Finding | None:
+    if not summary.nothing_known or not summary.class_pixels.any():
+        return None
+    count = _count(len(summary.nothing_known), "label")
+    text = f"{count} without a single pixel of a class."
+    return Finding("warning", part.title, text, _lines(summary.nothing_known))
+
+
+def _copies(part: Part, summary: Summary) -> Finding | None:
+    if not summary.copies:
+        return None
+    lines = tuple(" = ".join(map(str, paths)) for paths in summary.copies)
+    text = f"{_count(len(lines), 'image')} there more than once, under different names."
+    return Finding("warning", part.title, text, lines)
+
+
+def _absent_classes(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
+    source, target = held_classes(parts, "source", "train"), held_classes(parts, "target", "val")
+    found = []
+    if source is not None:
+        lacking = [name for name in classes.names if name not in source]
+        if lacking:
+            text = (
+                f"The source holds no pixel of {', '.join(lacking)}: these classes cannot be learnt from it, and "
+                "hard-class augmentation has nothing to gain from them."
+            )
+            found.append(Finding("warning", "source", text))
+    if source is not None and target is not None:
+        lacking = [name for name in classes.names if name in source and name not in target]
+        if lacking:
+            text = (
+                f"The target can be expected to lack {', '.join(lacking)}: found in the source, not in the target's "
+                "validation labels. Pseudo-labels of such classes are false, and they have no IoU."
+            )
+            found.append(Finding("note", "target", text))
+    return found
+
+
+def held_classes(parts: Sequence[Checked], domain: str, split: str) -> set[str] | None:
+    """Names of the classes of which there is a pixel; None where no label was counted."""
+    chosen = [(p, s) for p, s in parts if p.domain == domain and p.split == split and p.labelled]
+    if not any(summary.class_pixels.any() for _, summary in chosen):
+        return None
+    return {p.classes.names[i] for p, s in chosen for i in s.class_pixels.nonzero()[0]}
+
+
+def _lines(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(map(str, paths))
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return "unknown" if size is None else f"{size[1]} x {size[0]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

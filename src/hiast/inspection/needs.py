@@ -1,0 +1,126 @@
+"""What a run will take of disk and memory, estimated before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hiast.inspection.findings import Checked, Finding
+
+Place = Literal["disk", "cache", "memory", "device"]
+
+_CACHE_SHARE: Mapping[str, float] = {"raw": 1.0, "png": 0.6, "jpeg": 0.22}
+_LABEL_BYTES = 0.05
+"""Per pixel of a stored pseudo-label; measured on drawn scenes."""
+_WORKER_BYTES = 350_000_000
+"""A loader process without images: interpreter and libraries that it does not share."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What of a configuration decides about its needs.
+
+    Attributes:
+        parameters: Of the network.
+        classes: Number of classes.
+        stages: Names of the stages.
+        rounds: Of self-training.
+        label_size: (height, width) of pseudo-labels; None: that of the images.
+        crop: (height, width) of a training image.
+        batch_size: Largest of all stages, on one device.
+        workers: Loader processes.
+        cache: Format of the cache, or None.
+    """
+
+    parameters: int
+    classes: int
+    stages: tuple[str, ...]
+    rounds: int
+    label_size: tuple[int, int] | None
+    crop: tuple[int, int]
+    batch_size: int
+    workers: int
+    cache: str | None
+
+
+@dataclass(frozen=True)
+class Need:
+    """One item: where, what for, and how many bytes."""
+
+    place: Place
+    what: str
+    bytes: int
+
+
+def estimate(run: Run, parts: Sequence[Checked]) -> list[Need]:
+    """Needs of a run on these files.
+
+    Checkpoints hold the weights and Adam's two moments in 32 bits, in self-training the teacher too; each stage keeps
+    the last and the best. On the device: weights, gradients, moments, teacher, and four maps of full-size logits;
+    what the network itself remembers for its gradients comes on top.
+    """
+    needs = [_checkpoints(run), *_labels(run, parts), *_cache(run, parts)]
+    height, width = run.crop
+    largest = max((h * w for _, summary in parts for h, w in summary.sizes), default=0)
+    batch = 2 * run.batch_size * height * width * 7
+    worker = _WORKER_BYTES + 2 * 3 * largest + batch
+    needs.append(Need("memory", f"{run.workers} loader processes", run.workers * worker))
+    logits = 4 * run.batch_size * run.classes * height * width * 4
+    needs.append(Need("device", "weights, gradients, optimiser, teacher", 20 * run.parameters))
+    needs.append(Need("device", f"full-size maps of {run.batch_size} crops; activations come on top", logits))
+    return needs
+
+
+def shortage(needs: Sequence[Need], place: Place, free: int, folder: str) -> list[Finding]:
+    """The finding that a disk is too small, if it is.
+
+    Args:
+        needs: Of the run.
+        place: "disk" or "cache".
+        free: Bytes free there.
+        folder: Where, for the message.
+    """
+    wanted = sum(need.bytes for need in needs if need.place == place)
+    if wanted <= free:
+        return []
+    text = f"{folder} has {readable(free)} free, the run needs about {readable(wanted)}: make room or choose another."
+    return [Finding("error", place, text)]
+
+
+def readable(count: float) -> str:
+    """Bytes for people: "1.5 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _checkpoints(run: Run) -> Need:
+    size = sum(2 * run.parameters * (16 if stage == "self_training" else 12) for stage in run.stages)
+    return Need("disk", f"checkpoints of {len(run.stages)} stages", size)
+
+
+def _labels(run: Run, parts: Sequence[Checked]) -> list[Need]:
+    pixels = 0
+    for part, summary in parts:
+        if (part.domain, part.split) == ("target", "train"):
+            for (height, width), count in summary.sizes.items():
+                label = run.label_size or (height, width)
+                pixels += count * label[0] * label[1]
+    if "self_training" not in run.stages or not pixels:
+        return []
+    return [Need("disk", f"pseudo-labels of {run.rounds} rounds", round(run.rounds * pixels * _LABEL_BYTES))]
+
+
+def _cache(run: Run, parts: Sequence[Checked]) -> list[Need]:
+    if run.cache is None:
+        return []
+    pixels = sum(
+        height * width * count
+        for part, summary in parts
+        if part.split == "train"
+        for (height, width), count in summary.sizes.items()
+    )
+    return [Need("cache", f"cache ({run.cache})", round(3 * pixels * _CACHE_SHARE[run.cache]))]

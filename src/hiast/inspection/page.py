@@ -1,0 +1,179 @@
+"""The report as one page of HTML without anything outside it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.classes import LabelSpace
+from hiast.inspection.findings import Checked, Finding
+from hiast.inspection.needs import readable
+from hiast.inspection.report import Report
+
+_SHOWN = 20
+"""Details of a finding on the page; the JSON file has all."""
+
+_WORDS = {"error": "stops training", "warning": "warning", "note": "note"}
+_PLACES = {"disk": "disk", "cache": "disk (cache)", "memory": "memory", "device": "device memory, at least"}
+
+_STYLE = """
+:root { --ink:#1d2327; --soft:#667079; --line:#e3e6e8; --paper:#fff; --back:#f4f5f6;
+  --error:#b3261e; --warning:#9a6700; --note:#3b6ea5; --good:#1a7f4b; --source:#7a8b99; --target:#2f6fb0 }
+* { box-sizing:border-box }
+body { margin:0; background:var(--back); color:var(--ink); font:15px/1.45 system-ui,sans-serif }
+main { max-width:1000px; margin:0 auto; padding:28px 20px }
+section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:16px 20px; margin:14px 0 }
+h1 { font-size:24px; margin:0 } h2 { font-size:16px; margin:0 0 10px } p { margin:4px 0 }
+.soft { color:var(--soft) } .verdict { border-left:6px solid var(--good) } .verdict.fails { border-color:var(--error) }
+.verdict strong { font-size:18px; color:var(--good) } .verdict.fails strong { color:var(--error) }
+table { border-collapse:collapse; width:100% }
+th { text-align:left; font-weight:600; color:var(--soft); font-size:13px }
+td,th { padding:4px 10px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
+tr:last-child td { border-bottom:0 } .number { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap }
+.tag { display:inline-block; min-width:104px; font-size:12px; font-weight:600; padding:1px 8px; border-radius:9px;
+  color:#fff; text-align:center } .error { background:var(--error) } .warning { background:var(--warning) }
+.note { background:var(--note) } .finding { display:grid; grid-template-columns:120px 1fr; gap:8px; padding:6px 0;
+  border-top:1px solid var(--line) } .finding:first-of-type { border-top:0 }
+details,.details { color:var(--soft); font-size:13px; overflow-wrap:anywhere } summary { cursor:pointer }
+.swatch { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:8px; vertical-align:-1px }
+.bars { width:44% } .name { white-space:nowrap } .bar { height:7px; border-radius:2px; margin:3px 0; min-width:1px }
+.bar.source { background:var(--source) } .bar.target { background:var(--target) } .none { color:var(--error) }
+img { max-width:100%; border-radius:4px }
+"""
+
+
+def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
+    """The page.
+
+    Args:
+        report: What was found.
+        sheet: Contact sheet uint8 [H, W, 3], RGB; None: without.
+    """
+    body = "\n".join(
+        [
+            f"<h1>{escape(report.scenario)}</h1>",
+            f'<p class="soft">Data in {escape(report.data_root)}</p>',
+            _verdict(report),
+            *_findings(report.findings),
+            _parts(report.parts),
+            *_histogram(report),
+            *_needs(report),
+            *_picture(sheet, report.classes),
+        ]
+    )
+    title = f"Data of {escape(report.scenario)}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _verdict(report: Report) -> str:
+    fails = report.would_fail
+    word = "Training would fail." if fails else "Ready for training."
+    errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
+    counts = f"{errors} to put right, {warnings} to look at, {notes} to know"
+    style = "verdict fails" if fails else "verdict"
+    return f'<section class="{style}"><strong>{word}</strong><p class="soft">{counts}</p></section>'
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    if findings:
+        yield "<section><h2>Findings</h2>" + "".join(map(_finding, findings)) + "</section>"
+
+
+def _finding(finding: Finding) -> str:
+    more = len(finding.details) - _SHOWN
+    lines = "".join(f"<div>{escape(line)}</div>" for line in finding.details[:_SHOWN])
+    lines += f"<div>and {more} more, in report.json</div>" if more > 0 else ""
+    details = f'<div class="details">{lines}</div>'
+    if len(finding.details) > 3:
+        details = f"<details><summary>{len(finding.details)} in all</summary>{lines}</details>"
+    return (
+        f'<div class="finding"><div><span class="tag {finding.severity}">{_WORDS[finding.severity]}</span></div>'
+        f'<div><p>{escape(finding.text)}</p><p class="soft">{escape(finding.part)}</p>{details}</div></div>'
+    )
+
+
+def _parts(parts: Sequence[Checked]) -> str:
+    rows = []
+    for part, summary in parts:
+        sizes = ", ".join(f"{w} x {h} ({count:,})" for (h, w), count in summary.sizes.most_common(3))
+        more = len(summary.sizes) - 3
+        rows.append(
+            f'<tr><td>{escape(part.title)}</td><td class="number">{summary.images:,}</td>'
+            f"<td>{'read' if part.labelled else 'not read'}</td>"
+            f"<td>{sizes}{f' and {more} more' if more > 0 else ''}</td>"
+            f'<td class="number">{readable(summary.bytes)}</td><td class="number">{len(summary.unreadable)}</td></tr>'
+        )
+    head = (
+        '<tr><th>files</th><th class="number">images</th><th>labels</th><th>sizes</th>'
+        '<th class="number">on disk</th><th class="number">unreadable</th></tr>'
+    )
+    return f"<section><h2>Files</h2><table>{head}{''.join(rows)}</table></section>"
+
+
+def _histogram(report: Report) -> Iterator[str]:
+    sides = {"source": ("source", "train"), "target": ("target", "val")}
+    pixels, images = {}, {}
+    for side, role in sides.items():
+        chosen = [s for p, s in report.parts if (p.domain, p.split) == role and s.class_pixels.any()]
+        if chosen:
+            pixels[side] = np.sum([summary.class_pixels for summary in chosen], 0)
+            images[side] = np.sum([summary.class_images for summary in chosen], 0)
+    if not pixels:
+        return
+    names = {"source": "source", "target": "target validation"}
+    heads = "".join(f'<th class="number">{names[s]}, %</th><th class="number">in images</th>' for s in pixels)
+    rows = []
+    for index, (name, colour) in enumerate(zip(report.classes.names, report.classes.colours, strict=True)):
+        cells, bars = "", ""
+        for side, counts in pixels.items():
+            share = counts[index] / counts.sum()
+            shown = f"{100 * share:.2f}" if counts[index] else '<span class="none">none</span>'
+            cells += f'<td class="number">{shown}</td><td class="number">{images[side][index]:,}</td>'
+            bars += f'<div class="bar {side}" style="width:{100 * share**0.5:.1f}%"></div>' if share else ""
+        swatch = f'<span class="swatch" style="background:rgb{colour}"></span>'
+        rows.append(
+            f'<tr><td class="name">{swatch}{escape(name)}</td>{cells}<td class="bars">{bars}</td></tr>'
+        )
+    yield (
+        "<section><h2>Classes</h2><table><tr><th>class</th>"
+        + heads
+        + "<th>share of the labelled pixels</th></tr>"
+        f"{''.join(rows)}</table><p class='soft'>Length of a bar: square root of the share. "
+        "Labels of the target's training images are never read.</p></section>"
+    )
+
+
+def _needs(report: Report) -> Iterator[str]:
+    if report.needs:
+        rows = "".join(
+            f'<tr><td>{_PLACES[need.place]}</td><td>{escape(need.what)}</td><td class="number">'
+            f"{readable(need.bytes)}</td></tr>"
+            for need in report.needs
+        )
+        yield f"<section><h2>What the run will need, about</h2><table>{rows}</table></section>"
+
+
+def _picture(sheet: NDArray[np.uint8] | None, classes: LabelSpace) -> Iterator[str]:
+    if sheet is not None:
+        content = cv2.imencode(
+            ".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88]
+        )[1]
+        data = b64encode(content.tobytes()).decode()
+        legend = " ".join(
+            f'<span style="white-space:nowrap"><span class="swatch" style="background:rgb{colour};margin:0 4px 0 10px">'
+            f"</span>{escape(name)}</span>"
+            for name, colour in zip(classes.names, classes.colours, strict=True)
+        )
+        yield (
+            f'<section><h2>Images and labels</h2><img alt="contact sheet" src="data:image/jpeg;base64,{data}">'
+            f'<p class="soft">{legend}</p></section>'
+        )

@@ -1,0 +1,79 @@
+"""A contact sheet: some images of each part, below each its label laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hiast.classes import IGNORED, lookup_table
+from hiast.data import decode
+from hiast.data.decode import MAX_PIXELS
+from hiast.data.listing import Pair
+from hiast.data.transforms import resize_labels
+from hiast.inspection.findings import Checked
+from hiast.inspection.part import Part, Summary
+
+Picture = NDArray[np.uint8]
+
+_WIDTH, _GAP, _TITLE = 300, 6, 26
+_PAPER, _INK = (250, 250, 249), (40, 40, 40)
+
+
+def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> Picture:
+    """Evenly spread images of each part; uint8 [H, W, 3], RGB.
+
+    Args:
+        parts: Files and what they add up to; files that cannot be read are left out.
+        columns: Images of each part.
+    """
+    rows = [
+        (part.title, [_tile(part, pair) for pair in _readable_pairs(part, summary, columns)])
+        for part, summary in parts
+    ]
+    heights = [_TITLE + max((tile.shape[0] for tile in tiles), default=0) + 2 * _GAP for _, tiles in rows]
+    paper = Image.new("RGB", (columns * (_WIDTH + _GAP) + _GAP, sum(heights) + _GAP), _PAPER)
+    draw = ImageDraw.Draw(paper)
+    top = _GAP
+    for (title, tiles), height in zip(rows, heights, strict=True):
+        draw.text((_GAP, top + 4), title, _INK, ImageFont.load_default(14))
+        for column, tile in enumerate(tiles):
+            paper.paste(Image.fromarray(tile), (_GAP + column * (_WIDTH + _GAP), top + _TITLE))
+        top += height
+    return np.asarray(paper)
+
+
+def overlay(image: Picture, labels: NDArray[np.uint8], colours: Picture) -> Picture:
+    """An image uint8 [H, W, 3] half covered by the colours of its labels; ignored pixels show the image in grey.
+
+    Args:
+        image: RGB.
+        labels: Classes uint8 [H, W], 255 = ignored.
+        colours: The labels' colours, uint8 [H, W, 3].
+    """
+    grey = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.6
+    mixed = np.where((labels == IGNORED)[..., None], grey, image * 0.4 + colours * 0.6)
+    return mixed.astype(np.uint8)
+
+
+def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
+    broken = {file.path for file in summary.unreadable}
+    pairs = [pair for pair in part.listing.pairs if pair.image not in broken and pair.label not in broken]
+    if not pairs:
+        return []
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+    return [pairs[place] for place in sorted(set(places.tolist()))]
+
+
+def _tile(part: Part, pair: Pair) -> Picture:
+    image = decode.read_image(pair.image)
+    height = max(1, round(image.shape[0] * _WIDTH / image.shape[1]))
+    small: Picture = cv2.resize(image, (_WIDTH, height), interpolation=cv2.INTER_AREA)
+    if pair.label is None:
+        return small
+    labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, MAX_PIXELS)]
+    labels = resize_labels(labels, height, _WIDTH)
+    return np.concatenate([small, overlay(small, labels, part.classes.colourise(labels))])

@@ -1,0 +1,213 @@
+"""Each kind of damage to the data is found, counted and judged; clean data gives no error."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
+from hiast.data import CityscapesDataModule, FolderDataModule, GTA5DataModule
+from hiast.inspection.findings import Finding, of_domains, of_part
+from hiast.inspection.needs import Run, estimate, readable, shortage
+from hiast.inspection.page import render
+from hiast.inspection.part import Part, Summary, find_part, summarise
+from hiast.inspection.report import Report
+from hiast.inspection.scan import scan
+from hiast.inspection.sheet import contact_sheet, overlay
+
+
+def look(module, domain="source", split="train", **options) -> tuple[Part, Summary]:
+    part = find_part(module, domain, split)
+    return part, summarise(part, scan(part.listing, threads=2, **options))
+
+
+def found(root: Path, unreadable="stop", **options) -> list[Finding]:
+    return of_part(*look(GTA5DataModule(root, **options)), unreadable)
+
+
+def only(findings: list[Finding], severity: str, *texts: str) -> Finding:
+    assert [finding.severity for finding in findings] == [severity], findings
+    for text in texts:
+        assert text in findings[0].text or any(text in line for line in findings[0].details), findings[0]
+    return findings[0]
+
+
+@pytest.fixture
+def root(drawn_data: Path, tmp_path: Path) -> Path:
+    shutil.copytree(drawn_data / "GTA5", tmp_path / "GTA5")
+    return tmp_path
+
+
+def test_clean_data_is_counted_as_it_is(drawn_data: Path) -> None:
+    part, summary = look(GTA5DataModule(drawn_data))
+    assert of_part(part, summary, "stop") == []
+    labels = [np.asarray(Image.open(pair.label)) for pair in part.listing.pairs]
+    for raw, index in CITYSCAPES_IDS.items():
+        assert summary.class_pixels[index] == sum(int((label == raw).sum()) for label in labels)
+        assert summary.class_images[index] == sum(bool((label == raw).any()) for label in labels)
+    assert summary.class_pixels.sum() + summary.void_pixels == 8 * 96 * 192
+    assert summary.sizes == Counter({(96, 192): 8})
+    assert summary.bytes == sum(f.stat().st_size for f in (drawn_data / "GTA5").rglob("*.png"))
+
+
+@pytest.mark.parametrize("where", ["images", "labels"])
+def test_a_cut_file_stops_training_unless_such_files_are_skipped(root: Path, where: str) -> None:
+    path = root / f"GTA5/{where}/00003.png"
+    path.write_bytes(path.read_bytes()[:200])
+    only(found(root), "error", "1 file cannot be read", str(path))
+    only(of_part(*look(GTA5DataModule(root)), "skip"), "warning", "left out")
+
+
+def test_a_picture_that_lies_within_right_checksums_is_found_by_decoding(root: Path) -> None:
+    path = root / "GTA5/images/00003.png"
+    data = path.read_bytes()
+    start = data.index(b"IDAT") - 4
+    noise = b"IDAT\x78\x9c" + b"noise" * 50
+    chunk = (len(noise) - 4).to_bytes(4, "big") + noise + zlib.crc32(noise).to_bytes(4, "big")
+    path.write_bytes(data[:start] + chunk + data[-12:])
+    only(of_part(*look(GTA5DataModule(root), thorough=True), "stop"), "error", str(path))
+
+
+def test_missing_labels_and_labels_without_image(root: Path) -> None:
+    (root / "GTA5/labels/00002.png").unlink()
+    (root / "GTA5/labels/00005.png").unlink()
+    (root / "GTA5/images/00008.png").unlink()
+    missing, orphan = found(root)
+    only([missing], "error", "2 of 7 images have no label", "00002.png", "00005.png")
+    only([orphan], "warning", "1 label without an image", "labels/00008.png")
+    (root / "list.txt").write_text("00001\n00003\n")
+    only(found(root, train_list=root / "list.txt"), "warning", "without an image")
+
+
+def test_cityscapes_labels_without_image(drawn_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_data / "cityscapes", tmp_path / "cityscapes")
+    image = next((tmp_path / "cityscapes/leftImg8bit/val").rglob("*.png"))
+    label = next((tmp_path / "cityscapes/gtFine/val/munster").glob("*_labelIds.png"))
+    image.unlink()
+    label.unlink()
+    findings = of_part(*look(CityscapesDataModule(tmp_path), "target", "val"), "stop")
+    assert [finding.severity for finding in findings] == ["error", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "severity"),
+    [(None, "warning"), ("error", "error"), ("resize", "warning"), ("skip", "warning")],
+)
+def test_sizes_that_differ(root: Path, policy, severity: str) -> None:
+    path = root / "GTA5/labels/00001.png"
+    Image.open(path).resize((20, 10), Image.Resampling.NEAREST).save(path)
+    only(found(root, size_mismatch=policy), severity, "1 label of another size", "192 x 96, label 20 x 10")
+
+
+def test_ids_outside_the_table(root: Path) -> None:
+    path = root / "GTA5/labels/00001.png"
+    ids = np.array(Image.open(path))
+    ids[:24] = 99
+    Image.fromarray(ids).save(path)
+    only(found(root), "warning", "id 99: 3.12 % of the pixels")
+
+
+def test_a_table_that_does_not_fit_at_all(root: Path) -> None:
+    for path in (root / "GTA5/labels").glob("*.png"):
+        Image.fromarray(np.full((96, 192), 77, np.uint8)).save(path)
+    findings = found(root)
+    assert [finding.severity for finding in findings] == ["error", "warning"]
+    assert "No pixel of any label" in findings[0].text
+
+
+def test_a_label_without_classes(root: Path) -> None:
+    Image.fromarray(np.zeros((96, 192), np.uint8)).save(root / "GTA5/labels/00001.png")
+    only(found(root), "warning", "without a single pixel", "00001.png")
+
+
+def test_copies_within_and_between_parts(drawn_data: Path, tmp_path: Path) -> None:
+    for name in ("GTA5", "cityscapes"):
+        shutil.copytree(drawn_data / name, tmp_path / name)
+    train = sorted((tmp_path / "cityscapes/leftImg8bit/train").rglob("*.png"))
+    val = sorted((tmp_path / "cityscapes/leftImg8bit/val").rglob("*.png"))
+    shutil.copy(train[0], train[1])
+    shutil.copy(train[2], val[0])
+    target = CityscapesDataModule(tmp_path)
+    parts = [look(GTA5DataModule(tmp_path)), look(target, "target"), look(target, "target", "val")]
+    only(of_part(*parts[1], "stop"), "warning", "1 image there more than once")
+    assert not parts[1][0].labelled
+    shared = [finding for finding in of_domains(parts, CITYSCAPES_19) if "identical" in finding.text]
+    only(shared, "warning", "1 image of target train", f"{train[2]} = {val[0]}")
+
+
+def test_classes_that_a_side_lacks(tmp_path: Path) -> None:
+    space = LabelSpace(("a", "b", "c", "d"), ((1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4)))
+    for side, classes in (("source", (0, 1, 2)), ("target", (0, 2, 3))):
+        for index in range(4):
+            for kind in ("rgb", "ids"):
+                (tmp_path / side / kind).mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng([index, len(side), ord(side[0])])
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(
+                tmp_path / side / "rgb" / f"{index}.png"
+            )
+            Image.fromarray(rng.choice(classes, (8, 8)).astype(np.uint8)).save(
+                tmp_path / side / "ids" / f"{index}.png"
+            )
+    source, target = (
+        FolderDataModule(tmp_path / side, "rgb/*.png", "ids/*.png", classes=space, val_fraction=fraction)
+        for side, fraction in (("source", 0.0), ("target", 0.5))
+    )
+    parts = [look(source), look(target, "target"), look(target, "target", "val")]
+    lacks, expected = of_domains(parts, space)
+    only([lacks], "warning", "The source holds no pixel of d")
+    only([expected], "note", "The target can be expected to lack b:")
+    assert "validate" in of_domains(parts[:2], space)[-1].text
+
+
+def test_colours_outside_the_table(tmp_path: Path) -> None:
+    for kind in ("rgb", "seg"):
+        (tmp_path / kind).mkdir()
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:2] = 9
+    for kind in ("rgb", "seg"):
+        Image.fromarray(pixels).save(tmp_path / kind / "1.png")
+    module = FolderDataModule(
+        tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], label_colours={"0,0,0": "a", "1,1,1": "b"}
+    )
+    only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours")
+
+
+def test_needs_and_shortage(drawn_data: Path) -> None:
+    target = CityscapesDataModule(drawn_data)
+    parts = [look(GTA5DataModule(drawn_data)), look(target, "target"), look(target, "target", "val")]
+    run = Run(1000, 19, ("source_only", "self_training"), 3, (48, 96), (32, 64), 2, 4, "raw")
+    needs = {need.what: need.bytes for need in estimate(run, parts)}
+    assert needs["checkpoints of 2 stages"] == 2 * 1000 * 12 + 2 * 1000 * 16
+    assert needs["cache (raw)"] == 3 * 96 * 192 * (8 + 6)
+    assert needs["pseudo-labels of 3 rounds"] == round(3 * 6 * 48 * 96 * 0.05)
+    total = sum(need.bytes for need in estimate(run, parts) if need.place == "disk")
+    assert shortage(estimate(run, parts), "disk", total, "x") == []
+    only(shortage(estimate(run, parts), "disk", total - 1, "x"), "error", "make room")
+    assert [readable(n) for n in (0, 999, 1500, 2.5e9, 7e12)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "7 TB"]
+
+
+def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
+    (root / "GTA5/images/<b>&.png").write_bytes(b"no picture")
+    (root / "GTA5/labels/<b>&.png").write_bytes((root / "GTA5/labels/00001.png").read_bytes())
+    part, summary = look(GTA5DataModule(root))
+    findings = tuple(of_part(part, summary, "stop"))
+    report = Report("own <x>", "data", CITYSCAPES_19, ((part, summary),), findings, ())
+    page = render(report, contact_sheet(report.parts))
+    assert "Training would fail" in page and "&lt;b&gt;&amp;.png is neither" in page
+    assert "<b>" not in page and "own <x>" not in page
+    assert "http" not in page and "<script" not in page
+    assert report.to_json()["would_fail"] is True
+    clean = Report("own", "data", CITYSCAPES_19, ((part, summary),), findings[1:], ())
+    assert "Ready for training" in render(clean, None)
+
+
+def test_overlay_shows_classes_in_colour_and_the_rest_in_grey() -> None:
+    image = np.full((1, 2, 3), (200, 100, 0), np.uint8)
+    mixed = overlay(image, np.array([[0, 255]], np.uint8), np.full((1, 2, 3), (0, 0, 250), np.uint8))
+    np.testing.assert_array_equal(mixed, [[(80, 40, 150), (60, 60, 60)]])
