@@ -8,3 +8,7 @@ class InputError(ValueError):
 
     The message is one sentence that names it and says what to do; commands print it and exit with code 2.
     """
+
+
+class RunError(RuntimeError):
+    """A run cannot go on, for a reason that is no mistake of the program: the message says which, and what helps."""

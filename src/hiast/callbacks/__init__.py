@@ -5,6 +5,8 @@ from hiast.callbacks.masks import MaskWriter
 from hiast.callbacks.metrics_file import MetricsFile, score_values
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
+from hiast.callbacks.schedule import ValidationSchedule
+from hiast.callbacks.stop import StopRequest
 from hiast.callbacks.visualize import PictureSheet
 
 __all__ = [
@@ -16,5 +18,7 @@ __all__ = [
     "PictureSheet",
     "StageCheckpoint",
     "StageProgress",
+    "StopRequest",
+    "ValidationSchedule",
     "score_values",
 ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from hiast.callbacks.schedule import ValidationSchedule
 from hiast.files import write_atomically
 from hiast.training.module import AdaptationModule, NonFiniteLossError
 
@@ -20,8 +22,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it; reads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write the whole checkpoint or leave the old file as it is."""
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+        """Write the whole checkpoint or leave the old file as it is.
+
+        Raises:
+            OSError: It cannot be written; the message names the path.
+        """
+
+        def write(file: BinaryIO) -> None:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch hides what the file said behind an error of its own.
+                cause = error.__context__
+                number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EIO
+                raise OSError(number, os.strerror(number), str(path)) from error
+
+        write_atomically(Path(path), write)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -39,12 +55,16 @@ class StageCheckpoint(pl.Callback):
 
     Args:
         directory: The stage's ``checkpoints`` folder.
+        schedule: Says where a validation follows, which saves when it has been recorded.
         every: Optimiser steps between two saves.
         keep_best: Also keep ``best.ckpt``.
     """
 
-    def __init__(self, directory: Path, every: int = 400, keep_best: bool = True) -> None:
+    def __init__(
+        self, directory: Path, schedule: ValidationSchedule, every: int = 400, keep_best: bool = True
+    ) -> None:
         self.directory = directory
+        self.schedule = schedule
         self.every = every
         self.keep_best = keep_best
         self.best: float | None = None
@@ -62,15 +82,17 @@ class StageCheckpoint(pl.Callback):
         """Make the folder."""
         self.directory.mkdir(parents=True, exist_ok=True)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The state that training starts from is on the disk already."""
+        self._saved = _module(pl_module).batches_done
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save at every ``every``-th step; behind the last step a validation or the end of training saves."""
+        """Save at every ``every``-th step, unless a validation or the end of training is about to."""
         module = _module(pl_module)
-        if (
-            module.batches_done % (self.every * module.accumulate) == 0
-            and module.batches_done < module.batches
-        ):
+        due = module.batches_done % (self.every * module.accumulate) == 0
+        if due and module.batches_done < module.batches and not self.schedule.follows(trainer, module):
             self._save(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,9 +103,13 @@ class StageCheckpoint(pl.Callback):
         mean = next(iter(module.scores.means.values()))
         better = self.best is None or mean > self.best
         self.best = mean if better else self.best
-        self._save(trainer, module)
-        if better and self.keep_best and trainer.is_global_zero:
-            link_or_copy(self.directory / "last.ckpt", self.directory / "best.ckpt")
+        if better and self.keep_best:
+            # The best first: killed in between, the run goes on from the older last.ckpt and comes here again.
+            self._save(trainer, module, "best.ckpt")
+            if trainer.is_global_zero:
+                link_or_copy(self.directory / "best.ckpt", self.directory / "last.ckpt")
+        else:
+            self._save(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the end of a round that no validation has saved, where the target has no labels at all."""
@@ -93,14 +119,18 @@ class StageCheckpoint(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Keep the last good state when the run is stopped between two batches or before a bad step."""
-        stopped = isinstance(exception, SIGTERMException | NonFiniteLossError)
-        if stopped and trainer.state.fn == "fit" and _at_step(_module(pl_module)):
-            self._save(trainer, _module(pl_module))
+        """Keep the last good state when the run is told to stop or meets a bad loss."""
+        if self._saved < 0 or not isinstance(exception, SIGTERMException | NonFiniteLossError):
+            return
+        module = _module(pl_module)
+        if isinstance(exception, NonFiniteLossError):
+            module.forget_unfinished_step()
+        if _at_step(module) and module.batches_done > self._saved:
+            self._save(trainer, module)
 
-    def _save(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
+    def _save(self, trainer: pl.Trainer, module: AdaptationModule, name: str = "last.ckpt") -> None:
         # Lightning's weights_only means here: leave the optimisers out.
-        trainer.save_checkpoint(self.directory / "last.ckpt", weights_only=False)
+        trainer.save_checkpoint(self.directory / name, weights_only=False)
         self._saved = module.batches_done
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ class MetricsFile(pl.Callback):
             ]
             with self.path.open("a", newline="") as file:
                 file.write(_as_csv(rows))
+                # A checkpoint that covers these rows must not reach the disk before them.
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def score_values(scores: Scores) -> dict[str, float]:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
 from hiast.data.label_store import RoundReader
 from hiast.evaluation.signals import agreement
@@ -57,6 +59,7 @@ class LabelRound(pl.Callback):
         round_number: Round, counted from 1.
         seed: Decides, with the round, the order of the images.
         made_by: The checkpoint that labels, in words, for the manifest.
+        stop: Asked after each group whether to stop; the round is continued later.
     """
 
     def __init__(
@@ -67,19 +70,26 @@ class LabelRound(pl.Callback):
         round_number: int,
         seed: int,
         made_by: str,
+        stop: StopRequest | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
         self.round_number = round_number
         self.seed = seed
         self.made_by = made_by
+        self.stop = stop
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label, unless that is done."""
         if not isinstance(pl_module, HIASTModule):
             raise TypeError(f"LabelRound labels with a HIASTModule, not {type(pl_module).__name__}.")
         if pl_module.batches_done == 0:
-            self._label(trainer, pl_module)
+            try:
+                self._label(trainer, pl_module)
+            except RuntimeError:
+                # Where the first process stops on request, the others only see that it is gone.
+                self._stop_if_asked()
+                raise
             pl_module.begin_round()
 
     def signals(self) -> dict[str, float]:
@@ -114,7 +124,12 @@ class LabelRound(pl.Callback):
                 "weights": weights_hash(module.teacher),
             },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
+            progress=lambda done, total: self._stop_if_asked(),
         )
+
+    def _stop_if_asked(self) -> None:
+        if self.stop is not None and self.stop.asked:
+            raise SIGTERMException
 
 
 def predictor(

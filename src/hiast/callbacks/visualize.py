@@ -57,7 +57,11 @@ class PictureSheet(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first images."""
-        if not trainer.is_global_zero or not isinstance(pl_module, AdaptationModule):
+        if (
+            trainer.state.fn != "fit"
+            or not trainer.is_global_zero
+            or not isinstance(pl_module, AdaptationModule)
+        ):
             return
         for position in range(min(len(batch["name"]), self.count - len(self._rows))):
             image, label = batch["image"][position], batch["label"][position]

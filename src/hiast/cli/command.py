@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hiast.errors import InputError
+from hiast.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+FAULT = 1
 INPUT_ERROR = 2
 STOPPED = 128 + signal.SIGTERM
+
+_FAULTS = (
+    (
+        r"DataLoader worker .*(killed by signal|exited unexpectedly)",
+        "A loader worker was killed, most often because memory ran out: the same command goes on; if it happens "
+        "again, free memory or use a smaller data.num_workers.",
+    ),
+    (
+        r"[Cc]onnection (closed|reset|refused)|Broken pipe|remote process has terminated|DDP expects same model",
+        "Another process of this run has ended: its own message says why. The same command goes on.",
+    ),
+)
+"""Errors of torch that say how the machine is doing, and what to tell the user."""
 
 
 def run_command(
@@ -34,7 +49,8 @@ def run_command(
         arguments: Hydra overrides; None: the command line.
 
     Returns:
-        0, what the job returned, 2 after wrong input (one sentence on standard error), 143 when told to stop.
+        0, what the job returned, 2 after wrong input, 1 after a fault of the machine (each with one sentence on
+        standard error), 143 when told to stop.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if any(word in ("-h", "--help") for word in words):
@@ -55,11 +71,36 @@ def run_command(
             return 0
         return job(config) or 0
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{_without_trace(error)}\n")
         return INPUT_ERROR
+    except (OSError, RuntimeError) as error:
+        sentence = _fault(error)
+        if sentence is None:
+            raise
+        sys.stderr.write(f"{sentence}\n")
+        return FAULT
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command with the same run directory goes on from here.\n")
         return 128 + signal.SIGINT
+
+
+def _fault(error: OSError | RuntimeError) -> str | None:
+    """What happened to the machine or to another process, in a sentence; None: it may be a mistake of the program."""
+    if isinstance(error, RunError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        what = f"{error.strerror or _without_trace(error)}{place}"
+        return f"{what}: what is complete is kept; the same command goes on when that is put right."
+    return next((sentence for pattern, sentence in _FAULTS if re.search(pattern, str(error))), None)
+
+
+def _without_trace(error: Exception) -> str:
+    """The message alone, where torch has wrapped an error of a loader worker into its traceback."""
+    text = str(error)
+    if " in DataLoader worker process " not in text:
+        return text
+    return re.sub(r"^[\w.]*(Error|Exception): ", "", text.strip().splitlines()[-1])
 
 
 def _log_to_stderr() -> None:

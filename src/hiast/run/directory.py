@@ -23,6 +23,9 @@ _RECORDED_PACKAGES = (
     "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "pillow",
 )  # fmt: skip
 
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""Where torchrun, Lightning and SLURM say which process this is."""
+
 
 class RunDirectory:
     """Paths inside a run directory, and the lock on it.
@@ -60,7 +63,7 @@ class RunDirectory:
     @property
     def speaks(self) -> bool:
         """Whether this process is the one of a distributed run that writes records and talks to the user."""
-        return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+        return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
     def begin(self, config: str, seed: int) -> None:
         """Lock the directory and record configuration and environment.
@@ -77,6 +80,7 @@ class RunDirectory:
         if not self.speaks:
             return
         self.lock()
+        self._tidy()
         there = self.path / "config.yaml"
         if there.is_file() and there.read_text() != config:
             raise InputError(
@@ -118,6 +122,12 @@ class RunDirectory:
         """Mark a round as finished, with its scores; written last."""
         self._result(stage, round_number).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._result(stage, round_number), result)
+
+    def _tidy(self) -> None:
+        """Remove what a killed process was writing; rounds of pseudo-labels look after themselves."""
+        for pattern in (".*.part", "*/.*.part", "*/checkpoints/.*.part"):
+            for part in self.path.glob(pattern):
+                part.unlink()
 
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"

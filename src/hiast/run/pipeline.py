@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
     AtomicCheckpointIO,
@@ -23,6 +25,8 @@ from hiast.callbacks import (
     PictureSheet,
     StageCheckpoint,
     StageProgress,
+    StopRequest,
+    ValidationSchedule,
 )
 from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
@@ -119,18 +123,21 @@ class Pipeline:
             SIGTERMException: The process was told to stop; the same call goes on later.
         """
         self._check()
+        torch.manual_seed(self.seed)
         network = self.network()
+        schedule = ValidationSchedule(self.validate_every, images=self.datamodule.target.has_val)
         results = []
         start = self.init_from
-        for stage in self.stages:
-            for number in range(1, len(stage.rounds) + 1):
-                result = self.directory.read_result(stage.name, number)
-                if result is None:
-                    result = self._fit(network, stage, number, start)
-                else:
-                    log.info("%s, round %d is finished: skipped.", stage.name, number)
-                results.append(result)
-                start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+        with StopRequest(schedule) as stop:
+            for stage in self.stages:
+                for number in range(1, len(stage.rounds) + 1):
+                    result = self.directory.read_result(stage.name, number)
+                    if result is None:
+                        result = self._fit(network, stage, number, start, stop)
+                    else:
+                        log.info("%s, round %d is finished: skipped.", stage.name, number)
+                    results.append(result)
+                    start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
         return results
 
     def _check(self) -> None:
@@ -140,11 +147,18 @@ class Pipeline:
             read_checkpoint(self.init_from)
 
     def _fit(
-        self, network: SegmentationNetwork, stage: Stage, number: int, start: Path | None
+        self,
+        network: SegmentationNetwork,
+        stage: Stage,
+        number: int,
+        start: Path | None,
+        stop: StopRequest,
     ) -> dict[str, Any]:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
+        # New layers are drawn here, the same whether the stages before ran in this process or in an earlier one.
+        torch.manual_seed(_stage_seed(self.seed, stage.name, number))
         module = settings.module(
             network=copy.deepcopy(network),
             classes=self.classes,
@@ -160,7 +174,7 @@ class Pipeline:
             module.on_load_checkpoint(read_checkpoint(resume))
         elif start is not None:
             _start_from(module, start)
-        label_round = self._labels(stage, number, start)
+        label_round = self._labels(stage, number, start, stop)
         self.datamodule.plan(
             domains=module.domains,
             batch_size=_share(settings.batch_size, settings.accumulate, stage.name),
@@ -169,16 +183,16 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, number, module, label_round)
+        trainer = self._make_trainer(stage, module, label_round, stop)
         if module.batches_done < module.batches:
             trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
-            if trainer.received_sigterm:
-                raise SIGTERMException
         else:
             # Killed between the last checkpoint and the result: the checkpoint only has to be scored again.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
-        return self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
+        result = self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
+        stop.stop_if_asked(trainer)
+        return result
 
     def _resume_point(self, stage: Stage, number: int) -> Path | None:
         path = self.directory.checkpoints(stage.name) / "last.ckpt"
@@ -187,7 +201,7 @@ class Pipeline:
         about = read_checkpoint(path)["hiast"]
         return path if about["round"] == number else None
 
-    def _labels(self, stage: Stage, number: int, start: Path | None) -> LabelRound | None:
+    def _labels(self, stage: Stage, number: int, start: Path | None, stop: StopRequest) -> LabelRound | None:
         settings = stage.rounds[number - 1].labels
         if settings is None:
             return None
@@ -197,6 +211,7 @@ class Pipeline:
             round_number=number,
             seed=self.seed,
             made_by=self._describe(start),
+            stop=stop,
         )
 
     def _describe(self, checkpoint: Path | None) -> str:
@@ -211,19 +226,21 @@ class Pipeline:
         )
 
     def _make_trainer(
-        self, stage: Stage, number: int, module: AdaptationModule, label_round: LabelRound | None
+        self, stage: Stage, module: AdaptationModule, label_round: LabelRound | None, stop: StopRequest
     ) -> pl.Trainer:
-        # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it.
+        # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
+        # the checkpoint before the stop.
         callbacks: list[pl.Callback] = [
             *([label_round] if label_round else []),
-            ValidationSchedule(self.validate_every),
+            stop.schedule,
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(self.directory.metrics, self.record_every),
             PictureSheet(self.directory.pictures, self.pictures),
-            StageCheckpoint(self.directory.checkpoints(stage.name), self.checkpoint_every),
+            StageCheckpoint(self.directory.checkpoints(stage.name), stop.schedule, self.checkpoint_every),
+            stop,
         ]
         arguments = dict(self.trainer)
-        plugins = [AtomicCheckpointIO(), *arguments.pop("plugins", [])]
+        plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
         if arguments.get("strategy", "auto") in ("auto", "ddp") and _several(arguments):
             # The discriminator and the network take part in different backward passes.
             arguments["strategy"] = DDPStrategy(find_unused_parameters=True)
@@ -270,18 +287,13 @@ class Pipeline:
         return result
 
 
-class ValidationSchedule(pl.Callback):
-    """Places validations so that the last one falls on the last step, also in a run that goes on from a checkpoint."""
+def _cluster() -> list[Any]:
+    """SLURM without Lightning's own way to requeue: its checkpoints hold no place to go on from in this library."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
-    def __init__(self, every: int) -> None:
-        self.every = every
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set Lightning's count of batches to where it must stand for that."""
-        assert isinstance(pl_module, AdaptationModule)
-        interval = self.every * pl_module.accumulate
-        remaining = pl_module.batches - pl_module.batches_done
-        trainer.fit_loop.epoch_loop.batch_progress.total.ready = -remaining % interval
+def _stage_seed(seed: int, stage: str, number: int) -> int:
+    return int(np.random.SeedSequence([seed, *stage.encode(), number]).generate_state(1)[0])
 
 
 def _start_from(module: AdaptationModule, path: Path) -> None:

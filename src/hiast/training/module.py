@@ -16,7 +16,7 @@ from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.decode import read_image
 from hiast.data.sample import Batch, Sample
-from hiast.errors import InputError
+from hiast.errors import InputError, RunError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
@@ -27,7 +27,7 @@ from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.optim import OptimiserSettings, set_rates
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(RunError):
     """A loss became NaN or infinite; the message says where, which term, and what to try."""
 
 
@@ -91,6 +91,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         self.inference: dict[str, Any] = {}
         self._entropies: list[Tensor] = []
         self._batches_before = 0
+        self._buffers_before: list[Tensor] = []
         freeze_batch_norm(network, batch_norm)
 
     # -- progress -----------------------------------------------------------------------------------------------
@@ -146,6 +147,15 @@ class AdaptationModule(pl.LightningModule, ABC):
         self.set_learning_rates()
         key = [self.seed, *self.stage.encode(), self.round_number, self.batches_done, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if self.batches_done % self.accumulate == 0:
+            self._buffers_before = [buffer.clone() for buffer in self.network.buffers()]
+
+    def forget_unfinished_step(self) -> None:
+        """Undo what a step that did not reach the weights has changed: batch-norm statistics, count of batches."""
+        with torch.no_grad():
+            for buffer, before in zip(self.network.buffers(), self._buffers_before, strict=True):
+                buffer.copy_(before)
+        self._batches_before -= self.batches_done % self.accumulate
 
     def set_learning_rates(self) -> None:
         """Give every optimiser its rate for the coming step."""
@@ -159,18 +169,21 @@ class AdaptationModule(pl.LightningModule, ABC):
         return {"loss": terms["total"], **{name: term.detach() for name, term in terms.items()}}
 
     def check_and_log(self, terms: dict[str, Tensor]) -> None:
-        """Stop at a loss that is not finite, before it reaches the weights; log the terms.
+        """Stop at a loss that is not finite, in all processes and before it reaches the weights; log the terms.
 
         Raises:
-            NonFiniteLossError: A term is NaN or infinite.
+            NonFiniteLossError: A term is NaN or infinite, here or in another process.
         """
         values = torch.stack([term.detach().float() for term in terms.values()])
-        if not bool(torch.isfinite(values).all()):
+        bad = not bool(torch.isfinite(values).all())
+        if self.trainer.world_size > 1:
+            bad = self.trainer.strategy.reduce_boolean_decision(bad, all=False)
+        if bad:
             shown = ", ".join(f"{name}={float(value):g}" for name, value in zip(terms, values, strict=True))
             raise NonFiniteLossError(
                 f"The loss is not finite in stage {self.stage}, round {self.round_number}, step {self.steps_done}: "
-                f"{shown}. The weights before this step are kept in last.ckpt; try a smaller learning rate or "
-                "trainer.precision=32-true, and look at the images of this step."
+                f"{shown}. The state before this step is kept in last.ckpt: try a smaller learning rate or "
+                "trainer.precision=32-true in a new run that starts with init_from=last.ckpt, and look at the images."
             )
         self.log_dict({f"{self.stage}/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
 
@@ -267,6 +280,8 @@ class AdaptationModule(pl.LightningModule, ABC):
         A run goes on from (stage, round, batches_done) alone, in a fresh loop over a loader that starts there.
         """
         checkpoint.pop("loops", None)
+        # Lightning counts these from where the program was started last.
+        checkpoint.update(epoch=0, global_step=self.steps_done)
         checkpoint["hiast"] = {
             "format": FORMAT,
             "stage": self.stage,
@@ -312,8 +327,8 @@ class AdaptationModule(pl.LightningModule, ABC):
             module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
             module.load_state_dict(checkpoint["state_dict"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason:.200}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason}") from error
         module.on_load_checkpoint(checkpoint)
         module.run_config = about["config"]
         return module.to(map_location).eval()

@@ -1,0 +1,98 @@
+"""Stopping in good order when the process is told to: SIGTERM of a batch system, a container, a spot machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from subprocess import Popen
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from hiast.callbacks.schedule import ValidationSchedule
+from hiast.training.module import AdaptationModule
+
+
+class StopRequest(pl.Callback):
+    """Notices SIGTERM and stops at the next point where a checkpoint covers all that was done.
+
+    It stands in for Lightning's handler, which talks to the other processes from wherever the signal found it and
+    may meet them in the middle of another exchange. Here the processes agree between two steps. Loader workers,
+    which a batch system signals too, inherit the handler and go on until they are sent home.
+
+    Use it as a context manager around all fits, and as a callback of each, behind the one that saves.
+
+    Args:
+        schedule: Says where a validation follows, which is waited for.
+    """
+
+    def __init__(self, schedule: ValidationSchedule) -> None:
+        self.schedule = schedule
+        self.asked = False
+        self._before: Any = None
+        self._process = os.getpid()
+        self._children: list[Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self.asked = False
+        self._before = signal.getsignal(signal.SIGTERM)
+        self._listen()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if _in_main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+
+    def stop_if_asked(self, trainer: pl.Trainer) -> None:
+        """Stop in all processes if one of them was told to; each must call this.
+
+        Raises:
+            SIGTERMException: It was.
+        """
+        asked = self.asked
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            raise SIGTERMException
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Learn which processes Lightning has started; the first of its trainers knows."""
+        self._children += getattr(trainer.strategy.launcher, "procs", [])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signal back from Lightning, which has just put its handler in front."""
+        self._listen()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop behind a whole optimiser step."""
+        assert isinstance(pl_module, AdaptationModule)
+        whole = pl_module.batches_done % pl_module.accumulate == 0
+        if whole and not self.schedule.follows(trainer, pl_module):
+            self.stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop behind a validation; the last one is followed by the result of the round first."""
+        assert isinstance(pl_module, AdaptationModule)
+        if trainer.state.fn == "fit" and pl_module.batches_done < pl_module.batches:
+            self.stop_if_asked(trainer)
+
+    def _listen(self) -> None:
+        if _in_main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if os.getpid() == self._process:
+            for child in self._children:
+                child.send_signal(number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,94 @@
+"""Real runs of hiast-train on drawn scenes, small enough to be started, broken and continued many times."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hiast.data.scenes import write_cityscapes, write_gta5
+
+HERE = Path(__file__).parent
+
+
+class Launcher:
+    """Runs hiast-train in processes forked from one that has everything imported."""
+
+    def __init__(self, data: Path, small: tuple[str, ...]) -> None:
+        self.overrides = [f"data_root={data}", *small]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "launcher.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment,
+        )  # fmt: skip
+        assert self._answer(120) == "ready"
+
+    def train(
+        self, folder: Path, *overrides: str, faults: tuple[dict, ...] = (), ranks: int = 1, faulty_rank: int = 0,
+        seconds: float = 120,
+    ) -> list[int]:  # fmt: skip
+        """Exit codes of a run in ``folder``, one per process."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        request = {
+            "folder": str(folder), "overrides": [*self.overrides, *overrides], "faults": faults, "ranks": ranks,
+            "port": port, "faulty_rank": faulty_rank,
+        }  # fmt: skip
+        self.process.stdin.write(json.dumps(request) + "\n")
+        return json.loads(self._answer(seconds))
+
+    def _answer(self, seconds: float) -> str:
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        if not ready:
+            self.close()
+            pytest.fail(f"A run did not end within {seconds} s.")
+        return self.process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def torture() -> ModuleType:
+    """scripts/torture.py."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("torture", HERE.parents[1] / "scripts" / "torture.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data_root with 6 GTA5 and 5 + 2 Cityscapes scenes of 64 x 128."""
+    root = tmp_path_factory.mktemp("small_data")
+    write_gta5(root, 6, (64, 128))
+    write_cityscapes(root, 5, 2, (64, 128))
+    return root
+
+
+@pytest.fixture(scope="session")
+def launcher(small_data: Path, torture: ModuleType) -> Iterator[Launcher]:
+    """Starts real runs."""
+    launcher = Launcher(small_data, torture.SMALL)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def peace(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("peace")
+    assert launcher.train(folder) == [0], (folder / "log_0.txt").read_text()
+    return folder / "run"

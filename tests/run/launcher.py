@@ -1,0 +1,137 @@
+"""A process that has everything imported and forks the runs that tests ask for, one JSON request per line.
+
+A request names folder, overrides, ranks and faults. A fault is something done at a call of a function of the program:
+``{"at": "module:Class.method", "call": 2, "when": "before", "do": "kill"}``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import resource
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("torture", ROOT / "scripts" / "torture.py")
+torture = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(torture)
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def term() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def small_files(size: int) -> None:
+    """From here on no file may grow beyond ``size`` bytes: writing fails in the middle, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def delete(path: str) -> None:
+    Path(path).unlink()
+
+
+def truncate(path: str) -> None:
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[: len(content) // 2])
+
+
+def disk_full() -> None:
+    raise OSError(28, "No space left on device", "somewhere")
+
+
+def poison() -> None:
+    """Every loss is NaN from here on."""
+    import torch
+
+    from hiast.training import AdaptationModule, HIASTModule, SourceOnlyModule
+
+    for kind in (SourceOnlyModule, HIASTModule):
+        losses = kind.losses
+
+        def bad(self: AdaptationModule, batch: dict, losses: object = losses) -> dict:
+            terms = losses(self, batch)
+            # As when an image gives infinite activations: the statistics are spoilt before the loss is known.
+            for buffer in self.network.buffers():
+                if buffer.is_floating_point():
+                    buffer.fill_(float("nan"))
+            return {name: term * torch.nan for name, term in terms.items()}
+
+        kind.losses = bad
+
+
+def kill_workers() -> None:
+    import multiprocessing
+
+    for child in multiprocessing.active_children():
+        os.kill(child.pid, signal.SIGKILL)
+
+
+ACTIONS = {
+    f.__name__: f for f in (kill, term, small_files, delete, truncate, disk_full, poison, kill_workers)
+}
+
+
+def arm(faults: list[dict]) -> None:
+    for fault in faults:
+        module, _, path = fault["at"].partition(":")
+        holder = importlib.import_module(module)
+        *outer, name = path.split(".")
+        for part in outer:
+            holder = getattr(holder, part)
+        setattr(holder, name, _armed(getattr(holder, name), fault))
+
+
+def _armed(function: object, fault: dict) -> object:
+    calls = 0
+    name, *arguments = fault["do"] if isinstance(fault["do"], list) else [fault["do"]]
+    action = partial(ACTIONS[name], *arguments)
+
+    def call(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        now = calls == fault.get("call", 1)
+        if now and fault.get("when", "before") == "before":
+            action()
+        result = function(*args, **kwargs)
+        if now and fault.get("when", "before") == "after":
+            action()
+        return result
+
+    return call
+
+
+def prepare(request: dict, rank: int) -> None:
+    if request["ranks"] > 1:
+        os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(request["port"]))
+    if rank == request.get("faulty_rank", 0):
+        arm(request["faults"])
+
+
+def main() -> None:
+    torture.preload()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    answers.write("ready\n")
+    answers.flush()
+    for line in sys.stdin:
+        request = json.loads(line)
+        folder = Path(request["folder"])
+        children = [
+            torture.start(folder, request["overrides"], partial(prepare, request, rank), f"log_{rank}.txt")
+            for rank in range(request["ranks"])
+        ]
+        codes = [torture.wait(child) for child in children]
+        answers.write(json.dumps(codes) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

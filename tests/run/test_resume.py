@@ -1,0 +1,91 @@
+"""A run that is killed anywhere and continued ends with the same bits as one that nothing disturbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CHECKPOINT = "hiast.callbacks.checkpoint"
+MODULE = "hiast.training.module:AdaptationModule"
+WRITER = "hiast.data.round_writer:RoundWriter"
+
+# In the order in which one run meets them: each kill finds the run where the one before has left it.
+KILLS = {
+    "before the first step": {"at": f"{MODULE}.on_train_batch_start"},
+    "between best.ckpt and last.ckpt": {"at": f"{CHECKPOINT}:link_or_copy"},
+    "in the middle of linking a checkpoint": {"at": f"{CHECKPOINT}:os.link", "when": "after"},
+    "training": {"at": f"{MODULE}.on_train_batch_start", "call": 2},
+    "before a checkpoint": {"at": f"{CHECKPOINT}:AtomicCheckpointIO.save_checkpoint"},
+    "in the middle of writing a checkpoint": {"at": f"{CHECKPOINT}:torch.save", "when": "after"},
+    "behind a checkpoint": {"at": f"{CHECKPOINT}:AtomicCheckpointIO.save_checkpoint", "when": "after"},
+    "validating": {"at": f"{MODULE}.validation_step", "call": 2},
+    "between the scores and the checkpoint": {
+        "at": "hiast.callbacks.metrics_file:MetricsFile._append", "call": 2, "when": "after",
+    },
+    "between the last checkpoint and the result": {"at": "hiast.run.pipeline:link_or_copy"},
+    "before the result": {"at": "hiast.run.directory:RunDirectory.write_result"},
+    "behind the result": {"at": "hiast.run.directory:RunDirectory.write_result", "when": "after"},
+    "building the discriminator": {"at": "hiast.training.warmup:Discriminator"},
+    "training the discriminator": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
+    "before the first label": {"at": "hiast.pseudo_labels.stages:write_label"},
+    "between a label and its record": {"at": f"{WRITER}.append"},
+    "labelling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
+    "before the manifest": {"at": "hiast.data.round_writer:thresholds_to_csv"},
+    "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
+    "behind the teacher's new start": {
+        "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",
+    },
+    "in self-training": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
+    "labelling the next round": {"at": f"{WRITER}.append", "call": 2},
+    "in the last round": {"at": f"{MODULE}.on_train_batch_start", "call": 4},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_at_every_kind_of_moment(launcher, peace: Path, tmp_path: Path, torture: ModuleType) -> None:
+    for name, kill in KILLS.items():
+        codes = launcher.train(tmp_path, faults=[{**kill, "do": "kill"}])
+        assert codes == [-9], f"{name}: " + (tmp_path / "log_0.txt").read_text()
+    assert launcher.train(tmp_path) == [0]
+    assert torture.differences(peace, tmp_path / "run") == []
+
+
+@pytest.mark.slow
+def test_told_to_stop_and_continued(launcher, peace: Path, tmp_path: Path, torture: ModuleType) -> None:
+    moments = (
+        {"at": f"{MODULE}.on_train_batch_start", "call": 2},
+        {"at": f"{MODULE}.validation_step"},
+        {"at": "hiast.run.directory:RunDirectory.write_result"},
+        {"at": f"{WRITER}.append"},
+        {"at": "hiast.training.self_training:HIASTModule.losses", "call": 1},
+    )
+    for moment in moments:
+        # Checkpoints are so rare here that what is kept is what the signal has saved.
+        codes = launcher.train(tmp_path, "checkpoint_every=100", faults=[{**moment, "do": "term"}])
+        log = (tmp_path / "log_0.txt").read_text()
+        assert codes == [143], log
+        assert log.rstrip().endswith("goes on from here.") and "Traceback" not in log
+    assert launcher.train(tmp_path, "checkpoint_every=100") == [0]
+    reference = tmp_path / "reference"
+    assert launcher.train(reference, "checkpoint_every=100") == [0]
+    assert torture.differences(reference / "run", tmp_path / "run") == []
+
+
+def test_sigterm_keeps_the_step(launcher, tmp_path: Path) -> None:
+    import torch
+
+    term = {"at": f"{MODULE}.on_train_batch_start", "call": 3, "do": "term"}
+    assert launcher.train(tmp_path, "checkpoint_every=100", "validation.every=100", faults=[term]) == [143]
+    saved = torch.load(tmp_path / "run/source_only/checkpoints/last.ckpt", weights_only=True)
+    assert saved["hiast"]["batches_done"] == 3
+
+
+def test_no_part_files_are_left(launcher, tmp_path: Path) -> None:
+    kill = {"at": f"{CHECKPOINT}:torch.save", "when": "after", "do": "kill"}
+    stages = "stages=[source_only]"
+    assert launcher.train(tmp_path, stages, faults=[kill]) == [-9]
+    assert list(tmp_path.rglob(".*.part"))
+    assert launcher.train(tmp_path, stages) == [0]
+    assert not list(tmp_path.rglob(".*.part"))
