@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ def check(config: DictConfig) -> int:
     import cv2
 
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_classes, build_domains
+    from hiast.cli.domains import build_cache, build_classes, build_domains
     from hiast.files import write_atomically
     from hiast.inspection.findings import of_domains
     from hiast.inspection.page import render
@@ -60,6 +59,7 @@ def check(config: DictConfig) -> int:
     plain(config)  # A value that is missing or refers to nothing is wrong input.
     if not Path(config.data_root).is_dir():
         raise InputError(f"data_root: there is no folder {config.data_root}.")
+    build_cache(config)
     source, target = build_domains(config, classes, cached=False)
     parts, findings = _scan(config, source, target)
     needs, shortages = _needs(config, classes, parts)
@@ -132,13 +132,14 @@ def _cache_findings(config: DictConfig, parts: list[tuple[Part, Summary]]) -> li
 def _needs(
     config: DictConfig, classes: LabelSpace, parts: list[tuple[Part, Summary]]
 ) -> tuple[list[Need], list[Finding]]:
+    from hiast.cli.domains import free_bytes
     from hiast.inspection.needs import estimate, shortage
 
     needs = estimate(_run(config, classes), parts)
     runs, cache = Path(config.run or "outputs"), Path(config.data.cache_folder)
-    findings = shortage(needs, "disk", _free(runs), str(runs))
+    findings = shortage(needs, "disk", free_bytes(runs), str(runs))
     if not cache.exists():  # What is there already takes no more room.
-        findings += shortage(needs, "cache", _free(cache), str(cache))
+        findings += shortage(needs, "cache", free_bytes(cache), str(cache))
     return needs, findings
 
 
@@ -174,14 +175,6 @@ def _parameters(config: DictConfig, classes: LabelSpace) -> int:
     with torch.device("meta"):
         network = instantiate(bare, num_classes=len(classes))
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _free(folder: Path) -> int:
-    """Bytes free where a folder is or would be made."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _print(report: Report, out: Path) -> None:

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from hiast.classes import CITYSCAPES_19, ROBOTCAR_9, SYNTHIA_19, LabelSpace
-from hiast.data import cityscapes, gta5, robotcar, synthia
+from hiast.data import archives, cityscapes, gta5, robotcar, synthia
+from hiast.data.archives import Archives
 from hiast.data.augmented import AugmentedDataset
 from hiast.data.cache import Cache
 from hiast.data.class_pixels import count_class_pixels
@@ -70,6 +71,7 @@ class DatasetDataModule(pl.LightningDataModule):
     allow_zero_length_dataloader_with_multiple_devices = True
     own_classes: LabelSpace
     one_split = False
+    archives: Archives | None = None
 
     def __init__(
         self,
@@ -233,6 +235,7 @@ class GTA5DataModule(DatasetDataModule):
 
     own_classes = CITYSCAPES_19
     one_split = True
+    archives = archives.GTA5
 
     def listing(self, split: Split, *, labelled: bool) -> Listing:
         """All files."""
@@ -244,6 +247,7 @@ class SYNTHIADataModule(DatasetDataModule):
 
     own_classes = SYNTHIA_19
     one_split = True
+    archives = archives.SYNTHIA
 
     @property
     def own_classes_present(self) -> frozenset[str]:
@@ -259,6 +263,7 @@ class CityscapesDataModule(DatasetDataModule):
     """Cityscapes: 2,975 and 500 images of 2048 x 1024 pixels."""
 
     own_classes = CITYSCAPES_19
+    archives = archives.CITYSCAPES
 
     def listing(self, split: Split, *, labelled: bool) -> Listing:
         """The files of a split."""

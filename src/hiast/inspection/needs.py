@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hiast.data.cache import SHARES
 from hiast.inspection.findings import Checked, Finding
 
 Place = Literal["disk", "cache", "memory", "device"]
 
-_CACHE_SHARE: Mapping[str, float] = {"raw": 1.0, "png": 0.6, "jpeg": 0.22}
 _LABEL_BYTES = 0.05
 """Per pixel of a stored pseudo-label; measured on drawn scenes."""
 _WORKER_BYTES = 350_000_000
@@ -123,4 +123,4 @@ def _cache(run: Run, parts: Sequence[Checked]) -> list[Need]:
         if part.split == "train"
         for (height, width), count in summary.sizes.items()
     )
-    return [Need("cache", f"cache ({run.cache})", round(3 * pixels * _CACHE_SHARE[run.cache]))]
+    return [Need("cache", f"cache ({run.cache})", round(3 * pixels * SHARES[run.cache]))]

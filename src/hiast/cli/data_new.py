@@ -1,0 +1,70 @@
+"""``hiast-data-new``: templates of a scenario on own data."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hiast.cli.command import run_command
+from hiast.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USAGE = """
+hiast-data-new name=NAME [key=value ...]
+
+Write three commented files to fill in: dataset/NAME_source.yaml, dataset/NAME_target.yaml, scenario/NAME.yaml.
+No Python is needed: file patterns, what the ids or colours in the labels mean, and the classes are enough.
+
+  out=DIR                       folder to write to (default: my_conf); files that exist are never overwritten
+  target=video                  the target is frames of videos instead of a folder of images
+
+Then: hiast-data-check --config-dir DIR +scenario=NAME, and hiast-train with the same words.
+"""
+
+_TEMPLATES = {"folder": "target", "video": "video"}
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run_command(write_templates, "data_new", USAGE))
+
+
+def write_templates(config: DictConfig) -> None:
+    """Write the templates and say what comes next.
+
+    Raises:
+        InputError: The name or the kind of target is not usable, or a file exists.
+    """
+    from rich.console import Console
+
+    from hiast.cli.config import conf_directory, require
+    from hiast.files import write_atomically
+
+    name = str(require(config, "name", "name=NAME is needed: what the scenario is to be called."))
+    if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name, re.ASCII):
+        raise InputError(f"name is '{name}': use letters, digits, - and _, a letter first.")
+    if config.target not in _TEMPLATES:
+        raise InputError(f"target is '{config.target}': choose {' or '.join(_TEMPLATES)}.")
+    out = Path(config.out)
+    files = {
+        out / "dataset" / f"{name}_source.yaml": "source",
+        out / "dataset" / f"{name}_target.yaml": _TEMPLATES[config.target],
+        out / "scenario" / f"{name}.yaml": "scenario",
+    }
+    shipped = conf_directory() / "scenario" / f"{name}.yaml"
+    for path in (*files, shipped):
+        if path.exists():
+            raise InputError(f"{path} exists: choose another name or remove it.")
+    for path, template in files.items():
+        text = (conf_directory() / "template" / f"{template}.yaml").read_text(encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.replace("NAME", name).replace("FOLDER", str(out)).encode())
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("Fill in, from the top:")
+    for path in files:
+        console.print(f"  {path}")
+    console.print(f"Then: hiast-data-check --config-dir {out} +scenario={name} data_root=DIR", markup=False)

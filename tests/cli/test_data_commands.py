@@ -1,0 +1,328 @@
+"""The data commands from the command line: reports, the cache, archives, and own data from templates to a network."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from hiast.cli.command import run_command
+from hiast.cli.data_check import check
+from hiast.cli.data_new import write_templates
+from hiast.cli.data_prepare import prepare_data
+from hiast.cli.train import train
+from hiast.data.scenes import CAMERA, GAME, draw_scene
+
+JOBS = {"data_check": check, "data_prepare": prepare_data, "data_new": write_templates, "train": train}
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Runs a command in an empty folder; returns its exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *words: str) -> tuple[int, str, str]:
+        code = run_command(JOBS[name], name, "", words)
+        said = capsys.readouterr()
+        return code, said.out, said.err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["data_check", "data_prepare", "data_new"])
+def test_help_imports_nothing_heavy(name: str) -> None:
+    code = (
+        f"import sys; sys.argv[1:] = ['--help']; from hiast.cli.{name} import main\n"
+        "try: main()\nfinally: print({'torch', 'hydra', 'cv2', 'numpy'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "set()"
+    assert done.stdout.startswith(f"hiast-{name.replace('_', '-')} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "wanted"),
+    [
+        ("data_check", [], "No scenario was given"),
+        ("data_check", ["+scenario=demo", "data_root=/nowhere"], "no folder /nowhere"),
+        ("data_check", ["+scenario=demo", "data.cache=zip"], "choose raw, png, jpeg"),
+        ("data_check", ["+scenario=demo", "outt=x"], "outt"),
+        ("data_prepare", ["+scenario=demo", "data.cache=null"], "nothing to prepare"),
+        ("data_prepare", ["+scenario=demo", "data_root=/nowhere"], "/nowhere/GTA5/images is missing"),
+        ("data_prepare", ["+scenario=demo", "unpack=true"], "holds no archive *_images.zip"),
+        ("data_prepare", ["+scenario=synthia_cityscapes", "unpack=true"], ".rar"),
+        ("data_new", [], "name=NAME is needed"),
+        ("data_new", ["name=../x"], "use letters"),
+        ("data_new", ["name=demo"], "exists"),
+        ("data_new", ["name=a", "target=tape"], "choose folder or video"),
+    ],
+)
+def test_wrong_input_is_one_sentence(run, name: str, words: list[str], wanted: str) -> None:
+    Path("data").mkdir()
+    code, _, said = run(name, *words)
+    assert code == 2
+    assert wanted in said
+    assert len(said.splitlines()) == 1
+
+
+def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    report = json.loads(Path("outputs/demo/data_check/report.json").read_text())
+    assert code == 0 and "Ready for training" in said and not report["would_fail"]
+    assert [part["images"] for part in report["parts"]] == [8, 6, 4]
+    assert [part["labelled"] for part in report["parts"]] == [True, False, True]
+    assert cv2.imread("outputs/demo/data_check/contact_sheet.png").shape[1] > 1000
+    assert {need["place"] for need in report["needs"]} == {"disk", "memory", "device"}
+
+    image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[2]
+    image.write_bytes(image.read_bytes()[:400])
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
+    assert code == 1 and str(image) in said and "Training would fail" in said
+    assert str(image) in Path("here/report.html").read_text()
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip", "out=here"]
+    assert run("data_check", *words)[0] == 0
+    code, said, _ = run("data_check", *words, "data.cache=raw")
+    assert code == 1 and "not in the cache" in said
+    assert run("data_prepare", *words[:3])[0] == 0
+    assert run("data_check", *words, "data.cache=raw")[0] == 0
+
+
+def test_check_reports_a_missing_dataset(run, drawn_copy: Path) -> None:
+    (drawn_copy / "GTA5").rename(drawn_copy / "gta")
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    assert code == 1 and "GTA5/images is missing" in said
+
+
+@pytest.mark.parametrize("cache", ["raw", "png"])
+def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: str) -> None:
+    from hiast.cli.config import compose
+    from hiast.cli.domains import build_classes, build_domains
+    from hiast.data import CachedReader
+
+    words = ["+scenario=demo", f"data_root={drawn_copy}", f"data.cache={cache}"]
+    code, said, _ = run("data_prepare", *words)
+    assert code == 0 and "14 written, 0 up to date" in said
+    assert "0 written, 14 up to date" in run("data_prepare", *words)[1]
+    config = compose("train", words)
+    cached, plain = (build_domains(config, build_classes(config), cached=cached) for cached in (True, False))
+    for side, other in zip(cached, plain, strict=True):
+        one, two = side.train_dataset(labelled=False), other.train_dataset(labelled=False)
+        assert isinstance(one.reader, CachedReader) and not isinstance(two.reader, CachedReader)
+        assert all(torch.equal(one[i]["image"], two[i]["image"]) for i in range(len(two)))
+    assert not isinstance(cached[1].val_dataset().reader, CachedReader)
+
+
+def pack(archive: Path, folder: Path, *tops: str) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("README", "as downloaded")
+        for top in tops:
+            for path in sorted((folder / top).rglob("*")):
+                file.write(path, path.relative_to(folder))
+
+
+@pytest.fixture
+def downloads(drawn_data: Path, tmp_path: Path) -> Path:
+    """The zip archives of drawn GTA5 and Cityscapes data, in the layout of the downloads."""
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    for top in ("images", "labels"):
+        pack(folder / f"01_{top}.zip", drawn_data / "GTA5", top)
+    for top in ("leftImg8bit", "gtFine"):
+        pack(folder / f"{top}_trainvaltest.zip", drawn_data / "cityscapes", top)
+    return folder
+
+
+def test_archives_are_unpacked_and_an_interruption_is_made_good(
+    run, downloads: Path, drawn_data: Path
+) -> None:
+    words = ["+scenario=demo", "unpack=true", f"archives={downloads}"]
+    assert run("data_prepare", *words)[0] == 0
+    images = sorted(path.relative_to(drawn_data) for path in drawn_data.glob("*/*/**/*.png"))
+    images = [path for path in images if path.parts[0] in ("GTA5", "cityscapes")]
+    assert len(images) == 16 + 20
+    assert all((Path("data") / path).read_bytes() == (drawn_data / path).read_bytes() for path in images)
+    gone, cut = Path("data") / images[0], Path("data") / images[20]
+    kept = (Path("data") / images[3]).stat().st_ino
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    code, said, _ = run("data_prepare", *words)
+    assert code == 0, said
+    assert gone.read_bytes() == (drawn_data / images[0]).read_bytes()
+    assert cut.read_bytes() == (drawn_data / images[20]).read_bytes()
+    assert (Path("data") / images[3]).stat().st_ino == kept
+    assert not Path("data/cityscapes/README").exists()
+
+
+@pytest.mark.parametrize("name", ["images/../../../evil.png", "images/a\\..\\evil.png", "images//evil.png"])
+def test_an_archive_cannot_write_elsewhere(run, downloads: Path, name: str) -> None:
+    with zipfile.ZipFile(downloads / "02_images.zip", "w") as file:
+        file.writestr(name, "evil")
+    code, _, said = run("data_prepare", "+scenario=demo", "unpack=true", f"archives={downloads}")
+    assert code == 2 and "leads elsewhere" in said
+    assert not list(downloads.parent.rglob("*evil*")) and not Path("data").exists()
+
+
+def test_links_in_archives_and_in_folders_are_refused(run, downloads: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data/GTA5").mkdir(parents=True)
+    (tmp_path / "data/GTA5/images").symlink_to(tmp_path / "elsewhere")
+    words = ["+scenario=demo", "unpack=true", f"archives={downloads}"]
+    code, _, said = run("data_prepare", *words)
+    assert code == 2 and "link to elsewhere" in said
+    assert not list((tmp_path / "elsewhere").iterdir())
+    entry = zipfile.ZipInfo("images/link.png")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(downloads / "02_images.zip", "w") as file:
+        file.writestr(entry, "/etc/passwd")
+    code, _, said = run("data_prepare", *words)
+    assert code == 2 and "holds the link" in said
+
+
+def test_damaged_archives_are_named(run, downloads: Path) -> None:
+    words = ["+scenario=demo", "unpack=true", f"archives={downloads}"]
+    path = downloads / "01_images.zip"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    code, _, said = run("data_prepare", *words)
+    assert code == 2 and "01_images.zip is no whole zip archive" in said
+    middle = len(whole) // 2
+    path.write_bytes(
+        whole[:middle] + bytes(b ^ 255 for b in whole[middle : middle + 50]) + whole[middle + 50 :]
+    )
+    code, _, said = run("data_prepare", *words)
+    assert code == 2 and "01_images.zip is damaged at 'images/" in said.splitlines()[-1]
+    assert not list(Path("data").rglob("*.part"))
+
+
+SIX = ["road", "building", "vegetation", "sky", "person", "vehicle"]
+MERGED = {
+    "road": ("road", "sidewalk"), "building": ("building", "wall", "fence"), "vegetation": ("vegetation", "terrain"),
+    "sky": ("sky",), "person": ("person", "rider"), "vehicle": ("car", "truck", "bus", "motorcycle", "bicycle"),
+}  # fmt: skip
+COLOURS = {"road": (128, 64, 128), "building": (70, 70, 70), "vegetation": (107, 142, 35), "sky": (70, 130, 180),
+           "person": (220, 20, 60), "car": (0, 0, 142), "truck": (0, 0, 70)}  # fmt: skip
+
+
+def six_classes(labels: np.ndarray) -> np.ndarray:
+    from hiast.classes import CITYSCAPES_19
+
+    table = np.full(256, 255, np.uint8)
+    for index, name in enumerate(SIX):
+        for old in MERGED[name]:
+            table[CITYSCAPES_19.index(old)] = index
+    return table[labels]
+
+
+def write_own(root: Path) -> None:
+    """JPEG images; source labels in RGB colours with cars and trucks apart, target labels as 8-bit ids."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:6] = [COLOURS[name] for name in (*SIX[:5], "car")]
+    for index in range(10):
+        source, (side, look) = index < 5, (("mine_source", GAME) if index < 5 else ("mine_target", CAMERA))
+        image, labels = draw_scene(index, (64, 128), look)
+        six, part = six_classes(labels), "val/" if index >= 8 else ""
+        place = root / side / part
+        for kind in ("images", "labels"):
+            (place / kind / "trip").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"images/trip/{index}.jpg", quality=95)
+        if source:
+            painted = colours[six]
+            painted[(six == 5) & (np.arange(128) < 64)] = COLOURS["truck"]
+            Image.fromarray(painted).save(place / f"labels/trip/{index}.png")
+        else:
+            Image.fromarray(six).save(place / f"labels/trip/{index}.png")
+
+
+TINY = [
+    "backbone=efficientnet_lite0_fpn", "backbone.weights=null", "trainer=cpu", "data.num_workers=0", "pictures=0",
+    "source_only.steps=1", "source_only.batch_size=1", "warmup.steps=1", "warmup.batch_size=1", "seed=1",
+    "self_training.rounds=1", "self_training.steps=1", "self_training.batch_size=1", "validation.size=[32,64]",
+    *(f"data.{side}_crop.{key}={value}" for side in ("source", "target")
+      for key, value in {"height": 32, "width": 64, "min_height": 32, "max_height": 64}.items()),
+]  # fmt: skip
+
+
+def fill_in(root: Path) -> None:
+    """What the walk-through in docs/data.md changes in the templates."""
+    path = root / "dataset/mine_source.yaml"
+    content = yaml.safe_load(path.read_text())
+    del content["ids"]
+    content["names"] = [*SIX[:5], "car", "truck"]
+    content["label_colours"] = {",".join(map(str, colour)): name for name, colour in COLOURS.items()}
+    content["label_colours"]["0,0,0"] = None
+    content["class_map"] = {"car": "vehicle", "truck": "vehicle"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_from_two_folders_to_an_adapted_network(run, tmp_path: Path) -> None:
+    write_own(tmp_path / "data")
+    assert run("data_new", "name=mine")[0] == 0
+    fill_in(tmp_path / "my_conf")
+    words = ["--config-dir", "my_conf", "+scenario=mine"]
+    code, said, _ = run("data_check", *words)
+    assert code == 0, said
+    report = json.loads(Path("outputs/mine/data_check/report.json").read_text())
+    assert [part["images"] for part in report["parts"]] == [5, 3, 2]
+    assert list(report["parts"][0]["class_pixels"]) == SIX
+    assert report["parts"][0]["class_pixels"]["vehicle"] > 0
+    assert run("data_prepare", *words)[0] == 0
+    code, said, err = run("train", *words, *TINY, "data.cache=raw", "run=run")
+    assert code == 0, err
+    assert "self_training" in said
+    assert (tmp_path / "run/self_training/rounds/1/manifest.json").is_file()
+
+
+def test_video_template(run, tmp_path: Path) -> None:
+    from hiast.cli.config import compose
+    from hiast.cli.domains import build_classes, build_domains
+
+    write_own(tmp_path / "data")
+    writer = cv2.VideoWriter(
+        str(tmp_path / "data/mine_target/a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 32)
+    )
+    for value in range(61):
+        writer.write(np.full((32, 64, 3), 4 * value, np.uint8))
+    writer.release()
+    assert run("data_new", "name=mine", "target=video")[0] == 0
+    config = compose("train", ["--config-dir", "my_conf", "+scenario=mine"])
+    _, target = build_domains(config, build_classes(config))
+    assert target.train_dataset(labelled=False).names == tuple(
+        f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
+    )
+    assert not target.has_val
+
+
+def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
+    from hiast.cli.config import compose
+    from hiast.cli.domains import build_classes, build_domains
+
+    text = """
+    _target_: hiast.data.JoinedDataModule
+    weights: [3, 1]
+    modules:
+      - {_target_: hiast.data.GTA5DataModule, _partial_: true, data_root: "${data_root}", rare_class_temperature: 0.01}
+      - {_target_: hiast.data.SYNTHIADataModule, _partial_: true, data_root: "${data_root}"}
+    """
+    for place, content in {
+        "dataset/both.yaml": text,
+        "scenario/both.yaml": "# @package _global_\ndefaults:\n  - demo\n  - override /dataset@data.source: both\n",
+    }.items():
+        (Path("c") / place).parent.mkdir(parents=True, exist_ok=True)
+        (Path("c") / place).write_text(content)
+    words = ["--config-dir", "c", "+scenario=both", f"data_root={drawn_data}"]
+    config = compose("train", words)
+    source, _ = build_domains(config, build_classes(config))
+    assert len(source.train_dataset()) == 16 and source.train_order() is not None
+    code, said, _ = run("data_check", *words)
+    assert code == 0 and "SYNTHIA: 8 images" in said
