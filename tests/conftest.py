@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 # Before torch and OpenCV start their thread pools; tests run beside each other on few cores.
@@ -36,3 +37,9 @@ def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def golden() -> Path:
     """The folder of golden arrays."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def drawn_copy(drawn_data: Path, tmp_path: Path) -> Path:
+    """A copy of the drawn data that a test may damage."""
+    return Path(shutil.copytree(drawn_data, tmp_path / "drawn"))

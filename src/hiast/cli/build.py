@@ -22,6 +22,31 @@ from hiast.run import Round, Stage
 STAGES = ("source_only", "warmup", "self_training")
 
 
+_WHOLE_NUMBERS = {
+    "seed": 0,
+    "pictures": 0,
+    "checkpoint_every": 1,
+    "record_every": 1,
+    "validation.every": 1,
+    "data.num_workers": 0,
+    "self_training.rounds": 1,
+    **{f"{stage}.{key}": 1 for stage in STAGES for key in ("steps", "batch_size", "accumulate")},
+}
+"""Keys that hold whole numbers, and the least each may be."""
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse what is not a whole number before anything is built.
+
+    Raises:
+        InputError: Names the key and its value.
+    """
+    for key, least in _WHOLE_NUMBERS.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise InputError(f"{key} must be a whole number of at least {least}, not {value!r}.")
+
+
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
     """Source and target joined."""
     data = config.data

@@ -49,6 +49,7 @@ def train(config: DictConfig) -> int:
     from hiast.run import Pipeline, RunDirectory
 
     classes = build.build_classes(config)
+    build.check_numbers(config)
     if config.run is None:
         config.run = str(_new_run(config.name))
     values = plain(config)
