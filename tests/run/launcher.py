@@ -43,10 +43,6 @@ def truncate(path: str) -> None:
     Path(path).write_bytes(content[: len(content) // 2])
 
 
-def disk_full() -> None:
-    raise OSError(28, "No space left on device", "somewhere")
-
-
 def poison() -> None:
     """Every loss is NaN from here on."""
     import torch
@@ -67,6 +63,32 @@ def poison() -> None:
         kind.losses = bad
 
 
+def become_nobody() -> None:
+    if os.geteuid() == 0:
+        os.setegid(65534)
+        os.seteuid(65534)
+
+
+def clock_back() -> None:
+    import time
+
+    now = time.time
+    time.time = lambda: now() - 1e6
+
+
+def list_sockets(file: str) -> None:
+    """Write the addresses at which this process listens, as the kernel names them."""
+    links = [str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    own = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[9] in own and (words[3] == "0A" or table.startswith("udp")):
+                found.append(words[1].split(":")[0])
+    Path(file).write_text("\n".join(found))
+
+
 def kill_workers() -> None:
     import multiprocessing
 
@@ -75,7 +97,11 @@ def kill_workers() -> None:
 
 
 ACTIONS = {
-    f.__name__: f for f in (kill, term, small_files, delete, truncate, disk_full, poison, kill_workers)
+    action.__name__: action
+    for action in (
+        *(kill, term, small_files, delete, truncate, poison),
+        *(become_nobody, clock_back, list_sockets, kill_workers),
+    )
 }
 
 

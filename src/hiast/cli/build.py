@@ -82,8 +82,9 @@ def build_target(
         InputError: The configuration names something else, or its values do not fit.
     """
     node = dict(trained["data"]["target"])
-    class_map = node.get("class_map")
-    if node.get("_target_") not in _TRUSTED or "_target_" in str(class_map or ""):
+    inner = str([value for key, value in node.items() if key != "_target_"])
+    # Anything that Hydra would build or look up inside of it could run a stranger's program.
+    if node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner:
         raise InputError(
             f"The checkpoint's target data is read by {node.get('_target_')}, which is not of this library: "
             "add +scenario=NAME to say that you trust it."

@@ -69,7 +69,9 @@ def run_command(
 
             sys.stdout.write(OmegaConf.to_yaml(config))
             return 0
-        return job(config) or 0
+        code = job(config) or 0
+        # Lightning kills the first process when one that it has started ends with an error.
+        return 0 if code == STOPPED and os.environ.get("LOCAL_RANK", "0") != "0" else code
     except InputError as error:
         sys.stderr.write(f"{_without_trace(error)}\n")
         return INPUT_ERROR
@@ -108,9 +110,10 @@ def _log_to_stderr() -> None:
     level = logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hiast").setLevel(level)
-    # Lightning talks about devices and its own products at every start; its warnings stay.
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning talks about devices and its own products at every start. It sets its own level when it is imported,
+    # so a filter, which it leaves alone, lets only its warnings through.
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode.*")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments import SLURMEnvironment
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from hiast.callbacks import (
@@ -34,6 +35,7 @@ from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run.directory import RunDirectory
+from hiast.run.local import LocalDDPStrategy
 from hiast.training import AdaptationModule, HIASTModule
 from hiast.training.checkpoint import network_weights, read_checkpoint
 
@@ -243,7 +245,9 @@ class Pipeline:
         plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
         if arguments.get("strategy", "auto") in ("auto", "ddp") and _several(arguments):
             # The discriminator and the network take part in different backward passes.
-            arguments["strategy"] = DDPStrategy(find_unused_parameters=True)
+            one_machine = int(arguments.get("num_nodes", 1)) == 1 and not dist.is_torchelastic_launched()
+            kind = LocalDDPStrategy if one_machine else DDPStrategy
+            arguments["strategy"] = kind(find_unused_parameters=True)
         return pl.Trainer(
             max_epochs=1,
             check_val_every_n_epoch=None,

@@ -175,11 +175,12 @@ class AdaptationModule(pl.LightningModule, ABC):
             NonFiniteLossError: A term is NaN or infinite, here or in another process.
         """
         values = torch.stack([term.detach().float() for term in terms.values()])
-        bad = not bool(torch.isfinite(values).all())
+        bad = here = not bool(torch.isfinite(values).all())
         if self.trainer.world_size > 1:
-            bad = self.trainer.strategy.reduce_boolean_decision(bad, all=False)
+            bad = self.trainer.strategy.reduce_boolean_decision(here, all=False)
         if bad:
-            shown = ", ".join(f"{name}={float(value):g}" for name, value in zip(terms, values, strict=True))
+            pairs = zip(terms, values, strict=True)
+            shown = ", ".join(f"{name}={float(v):g}" for name, v in pairs) if here else "see another process"
             raise NonFiniteLossError(
                 f"The loss is not finite in stage {self.stage}, round {self.round_number}, step {self.steps_done}: "
                 f"{shown}. The state before this step is kept in last.ckpt: try a smaller learning rate or "
@@ -328,7 +329,9 @@ class AdaptationModule(pl.LightningModule, ABC):
             module.load_state_dict(checkpoint["state_dict"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason}") from error
+            raise InputError(
+                f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason}"
+            ) from error
         module.on_load_checkpoint(checkpoint)
         module.run_config = about["config"]
         return module.to(map_location).eval()

@@ -1,0 +1,84 @@
+"""What must not change a run, and does not: target labels, loader workers, the number of processes that label."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+CHECKPOINTS = ("source_only", "warmup", "self_training")
+
+
+def weights(run: Path, stage: str) -> dict:
+    return torch.load(run / stage / "checkpoints/last.ckpt", weights_only=True)
+
+
+@pytest.mark.slow
+def test_target_labels_are_never_read_in_training(
+    launcher, peace: Path, small_data: Path, tmp_path: Path, torture: ModuleType
+) -> None:
+    data = shutil.copytree(small_data, tmp_path / "data")
+    labels = [path for path in (data / "cityscapes/gtFine/train").rglob("*") if path.is_file()]
+    assert labels
+    for path in labels:
+        path.write_bytes(b"no picture at all")
+    assert launcher.train(tmp_path, f"data_root={data}") == [0], (tmp_path / "log_0.txt").read_text()
+    same_but_for_path(peace, tmp_path / "run", torture)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers(
+    launcher, peace: Path, tmp_path: Path, torture: ModuleType, workers: int
+) -> None:
+    assert launcher.train(tmp_path, f"data.num_workers={workers}") == [0]
+    same_but_for_path(peace, tmp_path / "run", torture)
+
+
+def same_but_for_path(one: Path, other: Path, torture: ModuleType) -> None:
+    """Equal to the bit but for the configuration, which says where the data lie and who reads them."""
+    assert {place.split(":")[0] for place in torture.differences(one, other)} <= {
+        "config.yaml",
+        *(str(path.relative_to(one)) for path in one.rglob("*.ckpt")),
+    }
+    for path in one.rglob("*.ckpt"):
+        contents = [torch.load(run / path.relative_to(one), weights_only=True) for run in (one, other)]
+        for content in contents:
+            del content["hiast"]["config"]
+        assert torture.unequal(*contents) == []
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_label_as_one(launcher, peace: Path, tmp_path: Path) -> None:
+    codes = launcher.train(
+        tmp_path, "trainer.devices=2", "warmup.batch_size=2", "stages=[source_only,warmup]", ranks=2
+    )
+    assert codes == [0, 0], (tmp_path / "log_0.txt").read_text()
+    made = tmp_path / "run/warmup/checkpoints/last.ckpt"
+    rounds = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        more = (
+            "stages=[self_training]",
+            "self_training.rounds=1",
+            f"init_from={made}",
+            f"trainer.devices={ranks}",
+        )
+        assert set(launcher.train(folder, *more, ranks=ranks)) == {0}, (folder / "log_0.txt").read_text()
+        rounds.append(folder / "run/self_training/rounds/1")
+    one, two = ({p.relative_to(r): p.read_bytes() for p in r.rglob("*") if p.is_file()} for r in rounds)
+    assert len(one) >= 5 + 3
+    assert one == two
+
+
+@pytest.mark.slow
+def test_sigterm_reaches_both_of_two_processes(launcher, tmp_path: Path) -> None:
+    term = {"at": "hiast.training.module:AdaptationModule.on_train_batch_start", "call": 3, "do": "term"}
+    more = ("stages=[source_only]", "trainer.devices=2", "checkpoint_every=100", "validation.every=100")
+    # Lightning kills the first process if one that it has started ends with an error.
+    assert launcher.train(tmp_path, *more, faults=(term,), ranks=2, faulty_rank=1) == [143, 0]
+    assert weights(tmp_path / "run", "source_only")["hiast"]["batches_done"] == 3
+    assert launcher.train(tmp_path, *more, ranks=2) == [0, 0]
