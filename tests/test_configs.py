@@ -124,7 +124,8 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
 
 def test_every_group_is_walked():
     folders = {path.name for path in conf_directory().iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "scenario", "dataset", "policy"}
+    # Templates are copied by hiast-data-new, whose tests fill them in.
+    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy"}
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))
