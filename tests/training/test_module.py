@@ -204,6 +204,7 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
             "adversarial_weight": 0.2,
             "entropy_weight": 0.1,
             "discriminator_rate": 1e-4,
+            "statistics": "target",
         },
         HIASTModule: {
             "loss": HIASTLoss(0.2, 0.3, 0.4, "all", "all", True),

@@ -120,11 +120,12 @@ def build_stages(config: DictConfig) -> list[Stage]:
 
 def _rounds(node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
-    differences = values.pop("by_round", None) or {}
+    # Keys as text, so that the command line reaches them: self_training.by_round.2.steps=100
+    differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
     count = int(values.pop("rounds", 1))
     rounds = []
     for number in range(1, count + 1):
-        delta = differences.get(number, differences.get(str(number), {}))
+        delta = differences.get(str(number), {})
         merged: Any = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(delta))
         labels = merged.get("labels")
         rounds.append(

@@ -160,6 +160,7 @@ class SimpleStrong:
         contrast: Strength of its contrast, 0 to 1.
         saturation: Strength of its saturation, 0 to 1.
         hue: Strength of its hue, 0 to 0.5.
+        blur: Largest kernel of the blur in pixels, odd; 41 fits crops of about 512 x 1024.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class SimpleStrong:
         contrast: float = 0.5,
         saturation: float = 0.5,
         hue: float = 0.1,
+        blur: int = 41,
     ) -> None:
         if not 0 <= probability <= 1:
             raise InputError(
@@ -176,7 +178,7 @@ class SimpleStrong:
             )
         self.operations: tuple[ImageAugmentation, ...] = (
             _jitter(brightness, contrast, saturation, hue),
-            GaussianBlur(3, 41),
+            GaussianBlur(3, blur),
         )
         self.probability = probability
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
-from hiast.models.network import SegmentationNetwork, freeze_batch_norm, synchronise_batch_norm
+from hiast.models.network import (
+    SegmentationNetwork,
+    freeze_batch_norm,
+    still_statistics,
+    synchronise_batch_norm,
+)
 from hiast.models.normalise import normalise
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
@@ -22,5 +27,6 @@ __all__ = [
     "freeze_batch_norm",
     "load_published_weights",
     "normalise",
+    "still_statistics",
     "synchronise_batch_norm",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -83,6 +84,19 @@ def freeze_batch_norm(network: SegmentationNetwork, mode: BatchNormMode = "affin
         for parameter in norm.parameters(recurse=False):
             parameter.requires_grad_(mode == "none")
     network.train(network.training)
+
+
+@contextmanager
+def still_statistics(network: nn.Module) -> Iterator[None]:
+    """Within this context batch normalisation uses batch statistics in training, but its running ones do not move."""
+    momenta = [(norm, norm.momentum) for norm in _batch_norms(network)]
+    for norm, _ in momenta:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum
 
 
 def synchronise_batch_norm(network: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
-from hiast.models import Discriminator, SegmentationNetwork
+from hiast.models import Discriminator, SegmentationNetwork, still_statistics
 from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
 from hiast.training.module import AdaptationModule
 
@@ -34,6 +35,8 @@ class WarmupModule(AdaptationModule):
         discriminator_loss: ``"mse"`` (published) or ``"bce"``, on the discriminator's raw outputs.
         adversarial_weight: Weight of the network's adversarial term.
         entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
+        statistics: Whose images move the running statistics of batch normalisation: ``"both"`` (published), or
+            ``"target"``, so that the network is evaluated and labels with statistics of the domain it is meant for.
         discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
         settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
     """
@@ -51,6 +54,7 @@ class WarmupModule(AdaptationModule):
         adversarial_weight: float = 0.05,
         entropy_weight: float = 0.0,
         discriminator_rate: float = 2e-5,
+        statistics: str = "both",
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
@@ -58,7 +62,10 @@ class WarmupModule(AdaptationModule):
             raise InputError(
                 "warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out."
             )
+        if statistics not in ("both", "target"):
+            raise InputError(f"warmup: statistics is '{statistics}': choose both or target.")
         self.automatic_optimization = False
+        self.statistics = statistics
         self.discriminator_input = discriminator_input
         self.discriminator_loss = discriminator_loss
         self.adversarial_weight = adversarial_weight
@@ -96,7 +103,8 @@ class WarmupModule(AdaptationModule):
 
     def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         source, target = batch["source"], batch["target"]
-        source_logits = self(source["image"])
+        with still_statistics(self.network) if self.statistics == "target" else nullcontext():
+            source_logits = self(source["image"])
         target_logits = self(target["image"])
         terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
         total = terms["source_cross_entropy"]
@@ -152,4 +160,5 @@ class WarmupModule(AdaptationModule):
             "adversarial_weight": self.adversarial_weight,
             "entropy_weight": self.entropy_weight,
             "discriminator_rate": self.discriminator_rate,
+            "statistics": self.statistics,
         }
