@@ -175,7 +175,7 @@ def test_colours_outside_the_table(tmp_path: Path) -> None:
     module = FolderDataModule(
         tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], label_colours={"0,0,0": "a", "1,1,1": "b"}
     )
-    only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours")
+    only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours", "9,9,9: 25.00 %")
 
 
 def test_needs_and_shortage(drawn_data: Path) -> None:

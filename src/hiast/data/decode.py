@@ -57,8 +57,12 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     header = _header(data, path, max_pixels, whole=True)
     if header.kind == "png":
         data = plain_png(data, path, header, indices=False)
-    pixels = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
-    return _upright(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), header.orientation)
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):  # Faster by a tenth than to exchange the channels afterwards.
+        pixels = _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
+    else:
+        pixels = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return _upright(pixels, header.orientation)
 
 
 def read_ids(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
@@ -109,10 +113,29 @@ class ColourIds:
         Raises:
             InputError: As ``read_image``, or the file is a JPEG.
         """
-        pixels = _read_label(path, max_pixels, colours=True).astype(np.int32)
-        packed = pixels[..., 2] << 16 | pixels[..., 1] << 8 | pixels[..., 0]
-        ids: Ids = _colour_table(self.colours)[packed]
+        ids: Ids = _colour_table(self.colours)[_packed(path, max_pixels)]
         return ids
+
+    def unknown(self, path: Path, max_pixels: int = MAX_PIXELS) -> dict[str, int]:
+        """Colours of a label that have no entry, as "red,green,blue", with their pixels.
+
+        Raises:
+            InputError: As ``read_image``, or the file is a JPEG.
+        """
+        packed = _packed(path, max_pixels)
+        found, counts = np.unique(
+            packed[_colour_table(self.colours)[packed] == UNKNOWN_COLOUR], return_counts=True
+        )
+        return {
+            f"{colour >> 16},{colour >> 8 & 255},{colour & 255}": count
+            for colour, count in zip(found.tolist(), counts.tolist(), strict=True)
+        }
+
+
+def _packed(path: Path, max_pixels: int) -> NDArray[np.int32]:
+    """Colours of a label as red << 16 | green << 8 | blue, [H, W]."""
+    pixels = _read_label(path, max_pixels, colours=True).astype(np.int32)
+    return pixels[..., 2] << 16 | pixels[..., 1] << 8 | pixels[..., 0]
 
 
 @lru_cache(maxsize=4)

@@ -136,7 +136,10 @@ def _unknown_ids(part: Part, summary: Summary) -> Finding | None:
         text = (
             f"{share:.2f} % of the pixels have colours that the colour table does not name; they are ignored."
         )
-        return Finding("warning", part.title, text)
+        lines = tuple(
+            f"{colour}: {100 * pixels / total:.2f} %" for colour, pixels in summary.colours.most_common(50)
+        )
+        return Finding("warning", part.title, text, lines)
     lines = tuple(
         f"id {raw}: {100 * pixels / total:.2f} % of the pixels"
         for raw, pixels in sorted(summary.unknown.items(), key=lambda item: -item[1])

@@ -85,6 +85,7 @@ class Summary:
         class_images: int64 [C], images that hold a class.
         void_pixels: Pixels with ids that are known to mean no class, or whose class the scenario ignores.
         unknown: Raw ids that the table does not name -> pixels.
+        colours: Colours that the colour table does not name -> pixels.
         digests: Content of images -> files that have it.
     """
 
@@ -99,6 +100,7 @@ class Summary:
     nothing_known: list[Path] = field(default_factory=list)
     void_pixels: int = 0
     unknown: Counter[int] = field(default_factory=Counter)
+    colours: Counter[str] = field(default_factory=Counter)
     digests: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -137,6 +139,7 @@ def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) 
         return
     if fact.image.size not in (None, label.size):
         summary.mismatches.append(fact)
+    summary.colours.update(fact.colours)
     present = set()
     for raw, pixels in fact.ids.items():
         if raw in part.ids:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hiast.data import decode
-from hiast.data.decode import MAX_PIXELS
+from hiast.data.decode import MAX_PIXELS, UNKNOWN_COLOUR, ColourIds
 from hiast.data.listing import Listing, Pair
 from hiast.errors import InputError
 
@@ -46,12 +46,14 @@ class PairFacts:
         image: The image's file.
         label: The label's file; None where there is none.
         ids: Raw id in the label -> number of pixels.
+        colours: Colours of the label that its colour table does not name, "red,green,blue" -> number of pixels.
     """
 
     name: str
     image: FileFacts
     label: FileFacts | None = None
     ids: dict[int, int] = field(default_factory=dict)
+    colours: dict[str, int] = field(default_factory=dict)
 
 
 def scan(listing: Listing, *, threads: int | None = None, thorough: bool = False) -> Iterator[PairFacts]:
@@ -85,7 +87,10 @@ def _look(pair: Pair, listing: Listing, thorough: bool) -> PairFacts:
     height, width = pixels.shape
     counts = np.bincount(pixels.ravel())
     ids = {int(raw): int(counts[raw]) for raw in np.flatnonzero(counts)}
-    return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids)
+    colours = {}
+    if isinstance(listing.decode, ColourIds) and UNKNOWN_COLOUR in ids:
+        colours = listing.decode.unknown(pair.label)
+    return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colours)
 
 
 def _image(path: Path, thorough: bool) -> FileFacts:
