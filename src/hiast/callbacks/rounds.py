@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
+from hiast.data.dataset import SegmentationDataset
 from hiast.data.label_store import RoundReader
+from hiast.data.transforms import resize_image
 from hiast.evaluation.signals import agreement
+from hiast.models import estimate_statistics
 from hiast.pseudo_labels import InstanceAdaptive
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
@@ -27,6 +30,9 @@ from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
+
+STATISTICS_BATCH = 4
+"""Images that go through the network together when statistics are estimated."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class LabelRound(pl.Callback):
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         images = data.labelling_images()
+        if module.statistics == "target" and self.round_number == 1:
+            log.info("%s: estimating the statistics of batch normalisation on the target.", module.stage)
+            estimate_statistics(module.network, self._batches(module, images))
+            module.begin_round()
         log.info("%s, round %d: labelling %d images.", module.stage, self.round_number, len(images))
         generate_round(
             directory=self.directory,
@@ -130,6 +140,15 @@ class LabelRound(pl.Callback):
     def _stop_if_asked(self) -> None:
         if self.stop is not None and self.stop.asked:
             raise SIGTERMException
+
+    def _batches(self, module: HIASTModule, images: SegmentationDataset) -> Iterator[Tensor]:
+        """All target images at labelling size, normalised, in batches that are the same in every process."""
+        for first in range(0, len(images), STATISTICS_BATCH):
+            batch = [
+                torch.from_numpy(resize_image(images.read_image(index), *self.settings.size)).permute(2, 0, 1)
+                for index in range(first, min(first + STATISTICS_BATCH, len(images)))
+            ]
+            yield module.prepare(torch.stack(batch).to(module.device))
 
 
 def predictor(

@@ -13,6 +13,7 @@ from hiast.models.network import (
 from hiast.models.normalise import normalise
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
+from hiast.models.statistics import estimate_statistics
 from hiast.models.teacher import Teacher
 from hiast.models.weights import LoadReport, load_published_weights
 
@@ -24,6 +25,7 @@ __all__ = [
     "SmpNetwork",
     "Teacher",
     "build_from_recipe",
+    "estimate_statistics",
     "freeze_batch_norm",
     "load_published_weights",
     "normalise",

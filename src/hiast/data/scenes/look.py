@@ -233,9 +233,9 @@ CAMERA = Look(
     ),
     shadow=0.4,
     clouds=0.6,
-    texture=1.5,
-    grain=0.7,
-    haze=0.009,
+    texture=1.0,
+    grain=0.9,
+    haze=0.006,
     saturation=0.9,
     hue=-6.0,
     white_balance=(0.95, 1.02, 0.97),
@@ -243,10 +243,10 @@ CAMERA = Look(
     gamma=1.0,
     exposure=0.12,
     tint=0.03,
-    falloff=0.15,
+    falloff=0.1,
     vignette=0.25,
-    blur=0.0045,
-    noise=5.0,
+    blur=0.003,
+    noise=2.5,
 )
 """A dash camera on a hazy day: the look of Cityscapes."""
 
