@@ -33,7 +33,7 @@ from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
-from hiast.models import SegmentationNetwork
+from hiast.models import SegmentationNetwork, synchronise_batch_norm
 from hiast.run.directory import RunDirectory
 from hiast.run.local import LocalDDPStrategy
 from hiast.training import AdaptationModule, HIASTModule
@@ -170,6 +170,8 @@ class Pipeline:
             validation_size=self.validation_size,
             seed=self.seed,
         )
+        if _several(self.trainer) and _on_gpu(self.trainer):
+            synchronise_batch_norm(module.network)
         module.run_config = self.config
         resume = self._resume_point(stage, number)
         if resume is not None:
@@ -323,6 +325,11 @@ def _share(batch_size: int, accumulate: int, stage: str) -> int:
             f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate})."
         )
     return batch_size // accumulate
+
+
+def _on_gpu(arguments: dict[str, Any]) -> bool:
+    # Synchronised batch normalisation exists on GPUs alone; processes on the CPU keep their own batch statistics.
+    return arguments.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _several(arguments: dict[str, Any]) -> bool:
