@@ -23,8 +23,8 @@ Decode the training images of both sides once. hiast-train +scenario=NAME data.c
 without decoding whole files. What is up to date is left alone; an interrupted call goes on.
 
   data_root=DIR                 where the datasets lie (default: data)
-  data.cache=png                raw (default): fastest, 3 bytes per pixel; png: about 60 % of that, nothing lost
-                                either; jpeg: about 22 %, values differ a little
+  data.cache=png                raw (default): fastest, 3 bytes per pixel; png: about 40 % of that, nothing lost
+                                either; jpeg: about 16 %, values differ a little
   data.cache_folder=DIR         where the cache goes (default: DATA_ROOT/cache)
   unpack=true archives=DIR      first unpack the downloaded zip archives of GTA5 and Cityscapes
   threads=8                     images at a time (default: as many as there are processors)

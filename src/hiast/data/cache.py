@@ -28,7 +28,7 @@ from hiast.files import write_atomically
 FORMATS: Mapping[str, Tiles | None] = {"raw": None, "png": PNG_TILES, "jpeg": JPEG_TILES}
 """How a cache can be written, by name: nothing is lost but with jpeg."""
 
-SHARES: Mapping[str, float] = {"raw": 1.0, "png": 0.6, "jpeg": 0.22}
+SHARES: Mapping[str, float] = {"raw": 1.0, "png": 0.4, "jpeg": 0.16}
 """Bytes of each, of 3 per pixel, about; measured on drawn scenes with the grain of a camera."""
 
 _PREPARE = "run hiast-data-prepare"
