@@ -136,7 +136,7 @@ ROBOTCAR_IDS: Mapping[int, int] = MappingProxyType(
 """Raw id (first channel of the RGBA PNG) -> class of the RobotCar annotations."""
 
 CITYSCAPES_TO_ROBOTCAR: Mapping[str, str | None] = MappingProxyType(
-    {name: None for name in _CITYSCAPES_NAMES}
+    dict.fromkeys(_CITYSCAPES_NAMES)
     | {"road": "road", "sidewalk": "sidewalk", "building": "building", "traffic light": "light",
        "traffic sign": "sign", "sky": "sky", "person": "person", "rider": "person", "car": "automobile",
        "truck": "automobile", "bus": "automobile", "motorcycle": "two-wheel", "bicycle": "two-wheel"}
