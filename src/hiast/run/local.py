@@ -8,6 +8,7 @@ import sys
 
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, though not by name
 
 LOOPBACK = "127.0.0.1"
 
@@ -38,14 +39,14 @@ class LocalDDPStrategy(DDPStrategy):
         super().setup_distributed()
 
 
-def _meeting_point(port: int, world_size: int, first: bool) -> dist.TCPStore:
+def _meeting_point(port: int, world_size: int, first: bool) -> TCPStore:
     if not first:
-        return dist.TCPStore(LOOPBACK, port, world_size, is_master=False)
+        return TCPStore(LOOPBACK, port, world_size, is_master=False)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((LOOPBACK, port))
     listening.listen()
-    return dist.TCPStore(
+    return TCPStore(
         LOOPBACK,
         port,
         world_size,
