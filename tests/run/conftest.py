@@ -29,11 +29,11 @@ class Launcher:
             [sys.executable, str(HERE / "launcher.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment,
         )  # fmt: skip
-        assert self._answer(120) == "ready"
+        assert self._answer(600) == "ready"
 
     def train(
         self, folder: Path, *overrides: str, faults: tuple[dict, ...] = (), ranks: int = 1, faulty_rank: int = 0,
-        seconds: float = 120,
+        seconds: float = 400,
     ) -> list[int]:  # fmt: skip
         """Exit codes of a run in ``folder``, one per process."""
         with socket.socket() as free:

@@ -151,6 +151,7 @@ def test_worker_killed(launcher, tmp_path: Path) -> None:
     assert last_line(tmp_path).startswith("A loader worker was killed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_rank_that_dies(launcher, tmp_path: Path, dies: int) -> None:
     fault = {"at": STEP, "call": 3, "do": "kill"}
@@ -159,6 +160,7 @@ def test_a_rank_that_dies(launcher, tmp_path: Path, dies: int) -> None:
     assert "Another process of this run has ended" in last_line(tmp_path, 1 - dies)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_of_two_processes(launcher, tmp_path: Path) -> None:
     fault = {"at": STEP, "call": 3, "do": "poison"}
     codes = launcher.train(tmp_path, SOURCE, "trainer.devices=2", faults=(fault,), ranks=2, faulty_rank=1)

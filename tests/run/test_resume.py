@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +52,17 @@ def test_killed_at_every_kind_of_moment(launcher, peace: Path, tmp_path: Path, t
         assert codes == [-9], f"{name}: " + (tmp_path / "log_0.txt").read_text()
     assert launcher.train(tmp_path) == [0]
     assert torture.differences(peace, tmp_path / "run") == []
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """The short form of scripts/torture.py."""
+    script = Path(__file__).parents[2] / "scripts/torture.py"
+    command = [sys.executable, script, "--small", "--kills", "2", "--folder", tmp_path / "torture"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    # 2: so few kills need not meet every phase.
+    assert ended.returncode in (0, 2), ended.stdout + ended.stderr
+    assert " 0 differences" in ended.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -140,6 +140,7 @@ def test_names_inside_a_checkpoint_file_are_not_paths(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_nobody_listens_to_the_network(launcher, tmp_path: Path) -> None:
     fault = {
         "at": "hiast.training.module:AdaptationModule.on_train_batch_start",
