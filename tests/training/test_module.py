@@ -210,6 +210,7 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
             "loss": HIASTLoss(0.2, 0.3, 0.4, "all", "all", True),
             "momentum": 0.9,
             "source_weight": 0.5,
+            "statistics": "target",
         },
     }
     return stage(small_deeplab(), CLASSES, **shared, **own[stage])
