@@ -32,6 +32,7 @@ def answer(capsys, job, name, words):
         ([*DEMO, "validation.size=[1]"], ["validation.size"]),
         ([*DEMO, "init_from=/nowhere.ckpt"], ["/nowhere.ckpt"]),
         ([*DEMO, "loss.region=edge"], ["edge", "ignored"]),
+        ([*DEMO, "+pseudo_label.policy.alfa=1"], ["pseudo_label.policy", "alfa"]),
         ([*DEMO, "source_only.batch_size=3", "source_only.accumulate=2"], ["source_only", "batch_size"]),
     ],
 )

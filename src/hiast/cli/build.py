@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hiast.callbacks import LabelSettings
 from hiast.classes import LabelSpace
 from hiast.cli.config import instantiate, plain
 from hiast.cli.domains import build_classes as build_classes
@@ -134,10 +135,19 @@ def _rounds(node: Any) -> list[Round]:
                 steps=merged.steps,
                 batch_size=merged.batch_size,
                 accumulate=merged.get("accumulate", 1),
-                labels=None if labels is None else instantiate(labels),
+                labels=None if labels is None else _labels(labels),
             )
         )
     return rounds
+
+
+def _labels(node: Any) -> LabelSettings:
+    settings: LabelSettings = instantiate(node)
+    try:
+        settings.policy(num_classes=2)  # a wrong key must not come to light behind hours of training
+    except TypeError as error:
+        raise InputError(f"pseudo_label.policy: {error}") from error
+    return settings
 
 
 def size_of(value: Any, key: str) -> tuple[int, int] | None:

@@ -93,13 +93,19 @@ class RunDirectory:
     def lock(self) -> None:
         """Take the directory for this process, until the process ends, however it ends.
 
+        A second call does nothing. Half files that a killed process left are removed.
+
         Raises:
             InputError: Another process works in it, or it cannot be written.
         """
+        if self._lock is not None:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for part in self.path.rglob(".*.part"):
+                part.unlink()
         except BlockingIOError as error:
             raise InputError(
                 f"Another process is working in {self.path}: wait for it, or choose another directory with run=DIR."

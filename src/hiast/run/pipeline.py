@@ -33,7 +33,7 @@ from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
-from hiast.models import SegmentationNetwork, synchronise_batch_norm
+from hiast.models import SegmentationNetwork
 from hiast.run.directory import RunDirectory
 from hiast.run.local import LocalDDPStrategy
 from hiast.training import AdaptationModule, HIASTModule
@@ -125,6 +125,8 @@ class Pipeline:
             SIGTERMException: The process was told to stop; the same call goes on later.
         """
         self._check()
+        if self.directory.speaks:
+            self.directory.lock()
         torch.manual_seed(self.seed)
         network = self.network()
         schedule = ValidationSchedule(self.validate_every, images=self.datamodule.target.has_val)
@@ -170,8 +172,6 @@ class Pipeline:
             validation_size=self.validation_size,
             seed=self.seed,
         )
-        if _several(self.trainer) and _on_gpu(self.trainer):
-            synchronise_batch_norm(module.network)
         module.run_config = self.config
         resume = self._resume_point(stage, number)
         if resume is not None:
@@ -325,11 +325,6 @@ def _share(batch_size: int, accumulate: int, stage: str) -> int:
             f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate})."
         )
     return batch_size // accumulate
-
-
-def _on_gpu(arguments: dict[str, Any]) -> bool:
-    # Synchronised batch normalisation exists on GPUs alone; processes on the CPU keep their own batch statistics.
-    return arguments.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _several(arguments: dict[str, Any]) -> bool:
