@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,7 @@ from hiast.data.containers import (
     JPEG_SIGNATURE,
     PALETTE,
     PNG_SIGNATURE,
+    RGB,
     Header,
     jpeg_header,
     plain_png,
@@ -57,6 +59,8 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     header = _header(data, path, max_pixels, whole=True)
     if header.kind == "png":
         data = plain_png(data, path, header, indices=False)
+        if header.colour == RGB and header.depth == 8:
+            return _upright(_decode_rgb(data, header, path), header.orientation)
     if hasattr(cv2, "IMREAD_COLOR_RGB"):  # Faster by a tenth than to exchange the channels afterwards.
         pixels = _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
     else:
@@ -237,6 +241,17 @@ def _read_label(path: Path, max_pixels: int, *, colours: bool = False) -> Ids:
     if header.depth < 8 and header.colour in (GREY, PALETTE):
         # The decoder spreads 1, 2 and 4 bits over 0..255; ids are the stored values.
         pixels = pixels // np.uint8(255 // (2**header.depth - 1))
+    return pixels
+
+
+def _decode_rgb(png: bytes, header: Header, path: Path) -> NDArray[np.uint8]:
+    """Pixels of a plain PNG of three channels of 8 bits, the usual photograph; libspng is faster than OpenCV."""
+    try:
+        pixels: NDArray[np.uint8] = imagecodecs.spng_decode(png)
+    except imagecodecs.SpngError as error:
+        raise InputError(f"{path} is damaged: its pixels cannot be decoded; fetch it again.") from error
+    if pixels.shape != (header.height, header.width, 3):
+        raise InputError(f"{path} is damaged: its pixels cannot be decoded; fetch it again.")
     return pixels
 
 
