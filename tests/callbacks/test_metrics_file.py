@@ -41,3 +41,17 @@ def test_a_file_cut_anywhere_can_be_read(tmp_path: Path, cut: int) -> None:
 
 def test_no_file_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+def test_signals_of_a_round_are_recorded_once_when_it_begins(tmp_path: Path) -> None:
+    network = DeepLabV2(19, pretrained=None, layers=(1, 1, 1, 1), width=8)
+    module = SourceOnlyModule(network, CITYSCAPES_19, steps=10)
+    path, trainer = tmp_path / "metrics.csv", SimpleNamespace(is_global_zero=True)
+    other = "warmup,1,0,labels/coverage,0.5\n"
+    path.write_text(HEAD + other + "source_only,1,0,labels/coverage,0.1\nsource_only,1,3,total,0.2\n")
+    for _ in range(2):  # killed before the first checkpoint, a run begins again
+        MetricsFile(path, signals=lambda: {"labels/coverage": 0.25}).on_fit_start(trainer, module)
+        assert path.read_text() == HEAD + other + "source_only,1,0,labels/coverage,0.25\n"
+    module.on_load_checkpoint({"hiast": {"batches_done": 4}})
+    MetricsFile(path, signals=lambda: {"labels/coverage": 0.75}).on_fit_start(trainer, module)
+    assert path.read_text() == HEAD + other + "source_only,1,0,labels/coverage,0.25\n"

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from hiast.errors import InputError
-from hiast.models import DeepLabV2, SmpNetwork, Teacher, freeze_batch_norm, synchronise_batch_norm
+from hiast.models import (
+    DeepLabV2,
+    SmpNetwork,
+    Teacher,
+    freeze_batch_norm,
+    still_statistics,
+    synchronise_batch_norm,
+)
 
 NETWORKS = {
     "deeplab": lambda: DeepLabV2(3, layers=(1, 1, 1, 1), width=4),
@@ -91,3 +98,17 @@ def test_synchronised_norm_keeps_activation_and_freezing(network):
     assert not any(norm.training for norm in norms(converted))
     with torch.inference_mode():
         torch.testing.assert_close(converted.eval()(images), expected)
+
+
+def test_still_statistics_do_not_move():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    source, target = torch.randn(2, 3, 8, 8) + 5, torch.randn(2, 3, 8, 8)
+    alone = copy.deepcopy(network)
+    alone(target)
+    with still_statistics(network):
+        during = network(source)
+    network(target)
+    torch.testing.assert_close(during, copy.deepcopy(alone).train()(source))
+    torch.testing.assert_close(network[1].running_mean, alone[1].running_mean, rtol=0, atol=0)
+    torch.testing.assert_close(network[1].running_var, alone[1].running_var, rtol=0, atol=0)
+    assert network[1].momentum == 0.1

@@ -194,6 +194,7 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
         "round_number": 2,
         "validation_size": (24, 48),
         "batch_norm": "full",
+        "statistics": "target",
         "seed": 3,
     }
     own = {
@@ -204,13 +205,11 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
             "adversarial_weight": 0.2,
             "entropy_weight": 0.1,
             "discriminator_rate": 1e-4,
-            "statistics": "target",
         },
         HIASTModule: {
             "loss": HIASTLoss(0.2, 0.3, 0.4, "all", "all", True),
             "momentum": 0.9,
             "source_weight": 0.5,
-            "statistics": "target",
         },
     }
     return stage(small_deeplab(), CLASSES, **shared, **own[stage])

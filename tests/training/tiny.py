@@ -126,6 +126,14 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 def fit(module: AdaptationModule, items: Sequence[Any], **trainer: Any) -> Recorder:
     """Train on the given batches, once."""
     recorder = Recorder()
+    bare_trainer(**trainer | {"callbacks": [*trainer.get("callbacks", []), recorder]}).fit(
+        module, DataLoader(Batches(items), batch_size=None)
+    )
+    return recorder
+
+
+def bare_trainer(**more: Any) -> pl.Trainer:
+    """A trainer on the CPU that writes and shows nothing."""
     settings: dict[str, Any] = {
         "accelerator": "cpu",
         "devices": 1,
@@ -135,10 +143,8 @@ def fit(module: AdaptationModule, items: Sequence[Any], **trainer: Any) -> Recor
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
-    } | trainer
-    settings["callbacks"] = [*settings.pop("callbacks", []), recorder]
-    pl.Trainer(**settings).fit(module, DataLoader(Batches(items), batch_size=None))
-    return recorder
+    }
+    return pl.Trainer(**settings | more)
 
 
 def settings(rate: float = 1e-3, **more: Any) -> OptimiserSettings:

@@ -6,6 +6,7 @@ from hiast.callbacks.metrics_file import MetricsFile, score_values
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
 from hiast.callbacks.schedule import ValidationSchedule
+from hiast.callbacks.statistics import TargetStatistics
 from hiast.callbacks.stop import StopRequest
 from hiast.callbacks.visualize import PictureSheet
 
@@ -19,6 +20,7 @@ __all__ = [
     "StageCheckpoint",
     "StageProgress",
     "StopRequest",
+    "TargetStatistics",
     "ValidationSchedule",
     "score_values",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,37 @@ COLUMNS = ("stage", "round", "step", "name", "value")
 
 
 class MetricsFile(pl.Callback):
-    """Appends loss terms every few steps and scores at each validation.
+    """Appends a round's signals at its start, loss terms every few steps, and scores at each validation.
 
     A run that goes on from a checkpoint first drops the rows behind it, which it will write again.
 
     Args:
         path: The file.
         every: Optimiser steps between two rows of loss terms.
+        signals: Gives what is known of a round's pseudo-labels once they are made; None in other stages.
     """
 
-    def __init__(self, path: Path, every: int = 50) -> None:
+    def __init__(
+        self, path: Path, every: int = 50, signals: Callable[[], dict[str, float]] | None = None
+    ) -> None:
         self.path = path
         self.every = every
+        self.signals = signals
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Drop the rows that belong to steps behind the checkpoint."""
+        """Drop the rows that belong to steps behind the checkpoint; record the signals of a round that begins."""
         if not trainer.is_global_zero or not isinstance(pl_module, AdaptationModule):
             return
         module = pl_module
 
         def kept(row: dict[str, str]) -> bool:
             same = row["stage"] == module.stage and row["round"] == str(module.round_number)
-            return not same or int(row["step"]) <= module.steps_done
+            return not same or (module.batches_done > 0 and int(row["step"]) <= module.steps_done)
 
         rows = [row for row in read_metrics(self.path) if kept(row)]
         write_atomically(self.path, _as_csv([COLUMNS, *([row[c] for c in COLUMNS] for row in rows)]).encode())
+        if self.signals is not None and not module.batches_done:
+            self._append(trainer, module, self.signals())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,11 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from hiast.callbacks.statistics import estimate_on
 from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
-from hiast.data.dataset import SegmentationDataset
 from hiast.data.label_store import RoundReader
-from hiast.data.transforms import resize_image
 from hiast.evaluation.signals import agreement
-from hiast.models import estimate_statistics
 from hiast.pseudo_labels import InstanceAdaptive
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
@@ -30,9 +28,6 @@ from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
-
-STATISTICS_BATCH = 4
-"""Images that go through the network together when statistics are estimated."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +79,7 @@ class LabelRound(pl.Callback):
         self.seed = seed
         self.made_by = made_by
         self.stop = stop
+        self._signals: dict[str, float] | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label, unless that is done."""
@@ -100,6 +96,11 @@ class LabelRound(pl.Callback):
 
     def signals(self) -> dict[str, float]:
         """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
+        if self._signals is None:
+            self._signals = self._compute_signals()
+        return self._signals
+
+    def _compute_signals(self) -> dict[str, float]:
         this = RoundReader(self.directory)
         before = self.directory.parent / str(self.round_number - 1)
         values = {"labels/coverage": coverage(this)}
@@ -114,10 +115,11 @@ class LabelRound(pl.Callback):
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         images = data.labelling_images()
-        if module.statistics == "target" and self.round_number == 1:
-            log.info("%s: estimating the statistics of batch normalisation on the target.", module.stage)
-            estimate_statistics(module.network, self._batches(module, images))
-            module.begin_round()
+        if module.statistics == "target":
+            # The student too, whose statistics the teacher takes over in training: the stage before need not have.
+            with trainer.precision_plugin.forward_context():
+                for network in (module.network, module.teacher.network):
+                    estimate_on(network, module, images)
         log.info("%s, round %d: labelling %d images.", module.stage, self.round_number, len(images))
         generate_round(
             directory=self.directory,
@@ -140,15 +142,6 @@ class LabelRound(pl.Callback):
     def _stop_if_asked(self) -> None:
         if self.stop is not None and self.stop.asked:
             raise SIGTERMException
-
-    def _batches(self, module: HIASTModule, images: SegmentationDataset) -> Iterator[Tensor]:
-        """All target images at labelling size, normalised, in batches that are the same in every process."""
-        for first in range(0, len(images), STATISTICS_BATCH):
-            batch = [
-                torch.from_numpy(resize_image(images.read_image(index), *self.settings.size)).permute(2, 0, 1)
-                for index in range(first, min(first + STATISTICS_BATCH, len(images)))
-            ]
-            yield module.prepare(torch.stack(batch).to(module.device))
 
 
 def predictor(

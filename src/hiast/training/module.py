@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,11 +21,13 @@ from hiast.errors import InputError, RunError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import SegmentationNetwork, freeze_batch_norm, synchronise_batch_norm
+from hiast.models import SegmentationNetwork, freeze_batch_norm, still_statistics, synchronise_batch_norm
 from hiast.models.network import BatchNormMode
 from hiast.models.normalise import normalise
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.optim import OptimiserSettings, set_rates
+
+Statistics = Literal["moving", "target"]
 
 
 class NonFiniteLossError(RunError):
@@ -46,6 +49,10 @@ class AdaptationModule(pl.LightningModule, ABC):
             theirs.
         batch_norm: ``"none"``, ``"affine"`` (published from the warm-up on: weight and bias do not learn, statistics
             still move) or ``"full"`` (statistics stand still too).
+        statistics: Which statistics of batch normalisation a network is evaluated, labels and is saved with:
+            ``"moving"`` (published), averages that move with every image that the stage trains on; or ``"target"``,
+            those of target images, estimated anew for the weights at hand where they are needed, while in training
+            each domain is normalised by its own batches.
         seed: Decides every random draw inside the network (dropout), as a function of stage, round and batch.
 
     Attributes:
@@ -68,6 +75,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         round_number: int = 1,
         validation_size: tuple[int, int] | None = None,
         batch_norm: BatchNormMode = "none",
+        statistics: Statistics = "moving",
         seed: int = 888,
     ) -> None:
         super().__init__()
@@ -75,6 +83,8 @@ class AdaptationModule(pl.LightningModule, ABC):
             raise InputError(
                 f"{self.stage}: steps ({steps}) and accumulate ({accumulate}) must be at least 1."
             )
+        if statistics not in get_args(Statistics):
+            raise InputError(f"{self.stage}: statistics is '{statistics}': choose moving or target.")
         # Convolutions run faster this way, on tensor cores and on CPUs; results stay the same kind of tensors.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = classes
@@ -84,6 +94,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         self.round_number = round_number
         self.validation_size = None if validation_size is None else (validation_size[0], validation_size[1])
         self.batch_norm = batch_norm
+        self.statistics = statistics
         self.seed = seed
         self.metrics = SegmentationMetrics(classes)
         self.scores: Scores | None = None
@@ -164,9 +175,14 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch, checked and logged."""
-        terms = self.losses(batch)
+        with self.training_statistics():
+            terms = self.losses(batch)
         self.check_and_log(terms)
         return {"loss": terms["total"], **{name: term.detach() for name, term in terms.items()}}
+
+    def training_statistics(self) -> AbstractContextManager[None]:
+        """Around a batch's losses: statistics that are estimated on the target must not be moved by training."""
+        return still_statistics(self.network) if self.statistics == "target" else nullcontext()
 
     def check_and_log(self, terms: dict[str, Tensor]) -> None:
         """Stop at a loss that is not finite, in all processes and before it reaches the weights; log the terms.
@@ -263,6 +279,7 @@ class AdaptationModule(pl.LightningModule, ABC):
             "round_number": self.round_number,
             "validation_size": None if self.validation_size is None else list(self.validation_size),
             "batch_norm": self.batch_norm,
+            "statistics": self.statistics,
             "seed": self.seed,
         }
 

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
-from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, Teacher
 from hiast.objectives import HIASTLoss, source_cross_entropy
 from hiast.training.module import AdaptationModule
@@ -30,9 +29,6 @@ class HIASTModule(AdaptationModule):
         classes: The scenario's label space.
         loss: The four terms and their weights (method section 5).
         momentum: Share of the teacher's old weights that is kept at every step.
-        statistics: ``"kept"`` (published), or ``"target"``: before round 1 is labelled, the statistics of batch
-            normalisation are estimated anew on the target images. With ``batch_norm="full"`` they then stay, and the
-            strong views do not move them.
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
         settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
     """
@@ -48,15 +44,11 @@ class HIASTModule(AdaptationModule):
         loss: HIASTLoss | None = None,
         momentum: float = 0.999,
         source_weight: float = 0.0,
-        statistics: str = "kept",
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
         self.loss = loss or HIASTLoss()
-        if statistics not in ("kept", "target"):
-            raise InputError(f"self_training: statistics is '{statistics}': choose kept or target.")
         self.momentum = momentum
-        self.statistics = statistics
         self.source_weight = source_weight
         self.teacher = Teacher(network, momentum)
         if source_weight:
@@ -98,7 +90,6 @@ class HIASTModule(AdaptationModule):
             "loss": self.loss.to_dict(),
             "momentum": self.momentum,
             "source_weight": self.source_weight,
-            "statistics": self.statistics,
         }
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
-from hiast.models import Discriminator, SegmentationNetwork, still_statistics
+from hiast.models import Discriminator, SegmentationNetwork
 from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
 from hiast.training.module import AdaptationModule
 
@@ -35,8 +34,6 @@ class WarmupModule(AdaptationModule):
         discriminator_loss: ``"mse"`` (published) or ``"bce"``, on the discriminator's raw outputs.
         adversarial_weight: Weight of the network's adversarial term.
         entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
-        statistics: Whose images move the running statistics of batch normalisation: ``"both"`` (published), or
-            ``"target"``, so that the network is evaluated and labels with statistics of the domain it is meant for.
         discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
         settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
     """
@@ -54,7 +51,6 @@ class WarmupModule(AdaptationModule):
         adversarial_weight: float = 0.05,
         entropy_weight: float = 0.0,
         discriminator_rate: float = 2e-5,
-        statistics: str = "both",
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
@@ -62,10 +58,7 @@ class WarmupModule(AdaptationModule):
             raise InputError(
                 "warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out."
             )
-        if statistics not in ("both", "target"):
-            raise InputError(f"warmup: statistics is '{statistics}': choose both or target.")
         self.automatic_optimization = False
-        self.statistics = statistics
         self.discriminator_input = discriminator_input
         self.discriminator_loss = discriminator_loss
         self.adversarial_weight = adversarial_weight
@@ -103,8 +96,7 @@ class WarmupModule(AdaptationModule):
 
     def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         source, target = batch["source"], batch["target"]
-        with still_statistics(self.network) if self.statistics == "target" else nullcontext():
-            source_logits = self(source["image"])
+        source_logits = self(source["image"])
         target_logits = self(target["image"])
         terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
         total = terms["source_cross_entropy"]
@@ -120,7 +112,8 @@ class WarmupModule(AdaptationModule):
     def _network_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         # The discriminator judges here but does not learn; its gradients would be spent on the wrong labels.
         self._discriminator_learns(False)
-        terms, source_logits, target_logits = self._terms(batch)
+        with self.training_statistics():
+            terms, source_logits, target_logits = self._terms(batch)
         self.manual_backward(terms["total"] / self.accumulate)
         self._discriminator_learns(True)
         return terms, source_logits, target_logits
@@ -160,5 +153,4 @@ class WarmupModule(AdaptationModule):
             "adversarial_weight": self.adversarial_weight,
             "entropy_weight": self.entropy_weight,
             "discriminator_rate": self.discriminator_rate,
-            "statistics": self.statistics,
         }
