@@ -9,11 +9,11 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+import yaml
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
@@ -22,6 +22,9 @@ _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
     "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "pillow",
 )  # fmt: skip
+
+_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
+"""Settings that change no result, wherever they stand."""
 
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """Where torchrun, Lightning and SLURM say which process this is."""
@@ -70,7 +73,7 @@ class RunDirectory:
 
         Args:
             config: The whole configuration as YAML. A run that goes on must have the one that it began with,
-                except for what does not change results.
+                except for what does not change results: where data lie, who reads them, who is told.
             seed: The run's seed.
 
         Raises:
@@ -82,10 +85,11 @@ class RunDirectory:
         self.lock()
         self._tidy()
         there = self.path / "config.yaml"
-        if there.is_file() and there.read_text() != config:
+        difference = _first_difference(there.read_text(), config) if there.is_file() else None
+        if difference is not None:
             raise InputError(
-                f"{self.path} holds a run of another configuration ({_first_difference(there.read_text(), config)}): "
-                "give the same settings to continue it, or choose another directory with run=DIR."
+                f"{self.path} holds a run of another configuration ({difference}): give the same settings to continue "
+                "it, or choose another directory with run=DIR."
             )
         write_atomically(there, config.encode())
         write_json(self.path / "environment.json", environment(seed))
@@ -139,11 +143,23 @@ class RunDirectory:
         return self.path / stage / f"result_{round_number}.json"
 
 
-def _first_difference(there: str, here: str) -> str:
-    for old, new in zip_longest(there.splitlines(), here.splitlines(), fillvalue=""):
-        if old != new:
-            return f"there '{old.strip()}', here '{new.strip()}'"
-    return "no difference"
+def _first_difference(there: str, here: str) -> str | None:
+    """The first setting that two configurations differ in and that can change results."""
+    old, new = (_settings(yaml.safe_load(text)) for text in (there, here))
+    for key in [*old, *new]:
+        if old.get(key) != new.get(key):
+            was, now = (settings.get(key, "nothing") for settings in (old, new))
+            return f"{key} was {was} and is {now}"
+    return None
+
+
+def _settings(value: Any, key: str = "") -> dict[str, Any]:
+    """Dotted key -> plain value of everything in a configuration that can change results."""
+    if key.rpartition(".")[2] in _NO_CHANGE:
+        return {}
+    if isinstance(value, dict) and value:
+        return {k: v for name in value for k, v in _settings(value[name], f"{key}.{name}".strip(".")).items()}
+    return {key: value}
 
 
 def write_json(path: Path, value: Any) -> None:

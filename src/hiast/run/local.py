@@ -5,12 +5,36 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import torch.distributed as dist
+from lightning_fabric.strategies.ddp import DDPStrategy as FabricDDPStrategy
 from pytorch_lightning.strategies import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, though not by name
 
 LOOPBACK = "127.0.0.1"
+
+
+def trainer_strategy(arguments: Mapping[str, Any], **options: Any) -> Any:
+    """The strategy of a ``pl.Trainer`` that is made with ``arguments``: what they say, or DDP as here.
+
+    Args:
+        arguments: Trainer arguments: ``devices``, ``num_nodes``, ``strategy``.
+        options: For DDP.
+    """
+    wanted = arguments.get("strategy", "auto")
+    if wanted not in ("auto", "ddp") or not _several(arguments):
+        return wanted
+    return LocalDDPStrategy(**options) if _one_machine(arguments) else DDPStrategy(**options)
+
+
+def fabric_strategy(arguments: Mapping[str, Any]) -> Any:
+    """Likewise for ``Fabric``."""
+    wanted = arguments.get("strategy", "auto")
+    if wanted not in ("auto", "ddp") or not _several(arguments) or not _one_machine(arguments):
+        return wanted
+    return LocalFabricDDPStrategy()
 
 
 class LocalDDPStrategy(DDPStrategy):
@@ -22,21 +46,46 @@ class LocalDDPStrategy(DDPStrategy):
 
     def setup_distributed(self) -> None:
         """Meet at the loopback address; what comes after is the same as in any DDP."""
-        environment = self.cluster_environment
-        if environment is not None and self.num_nodes == 1 and not dist.is_initialized():
-            self.set_world_ranks()
-            if sys.platform == "linux":
-                for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-                    os.environ.setdefault(variable, "lo")
-            dist.init_process_group(
-                self._get_process_group_backend(),
-                store=_meeting_point(environment.main_port, self.world_size, self.global_rank == 0),
-                rank=self.global_rank,
-                world_size=self.world_size,
-                timeout=self._timeout,
-                device_id=None if self.root_device.type == "cpu" else self.root_device,
-            )
+        self.set_world_ranks()
+        _meet(self)
         super().setup_distributed()
+
+
+class LocalFabricDDPStrategy(FabricDDPStrategy):
+    """The same for ``Fabric``."""
+
+    def _setup_distributed(self) -> None:
+        self._set_world_ranks()
+        _meet(self)
+        super()._setup_distributed()
+
+
+def _meet(strategy: DDPStrategy | FabricDDPStrategy) -> None:
+    environment = strategy.cluster_environment
+    if environment is None or strategy.num_nodes > 1 or dist.is_initialized():
+        return
+    if sys.platform == "linux":
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, "lo")
+    world_size, rank = environment.world_size(), environment.global_rank()
+    dist.init_process_group(
+        strategy._get_process_group_backend(),
+        store=_meeting_point(environment.main_port, world_size, rank == 0),
+        rank=rank,
+        world_size=world_size,
+        timeout=strategy._timeout,
+        device_id=None if strategy.root_device.type == "cpu" else strategy.root_device,
+    )
+
+
+def _several(arguments: Mapping[str, Any]) -> bool:
+    devices = arguments.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices
+    return count not in (1, "1") or int(arguments.get("num_nodes", 1)) > 1
+
+
+def _one_machine(arguments: Mapping[str, Any]) -> bool:
+    return int(arguments.get("num_nodes", 1)) == 1 and not dist.is_torchelastic_launched()
 
 
 def _meeting_point(port: int, world_size: int, first: bool) -> TCPStore:

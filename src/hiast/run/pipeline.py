@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from pytorch_lightning.strategies import DDPStrategy
 
 from hiast.callbacks import (
     AtomicCheckpointIO,
@@ -27,6 +25,7 @@ from hiast.callbacks import (
     StageCheckpoint,
     StageProgress,
     StopRequest,
+    TargetStatistics,
     ValidationSchedule,
 )
 from hiast.callbacks.checkpoint import link_or_copy
@@ -35,7 +34,7 @@ from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run.directory import RunDirectory
-from hiast.run.local import LocalDDPStrategy
+from hiast.run.local import trainer_strategy
 from hiast.training import AdaptationModule, HIASTModule
 from hiast.training.checkpoint import network_weights, read_checkpoint
 
@@ -237,19 +236,19 @@ class Pipeline:
         callbacks: list[pl.Callback] = [
             *([label_round] if label_round else []),
             stop.schedule,
+            TargetStatistics(stop.schedule),
             StageProgress(rounds=len(stage.rounds)),
-            MetricsFile(self.directory.metrics, self.record_every),
+            MetricsFile(
+                self.directory.metrics, self.record_every, label_round.signals if label_round else None
+            ),
             PictureSheet(self.directory.pictures, self.pictures),
             StageCheckpoint(self.directory.checkpoints(stage.name), stop.schedule, self.checkpoint_every),
             stop,
         ]
         arguments = dict(self.trainer)
         plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
-        if arguments.get("strategy", "auto") in ("auto", "ddp") and _several(arguments):
-            # The discriminator and the network take part in different backward passes.
-            one_machine = int(arguments.get("num_nodes", 1)) == 1 and not dist.is_torchelastic_launched()
-            kind = LocalDDPStrategy if one_machine else DDPStrategy
-            arguments["strategy"] = kind(find_unused_parameters=True)
+        # The discriminator and the network take part in different backward passes.
+        arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=True)
         return pl.Trainer(
             max_epochs=1,
             check_val_every_n_epoch=None,
@@ -282,7 +281,7 @@ class Pipeline:
             "steps": module.steps,
             "means": {} if module.scores is None else module.scores.means,
             "iou": {} if module.scores is None else _known(module.scores.iou),
-            "signals": {} if label_round is None else label_round.signals(),
+            "signals": _entropy(trainer) | ({} if label_round is None else label_round.signals()),
             "seconds": round(seconds, 1),
         }
         if trainer.is_global_zero:
@@ -314,6 +313,11 @@ def _start_from(module: AdaptationModule, path: Path) -> None:
             module.begin_round()
 
 
+def _entropy(trainer: pl.Trainer) -> dict[str, float]:
+    value = trainer.callback_metrics.get("val/entropy")
+    return {} if value is None else {"val/entropy": float(value)}
+
+
 def _known(iou: dict[str, float]) -> dict[str, float | None]:
     """IoU of each class; None for an absent one, since JSON has no NaN."""
     return {name: None if math.isnan(value) else value for name, value in iou.items()}
@@ -325,9 +329,3 @@ def _share(batch_size: int, accumulate: int, stage: str) -> int:
             f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate})."
         )
     return batch_size // accumulate
-
-
-def _several(arguments: dict[str, Any]) -> bool:
-    devices = arguments.get("devices", 1)
-    count = len(devices) if isinstance(devices, list) else devices
-    return count not in (1, "1") or int(arguments.get("num_nodes", 1)) > 1
