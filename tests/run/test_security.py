@@ -149,13 +149,54 @@ def test_nobody_listens_to_the_network(launcher, tmp_path: Path) -> None:
     }
     more = ("stages=[source_only]", "trainer.devices=2")
     assert launcher.train(tmp_path, *more, faults=(fault,), ranks=2) == [0, 0]
-    listening = (tmp_path / "sockets.txt").read_text().split()
-    assert listening
-    assert set(listening) <= {
+    assert_loopback((tmp_path / "sockets.txt").read_text())
+
+
+def assert_loopback(addresses: str) -> None:
+    assert addresses.split()
+    assert set(addresses.split()) <= {
         "0100007F",
         "00000000000000000000000001000000",
         "0000000000000000FFFF00000100007F",
     }
+
+
+SPY = """
+import sys
+sys.path.insert(0, {here!r})
+from launcher import list_sockets
+from hiast.data.dataset import SegmentationDataset
+from hiast.cli.{command} import main
+for name in ("read_image", "__getitem__"):
+    def read(*arguments, original=getattr(SegmentationDataset, name)):
+        list_sockets("sockets.txt")
+        return original(*arguments)
+    setattr(SegmentationDataset, name, read)
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["label", "eval"])
+def test_nobody_listens_to_the_network_outside_training(
+    peace: Path, small_data: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "spy.py").write_text(SPY.format(here=str(Path(__file__).parent), command=command))
+    words = {
+        "label": [f"input={small_data}/GTA5/images", "output=labels"],
+        "eval": [f"data_root={small_data}", "num_workers=0"],
+    }[command]
+    checkpoint = peace / "self_training/checkpoints/last.ckpt"
+    more = ["trainer.accelerator=cpu", "trainer.devices=2"]
+    done = subprocess.run(
+        [sys.executable, "spy.py", f"checkpoint={checkpoint}", *words, *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_loopback((tmp_path / "sockets.txt").read_text())
 
 
 def test_nothing_is_sent_anywhere_unless_asked() -> None:

@@ -50,6 +50,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     from hiast.cli.config import compose, plain, require
     from hiast.evaluation.report import class_table
     from hiast.run.directory import write_json
+    from hiast.run.local import trainer_strategy
 
     path = require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH.")
     composed = compose("train", scenario) if scenario else None
@@ -64,6 +65,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
         module.network = _teacher(module, path)
     options = plain(config.trainer)
     options["precision"] = options["precision"] or trained["trainer"]["precision"]
+    options["strategy"] = trainer_strategy(options)
     trainer = pl.Trainer(
         **options,
         logger=False,

@@ -41,6 +41,7 @@ def label(config: DictConfig) -> None:
     from hiast.data.dataset import SegmentationDataset
     from hiast.pseudo_labels.generate import generate_round
     from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
+    from hiast.run.local import fabric_strategy
     from hiast.training import HIASTModule, load_module
 
     values = {
@@ -54,7 +55,8 @@ def label(config: DictConfig) -> None:
         raise InputError(f"input: there is no folder {values['input']}.")
     images = SegmentationDataset(folder.listing(values["input"], "**/*", None, module.classes))
     network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
-    fabric = Fabric(**plain(config.trainer))
+    options = plain(config.trainer)
+    fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
     reader = generate_round(
