@@ -272,6 +272,7 @@ def test_from_two_folders_to_an_adapted_network(run, tmp_path: Path) -> None:
     words = ["--config-dir", "my_conf", "+scenario=mine"]
     code, said, _ = run("data_check", *words)
     assert code == 0, said
+    assert "lower than the 341 pixels" in said  # these images have 64
     report = json.loads(Path("outputs/mine/data_check/report.json").read_text())
     assert [part["images"] for part in report["parts"]] == [5, 3, 2]
     assert list(report["parts"][0]["class_pixels"]) == SIX

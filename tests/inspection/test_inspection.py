@@ -13,7 +13,7 @@ from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
 from hiast.data import CityscapesDataModule, FolderDataModule, GTA5DataModule
-from hiast.inspection.findings import Finding, of_domains, of_part
+from hiast.inspection.findings import Finding, of_crops, of_domains, of_part
 from hiast.inspection.needs import Run, estimate, readable, shortage
 from hiast.inspection.page import render
 from hiast.inspection.part import Part, Summary, find_part, summarise
@@ -178,12 +178,22 @@ def test_colours_outside_the_table(tmp_path: Path) -> None:
     only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours", "9,9,9: 25.00 %")
 
 
+@pytest.mark.parametrize(("smallest", "warns"), [(96, False), (97, True)])
+def test_images_lower_than_the_windows_that_are_cut(drawn_data: Path, smallest: int, warns: bool) -> None:
+    parts = [look(GTA5DataModule(drawn_data)), look(CityscapesDataModule(drawn_data), "target")]
+    findings = of_crops(parts, {"source": smallest})
+    if warns:
+        only(findings, "warning", "8 images of 8", "97 pixels", "down to 96", "data.source_crop")
+    else:
+        assert findings == []
+
+
 def test_needs_and_shortage(drawn_data: Path) -> None:
     target = CityscapesDataModule(drawn_data)
     parts = [look(GTA5DataModule(drawn_data)), look(target, "target"), look(target, "target", "val")]
-    run = Run(1000, 19, ("source_only", "self_training"), 3, (48, 96), (32, 64), 2, 4, "raw")
+    run = Run(1000, 500, 19, ("source_only", "warmup", "self_training"), 3, (48, 96), (32, 64), 2, 4, "raw")
     needs = {need.what: need.bytes for need in estimate(run, parts)}
-    assert needs["checkpoints of 2 stages"] == 2 * 1000 * 12 + 2 * 1000 * 16
+    assert needs["checkpoints of 3 stages"] == 2 * 12000 + 2 * 18000 + 4 * 16000 + 18000
     assert needs["cache (raw)"] == 3 * 96 * 192 * (8 + 6)
     assert needs["pseudo-labels of 3 rounds"] == round(3 * 6 * 48 * 96 * 0.05)
     total = sum(need.bytes for need in estimate(run, parts) if need.place == "disk")

@@ -50,7 +50,7 @@ def check(config: DictConfig) -> int:
     from hiast.cli.config import plain
     from hiast.cli.domains import build_cache, build_classes, build_domains
     from hiast.files import write_atomically
-    from hiast.inspection.findings import of_domains
+    from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.page import render
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
@@ -63,7 +63,12 @@ def check(config: DictConfig) -> int:
     source, target = build_domains(config, classes, cached=False)
     parts, findings = _scan(config, source, target)
     needs, shortages = _needs(config, classes, parts)
-    findings += [*of_domains(parts, classes), *_cache_findings(config, parts), *shortages]
+    findings += [
+        *of_domains(parts, classes),
+        *of_crops(parts, _smallest(config)),
+        *_cache_findings(config, parts),
+        *shortages,
+    ]
     report = Report(config.name, str(config.data_root), classes, tuple(parts), tuple(findings), tuple(needs))
     out = Path(config.out or Path("outputs") / config.name / "data_check")
     out.mkdir(parents=True, exist_ok=True)
@@ -74,6 +79,12 @@ def check(config: DictConfig) -> int:
     write_atomically(out / "report.html", render(report, sheet).encode())
     _print(report, out)
     return WOULD_FAIL if report.would_fail else 0
+
+
+def _smallest(config: DictConfig) -> dict[str, int]:
+    """Domain -> height of the lowest window that is cut from its images, where the crop has one."""
+    crops = {domain: config.data.get(f"{domain}_crop") or {} for domain in ("source", "target")}
+    return {domain: int(crop["min_height"]) for domain, crop in crops.items() if "min_height" in crop}
 
 
 def _roles(
@@ -151,6 +162,7 @@ def _run(config: DictConfig, classes: LabelSpace) -> Run:
     size = config.validation.size
     return Run(
         parameters=_parameters(config, classes),
+        discriminator=_discriminator(config, classes) if "warmup" in stages else 0,
         classes=len(classes),
         stages=tuple(stages),
         rounds=config.self_training.rounds,
@@ -160,6 +172,18 @@ def _run(config: DictConfig, classes: LabelSpace) -> Run:
         workers=config.data.num_workers,
         cache=config.data.cache,
     )
+
+
+def _discriminator(config: DictConfig, classes: LabelSpace) -> int:
+    """Number of the discriminator's parameters, 0 if the warm-up has none."""
+    import torch
+
+    from hiast.models import Discriminator
+
+    if config.warmup.module.get("discriminator_input", "softmax") is None:
+        return 0
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Discriminator(len(classes)).parameters())
 
 
 def _parameters(config: DictConfig, classes: LabelSpace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,6 +70,28 @@ def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
     if not any(part.split == "val" for part, _ in parts):
         text = "There are no labelled target images to validate with: the last checkpoint is the result."
         found.append(Finding("note", "target", text))
+    return found
+
+
+def of_crops(parts: Sequence[Checked], smallest: Mapping[str, int]) -> list[Finding]:
+    """Images that are lower than the smallest window that is cut from them, so that every crop shows too much.
+
+    Args:
+        parts: Files.
+        smallest: Domain -> ``min_height`` of its crop in pixels.
+    """
+    found = []
+    for part, summary in parts:
+        wanted = smallest.get(part.domain, 0) if part.split == "train" else 0
+        low = sum(count for (height, _), count in summary.sizes.items() if height < wanted)
+        if low:
+            height = min(height for height, _ in summary.sizes)
+            text = (
+                f"{_count(low, 'image')} of {summary.images:,} are lower than the {wanted} pixels of the smallest "
+                f"window that data.{part.domain}_crop cuts (min_height), down to {height}: whole images are enlarged "
+                "instead. Choose height, width, min_height, max_height and validation.size for images of this size."
+            )
+            found.append(Finding("warning", part.title, text))
     return found
 
 

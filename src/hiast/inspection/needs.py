@@ -13,8 +13,10 @@ Place = Literal["disk", "cache", "memory", "device"]
 
 _LABEL_BYTES = 0.05
 """Per pixel of a stored pseudo-label; measured on drawn scenes."""
-_WORKER_BYTES = 350_000_000
-"""A loader process without images: interpreter and libraries that it does not share."""
+_WORKER_BYTES = 230_000_000
+"""A loader process without images, its share of what it has in common with others included; measured as Pss."""
+_MAIN_BYTES = 1_000_000_000
+"""The main process without a network worth mentioning: interpreter and libraries; measured as Pss."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Run:
 
     Attributes:
         parameters: Of the network.
+        discriminator: Parameters of the warm-up's discriminator; 0 without one.
         classes: Number of classes.
         stages: Names of the stages.
         rounds: Of self-training.
@@ -34,6 +37,7 @@ class Run:
     """
 
     parameters: int
+    discriminator: int
     classes: int
     stages: tuple[str, ...]
     rounds: int
@@ -57,14 +61,18 @@ def estimate(run: Run, parts: Sequence[Checked]) -> list[Need]:
     """Needs of a run on these files.
 
     Checkpoints hold the weights and Adam's two moments in 32 bits, in self-training the teacher too; each stage keeps
-    the last and the best. On the device: weights, gradients, moments, teacher, and four maps of full-size logits;
-    what the network itself remembers for its gradients comes on top.
+    the best and the last of each round, and a new one lies beside the old one while it is written. On the device:
+    weights, gradients, moments, teacher, and four maps of full-size logits; what the network itself remembers for its
+    gradients comes on top.
     """
     needs = [_checkpoints(run), *_labels(run, parts), *_cache(run, parts)]
     height, width = run.crop
     largest = max((h * w for _, summary in parts for h, w in summary.sizes), default=0)
     batch = 2 * run.batch_size * height * width * 7
     worker = _WORKER_BYTES + 2 * 3 * largest + batch
+    needs.append(
+        Need("memory", "the main process; on a CPU the network and its activations come on top", _MAIN_BYTES)
+    )
     needs.append(Need("memory", f"{run.workers} loader processes", run.workers * worker))
     logits = 4 * run.batch_size * run.classes * height * width * 4
     needs.append(Need("device", "weights, gradients, optimiser, teacher", 20 * run.parameters))
@@ -98,8 +106,15 @@ def readable(count: float) -> str:
 
 
 def _checkpoints(run: Run) -> Need:
-    size = sum(2 * run.parameters * (16 if stage == "self_training" else 12) for stage in run.stages)
-    return Need("disk", f"checkpoints of {len(run.stages)} stages", size)
+    sizes = {
+        "source_only": 12 * run.parameters,
+        "warmup": 12 * (run.parameters + run.discriminator),
+        "self_training": 16 * run.parameters,
+    }
+    rounds = {"self_training": run.rounds}
+    kept = sum((rounds.get(stage, 1) + 1) * sizes[stage] for stage in run.stages)
+    in_writing = max((sizes[stage] for stage in run.stages), default=0)
+    return Need("disk", f"checkpoints of {len(run.stages)} stages", kept + in_writing)
 
 
 def _labels(run: Run, parts: Sequence[Checked]) -> list[Need]:
