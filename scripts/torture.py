@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the demo once in peace, then again and again with SIGKILL at random moments, and compare all that was made.
 
-    scripts/torture.py                     demo size, at least 50 kills
+    scripts/torture.py                     the demo with fewer steps and scenes, at least 50 kills
     scripts/torture.py --small --kills 5   a tiny network and few steps, for a quick look
 
 Every attempt is a process of its own, forked from one that has everything imported, so that an attempt costs no
@@ -37,7 +37,9 @@ SMALL = (
     "validation.size=[64,128]", "data.source_crop.height=64", "data.source_crop.width=128",
     "data.target_crop.height=64", "data.target_crop.width=128",
 )  # fmt: skip
-DEMO = ("data.num_workers=0", "checkpoint_every=10", "validation.every=50")
+DEMO = (
+    "source_only.steps=60", "warmup.steps=20", "self_training.steps=20", "checkpoint_every=5", "validation.every=20",
+)  # fmt: skip
 
 _phase = mmap.mmap(-1, 16)
 
@@ -120,25 +122,41 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def kill_after(child: int, seconds: float) -> int | None:
-    """Exit code of a child that ended before ``seconds`` were over; None: it was killed then."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def kill_when(child: int, due: Callable[[], bool]) -> int | None:
+    """Exit code of a child that ended before ``due`` said so; None: it was killed then."""
+    while not due():
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+        time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     code = wait(child)
     return None if code == -signal.SIGKILL else code
 
 
-def torture(folder: Path, overrides: Sequence[str], delay: Callable[[], float], left: int) -> list[str]:
+def moment(rng: random.Random, longest: float) -> Callable[[], bool]:
+    """When to kill: by the clock alone or, as often, soon after a phase was entered, so that short ones are met."""
+    if rng.random() < 0.5:
+        end = time.monotonic() + rng.uniform(0.0, longest)
+        return lambda: time.monotonic() > end
+    wanted, after, entered = rng.choice(PHASES), rng.uniform(0.0, 0.1), [0.0]
+
+    def due() -> bool:
+        if phase() == wanted and not entered[0]:
+            entered[0] = time.monotonic()
+        return bool(entered[0]) and time.monotonic() - entered[0] >= after
+
+    return due
+
+
+def torture(
+    folder: Path, overrides: Sequence[str], moment: Callable[[], Callable[[], bool]], left: int
+) -> list[str]:
     """Kill and continue a run until it ends, at most ``left`` times; returns the phases in which it was killed."""
     killed: list[str] = []
     while True:
         child = start(folder, overrides)
-        code = wait(child) if len(killed) >= left else kill_after(child, delay())
+        code = wait(child) if len(killed) >= left else kill_when(child, moment())
         if code is None:
             killed.append(phase())
             continue
@@ -231,7 +249,7 @@ def main() -> None:
     runs, wrong = 0, []
     while len(phases) < arguments.kills or (set(PHASES) - set(phases) and len(phases) < 3 * arguments.kills):
         place = folder / f"killed_{runs}"
-        killed = torture(place, overrides, lambda: rng.uniform(0.0, whole / 2), left=40)
+        killed = torture(place, overrides, lambda: moment(rng, whole / 4), left=20)
         found = differences(folder / "peace" / "run", place / "run")
         print(f"Run {runs}: {len(killed)} kills ({', '.join(killed)}); {len(found)} differences.", flush=True)
         wrong += found

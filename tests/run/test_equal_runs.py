@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -71,6 +74,54 @@ def test_two_processes_train_and_label_as_one(launcher, peace: Path, tmp_path: P
         rounds.append(folder / "run/self_training/rounds/1")
     one, two = ({p.relative_to(r): p.read_bytes() for p in r.rglob("*") if p.is_file()} for r in rounds)
     assert len(one) >= 5 + 3
+    assert one == two
+
+
+@pytest.mark.slow
+def test_two_torchrun_nodes_label_as_one(peace: Path, small_data: Path, tmp_path: Path) -> None:
+    label = [
+        str(Path(sys.executable).parent / "hiast-label"),
+        f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}",
+        f"input={small_data / 'cityscapes/leftImg8bit/train'}",
+        "policy=class_balanced",
+        "trainer.accelerator=cpu",
+        "group_size=2",
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        "--master-addr=127.0.0.1",
+    ]
+    nodes = [
+        subprocess.Popen(
+            [
+                *torchrun,
+                f"--node-rank={node}",
+                f"--master-port={port}",
+                *label,
+                "output=two",
+                "trainer.num_nodes=2",
+            ],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in (0, 1)
+    ]
+    alone = subprocess.run([*label, "output=one"], cwd=tmp_path, check=False)
+    errors = [node.communicate(timeout=300)[1] for node in nodes]
+    assert [alone.returncode, *(node.returncode for node in nodes)] == [0, 0, 0], errors
+    one, two = (
+        {p.relative_to(r): p.read_bytes() for p in r.rglob("*") if p.is_file()}
+        for r in (tmp_path / "one", tmp_path / "two")
+    )
+    assert len(one) >= 5 + 2
     assert one == two
 
 
