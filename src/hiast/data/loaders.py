@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -11,6 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from hiast.data.sample import Sample
 from hiast.data.sampler import BatchDraws, Shard
+
+
+class Loader(DataLoader[Sample]):
+    """A ``DataLoader`` that can be started while workers of another are at work, and die."""
+
+    def __iter__(self) -> Any:
+        with _dead_workers_wait():
+            return super().__iter__()
 
 
 class TrainLoader:
@@ -28,9 +39,7 @@ class TrainLoader:
     def __init__(self, dataset: Dataset[Sample], draws: BatchDraws, num_workers: int) -> None:
         self.dataset = dataset
         self.sampler = draws  # Lightning looks for a sampler here, to tell it the epoch.
-        self._loader: DataLoader[Sample] = DataLoader(
-            dataset, batch_sampler=draws, **loader_options(num_workers)
-        )
+        self._loader = Loader(dataset, batch_sampler=draws, **loader_options(num_workers))
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -48,7 +57,7 @@ class TrainLoader:
 
 def validation_loader(
     dataset: Dataset[Sample], size: int, rank: int, world_size: int, num_workers: int
-) -> DataLoader[Sample]:
+) -> Loader:
     """One rank's share of a dataset, each image once over all ranks, in batches of one.
 
     Args:
@@ -59,7 +68,7 @@ def validation_loader(
         num_workers: Worker processes.
     """
     shard = Shard(size, rank, world_size)
-    return DataLoader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
+    return Loader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
 
 
 def loader_options(num_workers: int) -> dict[str, Any]:
@@ -75,3 +84,29 @@ def loader_options(num_workers: int) -> dict[str, Any]:
 def single_threaded(worker: int) -> None:
     """Keep OpenCV from starting threads in a worker: workers are the parallelism."""
     cv2.setNumThreads(0)
+
+
+@contextmanager
+def _dead_workers_wait() -> Iterator[None]:
+    """Hear of workers that die in here behind it.
+
+    torch raises an error from the handler of SIGCHLD. Where that happens inside a fork, Python prints and forgets the
+    error, and the locks that the fork had closed stay closed.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    died = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal died
+        died = True
+
+    signal.signal(signal.SIGCHLD, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    if died:
+        handler(signal.SIGCHLD, None)
