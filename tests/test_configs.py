@@ -23,6 +23,7 @@ from hiast.training import AdaptationModule, HIASTModule, SourceOnlyModule, Warm
 SCENARIOS = choices("scenario")
 PUBLISHED = ["gta5_cityscapes", "synthia_cityscapes", "cityscapes_robotcar", "iast_gta5_cityscapes"]
 GROUPS = ["augmentation", "backbone", "loss", "pseudo_label", "trainer", "warmup", "logger"]
+STAGES = ["source_only", "warmup", "self_training"]
 
 
 @cache
@@ -125,7 +126,7 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
 def test_every_group_is_walked():
     folders = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     # Templates are copied by hiast-data-new, whose tests fill them in.
-    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy"}
+    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy", "optimiser"}
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))
@@ -361,8 +362,25 @@ def test_warmups_are_one_override(choice: str, maps: str | None, entropy_weighs:
     assert (made.entropy_weight > 0) is entropy_weighs
 
 
-def test_no_warmup_leaves_the_stage_out():
-    assert list(stages_of(scenario("gta5_cityscapes", "warmup=none"))) == ["source_only", "self_training"]
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_warmup_leaves_the_stage_out(name: str):
+    """Also where the scenario says how the stage would differ."""
+    assert list(stages_of(scenario(name, "warmup=none"))) == ["source_only", "self_training"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_options_of_the_optimiser_are_one_override(stage: str):
+    prefix = f"{stage}.module.optimiser"
+    words = (f"{prefix}.kind=adamw", f"{prefix}.weight_decay=0.01", f"{prefix}.schedule.shape=poly")
+    config = scenario("gta5_cityscapes", *words)
+    made = module_of(config, stages_of(config)[stage].rounds[0]).optimiser
+    assert (made.kind, made.weight_decay, made.schedule.shape) == ("adamw", 0.01, "poly")
+
+
+@pytest.mark.parametrize("loss", choices("loss"))
+def test_options_of_the_loss_go_with_every_choice(loss: str):
+    config = scenario("gta5_cityscapes", f"loss={loss}", "loss.class_normalised=true", "loss.region=all")
+    assert (first(config).loss.class_normalised, first(config).loss.region) == (True, "all")
 
 
 @pytest.mark.parametrize(

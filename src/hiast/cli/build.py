@@ -115,7 +115,7 @@ def build_stages(config: DictConfig) -> list[Stage]:
     return [
         Stage(name, _rounds(config[name]))
         for name in STAGES
-        if name in config.stages and config[name].get("module") is not None
+        if name in config.stages and OmegaConf.select(config, f"{name}.module._target_") is not None
     ]
 
 
