@@ -68,7 +68,7 @@ class Reference:
         loss = F.mse_loss if self.kind == "mse" else F.binary_cross_entropy_with_logits
         return loss(outputs, torch.full_like(outputs, label))
 
-    def step(self, batch: dict, number: int) -> None:
+    def step(self, batch: dict, number: int, clip: float = math.inf) -> None:
         share = (1 + math.cos(math.pi * number / STEPS)) / 2
         for group in self.of_network.param_groups:
             group["lr"] = 1e-6 + (group["start"] - 1e-6) * share
@@ -82,6 +82,7 @@ class Reference:
         if self.entropy_weight:
             total = total + self.entropy_weight * self.entropy(target).sum(1).mean()
         total.backward()
+        clipped(self.of_network, clip)
         self.of_network.step()
         if self.discriminator is None:
             return
@@ -89,7 +90,13 @@ class Reference:
             group["lr"] = 1e-6 + (1e-3 - 1e-6) * share
         self.of_discriminator.zero_grad()  # what the network's step left behind
         ((self.judged(source.detach(), 0.0) + self.judged(target.detach(), 1.0)) / 2).backward()
+        clipped(self.of_discriminator, clip)
         self.of_discriminator.step()
+
+
+def clipped(optimizer: torch.optim.Optimizer, clip: float) -> None:
+    if clip < math.inf:
+        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -107,6 +114,20 @@ def test_steps_equal_plain_torch(name):
         for key, value in state(reference.discriminator).items():
             torch.testing.assert_close(made.discriminator.state_dict()[key], value, rtol=0, atol=0, msg=key)
     assert not same(start, state(made.network))
+
+
+def test_clipped_steps_equal_plain_torch():
+    items = batches(STEPS, ignored=0.2)
+    made, free = module_of(), module_of()
+    made.clipping = {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "norm"}
+    fit(made, items)
+    fit(free, items)
+    reference = Reference(CHOICES["softmax_mse"])
+    for number, item in enumerate(items):
+        reference.step(item, number, clip=0.01)
+    assert same(state(made.network), state(reference.network))
+    assert same(state(made.discriminator), state(reference.discriminator))
+    assert not same(state(made.network), state(free.network))
 
 
 def test_the_networks_step_leaves_no_gradient_in_the_discriminator():

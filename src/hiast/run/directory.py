@@ -83,7 +83,6 @@ class RunDirectory:
         if not self.speaks:
             return
         self.lock()
-        self._tidy()
         there = self.path / "config.yaml"
         difference = _first_difference(there.read_text(), config) if there.is_file() else None
         if difference is not None:
@@ -132,12 +131,6 @@ class RunDirectory:
         """Mark a round as finished, with its scores; written last."""
         self._result(stage, round_number).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._result(stage, round_number), result)
-
-    def _tidy(self) -> None:
-        """Remove what a killed process was writing; rounds of pseudo-labels look after themselves."""
-        for pattern in (".*.part", "*/.*.part", "*/checkpoints/.*.part"):
-            for part in self.path.glob(pattern):
-                part.unlink()
 
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"

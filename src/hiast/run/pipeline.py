@@ -35,7 +35,7 @@ from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run.directory import RunDirectory
 from hiast.run.local import trainer_strategy
-from hiast.training import AdaptationModule, HIASTModule
+from hiast.training import AdaptationModule, HIASTModule, WarmupModule
 from hiast.training.checkpoint import network_weights, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -247,6 +247,9 @@ class Pipeline:
         ]
         arguments = dict(self.trainer)
         plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
+        if isinstance(module, WarmupModule):
+            clipping = ("gradient_clip_val", "gradient_clip_algorithm")
+            module.clipping = {key: arguments.pop(key) for key in clipping if key in arguments}
         # The discriminator and the network take part in different backward passes.
         arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=True)
         return pl.Trainer(

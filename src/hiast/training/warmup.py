@@ -36,6 +36,10 @@ class WarmupModule(AdaptationModule):
         entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
         discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
         settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
+
+    Attributes:
+        clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
+            where optimisers are stepped by hand.
     """
 
     stage: ClassVar[str] = "warmup"
@@ -59,6 +63,7 @@ class WarmupModule(AdaptationModule):
                 "warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out."
             )
         self.automatic_optimization = False
+        self.clipping: dict[str, Any] = {}
         self.discriminator_input = discriminator_input
         self.discriminator_loss = discriminator_loss
         self.adversarial_weight = adversarial_weight
@@ -132,6 +137,10 @@ class WarmupModule(AdaptationModule):
     def _step(self, optimizers: list[LightningOptimizer]) -> None:
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         for optimizer in optimizers:
+            if self.clipping:
+                if scaler is not None:
+                    scaler.unscale_(optimizer.optimizer)
+                self.clip_gradients(optimizer.optimizer, **self.clipping)
             if scaler is None:
                 optimizer.step()
             else:
