@@ -30,6 +30,8 @@ def answer(capsys, job, name, words):
         ([*DEMO, "data_root=/nowhere"], ["/nowhere", "GTA5"]),
         ([*DEMO, "stages=[warm]"], ["warm", "self_training"]),
         ([*DEMO, "validation.size=[1]"], ["validation.size"]),
+        ([*DEMO, "validation.size=null"], ["pseudo_label.size", "[height, width]"]),
+        (["--config-dir=/nowhere", *DEMO], ["--config-dir", "/nowhere"]),
         ([*DEMO, "init_from=/nowhere.ckpt"], ["/nowhere.ckpt"]),
         ([*DEMO, "loss.region=edge"], ["edge", "ignored"]),
         ([*DEMO, "+pseudo_label.policy.alfa=1"], ["pseudo_label.policy", "alfa"]),

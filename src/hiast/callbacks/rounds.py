@@ -20,6 +20,7 @@ from hiast.callbacks.statistics import estimate_on
 from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
 from hiast.data.label_store import RoundReader
+from hiast.errors import InputError
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import InstanceAdaptive
 from hiast.pseudo_labels.generate import generate_round
@@ -45,6 +46,10 @@ class LabelSettings:
     group_size: int = 2
 
     def __post_init__(self) -> None:
+        if self.size is None or len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(
+                f"pseudo_label.size must be [height, width], not {self.size}: name the size to label at."
+            )
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
 

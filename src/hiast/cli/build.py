@@ -63,7 +63,8 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
 
 
 _TRUSTED = {
-    f"hiast.data.{name}DataModule" for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder")
+    f"hiast.data.{name}DataModule"
+    for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder", "Video")
 }
 
 
@@ -91,11 +92,17 @@ def build_target(
             "add +scenario=NAME to say that you trust it."
         )
     if data_root is not None:
-        node["data_root"] = data_root
+        folders = (Path(str(folder)) for folder in (node["data_root"], trained["data_root"], data_root))
+        node["data_root"] = str(_moved(*folders))
     unreadable = trained["data"].get("unreadable", "stop")
     return instantiate(  # type: ignore[no-any-return]
         OmegaConf.create(node), classes=classes, unreadable=unreadable, num_workers=num_workers
     )
+
+
+def _moved(folder: Path, root: Path, new_root: Path) -> Path:
+    """A dataset's folder when the root of all data has moved; a folder outside of the root is ``new_root`` itself."""
+    return new_root / folder.relative_to(root) if folder.is_relative_to(root) else new_root
 
 
 def build_network(config: DictConfig, classes: LabelSpace) -> Callable[[], SegmentationNetwork]:

@@ -105,6 +105,11 @@ def instantiate(config: Any, **arguments: Any) -> Any:
 
 
 def _config_dir(words: list[str]) -> tuple[list[str], Path | None]:
+    words = [
+        part
+        for word in words
+        for part in (word.split("=", 1) if word.startswith("--config-dir=") else [word])
+    ]
     if "--config-dir" not in words:
         return words, None
     at = words.index("--config-dir")

@@ -109,7 +109,7 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
     report = load_published_weights(network, path)
     sys.stderr.write(f"{path}: {report}\n")
     size = build.size_of(scenario.validation.size, "validation.size")
-    values = {key: plain(scenario[key]) for key in ("data", "trainer")}
+    values = {key: plain(scenario[key]) for key in ("data", "data_root", "trainer")}
     return SourceOnlyModule(network, classes, validation_size=size), values
 
 

@@ -20,7 +20,7 @@ from hiast.files import write_atomically
 
 _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
-    "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "pillow",
+    "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "imagecodecs", "pillow",
 )  # fmt: skip
 
 _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
