@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hiast.errors import InputError, RunError
+from hiast.ranks import is_first
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -107,13 +108,16 @@ def _without_trace(error: Exception) -> str:
 
 def _log_to_stderr() -> None:
     # Only one process of a distributed run speaks; errors are raised in all of them.
-    level = logging.INFO if os.environ.get("LOCAL_RANK", "0") == "0" else logging.ERROR
+    level = logging.INFO if is_first() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hiast").setLevel(level)
     # Lightning talks about devices and its own products at every start. It sets its own level when it is imported,
     # so a filter, which it leaves alone, lets only its warnings through.
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
+    # Scores are the same in all processes already, see AdaptationModule.on_validation_epoch_end.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    warnings.filterwarnings("ignore", message=".*nn.functional.all_gather is deprecated.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode.*")

@@ -46,6 +46,7 @@ def train(config: DictConfig) -> int:
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
     from hiast.evaluation.report import stage_table
+    from hiast.ranks import is_first
     from hiast.run import Pipeline, RunDirectory
 
     classes = build.build_classes(config)
@@ -77,9 +78,10 @@ def train(config: DictConfig) -> int:
     try:
         results = pipeline.run()
     except SIGTERMException:
-        sys.stderr.write(f"Told to stop; the same command with run={directory.path} goes on from here.\n")
+        if is_first():
+            sys.stderr.write(f"Told to stop; the same command with run={directory.path} goes on from here.\n")
         return STOPPED
-    if directory.speaks:
+    if is_first():
         console = Console()
         console.print(stage_table(results))
         console.print(f"Run directory: {directory.path}", soft_wrap=True)

@@ -17,6 +17,7 @@ import yaml
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
+from hiast.ranks import is_first
 
 _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
@@ -25,9 +26,6 @@ _RECORDED_PACKAGES = (
 
 _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
 """Settings that change no result, wherever they stand."""
-
-_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Where torchrun, Lightning and SLURM say which process this is."""
 
 
 class RunDirectory:
@@ -63,11 +61,6 @@ class RunDirectory:
         """Folder of picture sheets."""
         return self.path / "pictures"
 
-    @property
-    def speaks(self) -> bool:
-        """Whether this process is the one of a distributed run that writes records and talks to the user."""
-        return all(os.environ.get(name, "0") == "0" for name in _RANKS)
-
     def begin(self, config: str, seed: int) -> None:
         """Lock the directory and record configuration and environment.
 
@@ -80,7 +73,7 @@ class RunDirectory:
             InputError: Another process works in it, it cannot be written, or it holds a run of another
                 configuration.
         """
-        if not self.speaks:
+        if not is_first():
             return
         self.lock()
         there = self.path / "config.yaml"

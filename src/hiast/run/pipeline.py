@@ -33,6 +33,7 @@ from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
+from hiast.ranks import is_first
 from hiast.run.directory import RunDirectory
 from hiast.run.local import trainer_strategy
 from hiast.training import AdaptationModule, HIASTModule, WarmupModule
@@ -124,7 +125,7 @@ class Pipeline:
             SIGTERMException: The process was told to stop; the same call goes on later.
         """
         self._check()
-        if self.directory.speaks:
+        if is_first():
             self.directory.lock()
         torch.manual_seed(self.seed)
         network = self.network()
@@ -250,8 +251,9 @@ class Pipeline:
         if isinstance(module, WarmupModule):
             clipping = ("gradient_clip_val", "gradient_clip_algorithm")
             module.clipping = {key: arguments.pop(key) for key in clipping if key in arguments}
-        # The discriminator and the network take part in different backward passes.
-        arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=True)
+        # In the warm-up discriminator and network take part in different backward passes.
+        unused = isinstance(module, WarmupModule)
+        arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=unused)
         return pl.Trainer(
             max_epochs=1,
             check_val_every_n_epoch=None,
