@@ -1,4 +1,4 @@
-"""The data commands from the command line: reports, the cache, archives, and own data from templates to a network."""
+"""The data commands from the command line: the cache, archives, and own data from templates to a network."""
 
 from __future__ import annotations
 
@@ -16,27 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
-from hiast.cli.command import run_command
-from hiast.cli.data_check import check
-from hiast.cli.data_new import write_templates
-from hiast.cli.data_prepare import prepare_data
-from hiast.cli.train import train
 from hiast.data.scenes import CAMERA, GAME, draw_scene
-
-JOBS = {"data_check": check, "data_prepare": prepare_data, "data_new": write_templates, "train": train}
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Runs a command in an empty folder; returns its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name: str, *words: str) -> tuple[int, str, str]:
-        code = run_command(JOBS[name], name, "", words)
-        said = capsys.readouterr()
-        return code, said.out, said.err.strip()
-
-    return run
 
 
 @pytest.mark.parametrize("name", ["data_check", "data_prepare", "data_new"])
@@ -74,34 +54,6 @@ def test_wrong_input_is_one_sentence(run, name: str, words: list[str], wanted: s
     assert code == 2
     assert wanted in said
     assert len(said.splitlines()) == 1
-
-
-def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
-    report = json.loads(Path("outputs/demo/data_check/report.json").read_text())
-    assert code == 0 and "Ready for training" in said and not report["would_fail"]
-    assert [part["images"] for part in report["parts"]] == [8, 6, 4]
-    assert [part["labelled"] for part in report["parts"]] == [True, False, True]
-    assert cv2.imread("outputs/demo/data_check/contact_sheet.png").shape[1] > 1000
-    assert {need["place"] for need in report["needs"]} == {"disk", "memory", "device"}
-
-    image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[2]
-    image.write_bytes(image.read_bytes()[:400])
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
-    assert code == 1 and str(image) in said and "Training would fail" in said
-    assert str(image) in Path("here/report.html").read_text()
-    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip", "out=here"]
-    assert run("data_check", *words)[0] == 0
-    code, said, _ = run("data_check", *words, "data.cache=raw")
-    assert code == 1 and "not in the cache" in said
-    assert run("data_prepare", *words[:3])[0] == 0
-    assert run("data_check", *words, "data.cache=raw")[0] == 0
-
-
-def test_check_reports_a_missing_dataset(run, drawn_copy: Path) -> None:
-    (drawn_copy / "GTA5").rename(drawn_copy / "gta")
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
-    assert code == 1 and "GTA5/images is missing" in said
 
 
 @pytest.mark.parametrize("cache", ["raw", "png"])
@@ -302,28 +254,3 @@ def test_video_template(run, tmp_path: Path) -> None:
         f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
     )
     assert not target.has_val
-
-
-def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
-    from hiast.cli.config import compose
-    from hiast.cli.domains import build_classes, build_domains
-
-    text = """
-    _target_: hiast.data.JoinedDataModule
-    weights: [3, 1]
-    modules:
-      - {_target_: hiast.data.GTA5DataModule, _partial_: true, data_root: "${data_root}", rare_class_temperature: 0.01}
-      - {_target_: hiast.data.SYNTHIADataModule, _partial_: true, data_root: "${data_root}"}
-    """
-    for place, content in {
-        "dataset/both.yaml": text,
-        "scenario/both.yaml": "# @package _global_\ndefaults:\n  - demo\n  - override /dataset@data.source: both\n",
-    }.items():
-        (Path("c") / place).parent.mkdir(parents=True, exist_ok=True)
-        (Path("c") / place).write_text(content)
-    words = ["--config-dir", "c", "+scenario=both", f"data_root={drawn_data}"]
-    config = compose("train", words)
-    source, _ = build_domains(config, build_classes(config))
-    assert len(source.train_dataset()) == 16 and source.train_order() is not None
-    code, said, _ = run("data_check", *words)
-    assert code == 0 and "SYNTHIA: 8 images" in said

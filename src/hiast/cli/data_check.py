@@ -48,10 +48,11 @@ def check(config: DictConfig) -> int:
     import cv2
 
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_cache, build_classes, build_domains
+    from hiast.cli.domains import build_classes, build_domains
     from hiast.files import write_atomically
     from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.page import render
+    from hiast.inspection.rehearsal import of_order
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
 
@@ -59,16 +60,11 @@ def check(config: DictConfig) -> int:
     plain(config)  # A value that is missing or refers to nothing is wrong input.
     if not Path(config.data_root).is_dir():
         raise InputError(f"data_root: there is no folder {config.data_root}.")
-    build_cache(config)
-    source, target = build_domains(config, classes, cached=False)
+    source, target = build_domains(config, classes)
     parts, findings = _scan(config, source, target)
+    findings += of_order(source, [finding for finding in findings if finding.part.startswith("source")])
     needs, shortages = _needs(config, classes, parts)
-    findings += [
-        *of_domains(parts, classes),
-        *of_crops(parts, _smallest(config)),
-        *_cache_findings(config, parts),
-        *shortages,
-    ]
+    findings += [*of_domains(parts, classes), *of_crops(parts, _smallest(config)), *shortages]
     report = Report(config.name, str(config.data_root), classes, tuple(parts), tuple(findings), tuple(needs))
     out = Path(config.out or Path("outputs") / config.name / "data_check")
     out.mkdir(parents=True, exist_ok=True)
@@ -103,8 +99,9 @@ def _scan(
     config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
     from hiast.cli.domains import progress
-    from hiast.inspection.findings import Finding, of_part
+    from hiast.inspection.findings import Finding
     from hiast.inspection.part import find_part, summarise
+    from hiast.inspection.rehearsal import of_start
     from hiast.inspection.scan import scan
 
     parts, findings = [], []
@@ -118,26 +115,8 @@ def _scan(
             facts = scan(part.listing, threads=config.threads, thorough=config.thorough)
             summary = summarise(part, bar.track(facts, len(part.listing.pairs), description=part.title))
             parts.append((part, summary))
-            findings += of_part(part, summary, config.data.unreadable)
+            findings += of_start(module, part, summary)
     return parts, findings
-
-
-def _cache_findings(config: DictConfig, parts: list[tuple[Part, Summary]]) -> list[Finding]:
-    from hiast.cli.domains import build_cache
-    from hiast.inspection.findings import Finding
-
-    cache = build_cache(config)
-    findings = []
-    for part, summary in parts:
-        broken = {file.path for file in summary.unreadable}
-        names = {pair.name for pair in part.listing.pairs if pair.image in broken or pair.label in broken}
-        if cache is None or part.split != "train" or len(names) == len(part.listing.pairs):
-            continue
-        try:
-            cache.reader(part.listing.without(names))
-        except InputError as error:
-            findings.append(Finding("error", part.title, str(error)))
-    return findings
 
 
 def _needs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,12 +10,21 @@ from typing import Literal
 from hiast.classes import LabelSpace
 from hiast.data.dataset import Unreadable
 from hiast.data.decode import UNKNOWN_COLOUR
+from hiast.data.listing import SizeMismatch
 from hiast.inspection.part import Part, Summary
 
 Severity = Literal["error", "warning", "note"]
 """error: training would fail. warning: it runs, probably not as wanted. note: worth knowing."""
 
 Checked = tuple[Part, Summary]
+
+_ADVICE = "make them equal, or set size_mismatch of the dataset to resize or skip"
+_MISMATCHES: Mapping[SizeMismatch, tuple[Severity, str]] = {
+    "error": ("error", _ADVICE),
+    "resize": ("warning", "the label is resized"),
+    "skip": ("warning", "the pair is left out"),
+}
+"""How bad labels of another size are, and what happens or helps."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +44,30 @@ class Finding:
     details: tuple[str, ...] = ()
 
 
-def of_part(part: Part, summary: Summary, unreadable: Unreadable) -> list[Finding]:
+def of_part(
+    part: Part, summary: Summary, unreadable: Unreadable, kept: Collection[Path] = ()
+) -> list[Finding]:
     """Everything about one part.
 
     Args:
         part: Files.
         summary: What they add up to.
         unreadable: What training does with a file that cannot be read.
+        kept: Files that training does not leave out; it skips what a checksum tells, and not all damage does.
     """
     checks: tuple[Callable[[Part, Summary], Finding | None], ...] = (
         _without_label,
         _orphans,
         _mismatches,
-        _no_known_id,
         _unknown_ids,
         _nothing_known,
         _copies,
     )
-    found = [_unreadable(part, summary, unreadable), *(check(part, summary) for check in checks)]
-    return [finding for finding in found if finding is not None]
+    found = (check(part, summary) for check in checks)
+    return [
+        *_unreadable(part, summary, unreadable, kept),
+        *(finding for finding in found if finding is not None),
+    ]
 
 
 def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
@@ -95,16 +109,19 @@ def of_crops(parts: Sequence[Checked], smallest: Mapping[str, int]) -> list[Find
     return found
 
 
-def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Finding | None:
-    if not summary.unreadable:
-        return None
-    count = _count(len(summary.unreadable), "file")
-    lines = tuple(str(file.error) for file in summary.unreadable)
-    if unreadable == "skip":
-        text = f"{count} cannot be read; the images are left out of the whole run."
-        return Finding("warning", part.title, text, lines)
-    text = f"{count} cannot be read: replace them, or set data.unreadable=skip to leave their images out."
-    return Finding("error", part.title, text, lines)
+def _unreadable(
+    part: Part, summary: Summary, unreadable: Unreadable, kept: Collection[Path]
+) -> Iterator[Finding]:
+    skipped = [file for file in summary.unreadable if unreadable == "skip" and file.path not in kept]
+    stopping = [file for file in summary.unreadable if unreadable == "stop" or file.path in kept]
+    if stopping:
+        advice = ", or set data.unreadable=skip to leave their images out" if unreadable == "stop" else ""
+        why = "" if unreadable == "stop" else " and are not noticed by data.unreadable=skip"
+        text = f"{_count(len(stopping), 'file')} cannot be read{why}: replace them{advice}."
+        yield Finding("error", part.title, text, tuple(str(file.error) for file in stopping))
+    if skipped:
+        text = f"{_count(len(skipped), 'file')} cannot be read; the images are left out of the whole run."
+        yield Finding("warning", part.title, text, tuple(str(file.error) for file in skipped))
 
 
 def _without_label(part: Part, summary: Summary) -> Finding | None:
@@ -131,22 +148,8 @@ def _mismatches(part: Part, summary: Summary) -> Finding | None:
         if pair.label is not None
     )
     count = _count(len(summary.mismatches), "label")
-    text = f"{count} of another size than the image"
-    if part.size_mismatch == "error":
-        advice = "make them equal, or set size_mismatch of the dataset to resize or skip"
-        return Finding("error", part.title, f"{text}: {advice}.", lines)
-    done = "the label is resized" if part.size_mismatch == "resize" else "the pair is left out"
-    return Finding("warning", part.title, f"{text}: {done}.", lines)
-
-
-def _no_known_id(part: Part, summary: Summary) -> Finding | None:
-    counted = int(summary.class_pixels.sum())
-    if counted or not (summary.void_pixels or summary.unknown):
-        return None
-    text = (
-        "No pixel of any label has an id of the table: use the files that hold ids, or put the table right."
-    )
-    return Finding("error", part.title, text, (f"The table names {sorted(part.ids)}.",))
+    severity, then = _MISMATCHES[part.size_mismatch]
+    return Finding(severity, part.title, f"{count} of another size than the image: {then}.", lines)
 
 
 def _unknown_ids(part: Part, summary: Summary) -> Finding | None:

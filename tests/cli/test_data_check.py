@@ -1,0 +1,166 @@
+"""hiast-data-check from the command line: it says "Ready" of what training takes, and "would fail" of the rest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiast.cli.config import compose
+from hiast.cli.domains import build_classes, build_domains
+from hiast.errors import InputError
+
+
+def starts(*words: str) -> bool:
+    """Whether training gets its datasets, and the first image of each."""
+    config = compose("train", words)
+    try:
+        source, target = build_domains(config, build_classes(config))
+        for dataset in (source.train_dataset(), target.train_dataset(labelled=False), target.val_dataset()):
+            dataset[0]
+        source.train_order()
+    except InputError:
+        return False
+    return True
+
+
+def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    report = json.loads(Path("outputs/demo/data_check/report.json").read_text())
+    assert code == 0 and "Ready for training" in said and not report["would_fail"]
+    assert [part["images"] for part in report["parts"]] == [8, 6, 4]
+    assert [part["labelled"] for part in report["parts"]] == [True, False, True]
+    assert cv2.imread("outputs/demo/data_check/contact_sheet.png").shape[1] > 1000
+    assert {need["place"] for need in report["needs"]} == {"disk", "memory", "device"}
+
+    image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[2]
+    image.write_bytes(image.read_bytes()[:400])
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
+    assert code == 1 and str(image) in said and "Training would fail" in said
+    assert str(image) in Path("here/report.html").read_text()
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip", "out=here"]
+    assert run("data_check", *words)[0] == 0
+    code, said, _ = run("data_check", *words, "data.cache=raw")
+    assert code == 1 and "not in the cache" in said
+    assert run("data_prepare", *words[:3])[0] == 0
+    assert run("data_check", *words, "data.cache=raw")[0] == 0
+
+
+def test_check_reports_a_missing_dataset(run, drawn_copy: Path) -> None:
+    (drawn_copy / "GTA5").rename(drawn_copy / "gta")
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    assert code == 1 and "GTA5/images is missing" in said
+
+
+def test_a_cache_of_older_images_stops_training(run, drawn_copy: Path) -> None:
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.cache=raw"]
+    assert run("data_prepare", *words)[0] == 0
+    first, second = sorted((drawn_copy / "GTA5/images").glob("*.png"))[:2]
+    shutil.copy(second, first)
+    assert not starts(*words)
+    code, said, _ = run("data_check", *words)
+    assert code == 1 and "1 image changed or damaged since put into the cache" in said and str(first) in said
+    assert run("data_prepare", *words)[0] == 0
+    picture = next((drawn_copy / "cache/raw").glob("*/*.picture"))
+    picture.write_bytes(picture.read_bytes()[:-1])
+    code, said, _ = run("data_check", *words)
+    assert code == 1 and f"{picture} of the cache is damaged" in said
+
+
+def test_copied_images_need_no_new_cache(run, drawn_copy: Path) -> None:
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.cache=raw"]
+    assert run("data_prepare", *words)[0] == 0
+    for image in (drawn_copy / "GTA5/images").glob("*.png"):
+        image.write_bytes(image.read_bytes())
+    assert run("data_check", *words)[0] == 0
+
+
+def test_images_of_pairs_that_are_left_out_need_no_cache(run, drawn_copy: Path) -> None:
+    label = sorted((drawn_copy / "GTA5/labels").glob("*.png"))[0]
+    Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "+data.source.size_mismatch=skip"]
+    assert run("data_prepare", *words)[0] == 0
+    assert run("data_check", *words, "data.cache=raw")[0] == 0
+
+
+@pytest.mark.parametrize("policy", ["data.unreadable=skip", "+data.source.size_mismatch=skip"])
+def test_nothing_left_stops_training(run, drawn_copy: Path, policy: str) -> None:
+    for label in (drawn_copy / "GTA5/labels").glob("*.png"):
+        if "unreadable" in policy:
+            label.write_bytes(label.read_bytes()[:200])
+        else:
+            Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
+    words = ["+scenario=demo", f"data_root={drawn_copy}", policy]
+    assert not starts(*words)
+    code, said, _ = run("data_check", *words)
+    assert code == 1 and "holds no images" in said
+
+
+def test_damage_that_skipping_does_not_notice_stops_training(run, drawn_copy: Path) -> None:
+    label = sorted((drawn_copy / "GTA5/labels").glob("*.png"))[1]
+    Image.open(label).convert("RGB").save(label.with_suffix(".jpg"))
+    label.with_suffix(".jpg").rename(label)
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip"]
+    code, said, _ = run("data_check", *words)
+    config = compose("train", words)
+    kept = build_domains(config, build_classes(config))[0].train_dataset().names
+    assert code == (1 if label.stem in kept else 0)
+    assert ("not noticed by" in said) == (label.stem in kept)
+
+
+def test_few_labels_with_classes_are_judged_as_training_judges_them(run, drawn_copy: Path) -> None:
+    labels = sorted((drawn_copy / "GTA5/labels").glob("*.png"))
+    for index in np.linspace(0, len(labels) - 1, 4).astype(int):
+        Image.fromarray(np.zeros((96, 192), np.uint8)).save(labels[index])
+    words = ["+scenario=demo", f"data_root={drawn_copy}"]
+    assert (run("data_check", *words)[0] == 0) == starts(*words)
+
+
+def test_a_typo_in_a_policy_is_refused(run, drawn_copy: Path) -> None:
+    label = sorted((drawn_copy / "GTA5/labels").glob("*.png"))[0]
+    Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
+    code, out, said = run(
+        "data_check", "+scenario=demo", f"data_root={drawn_copy}", "+data.source.size_mismatch=rezise"
+    )
+    assert code in (1, 2) and "size_mismatch" in out + said and "rezise" in out + said
+
+
+def write_joined(weights: str, second: str = "SYNTHIA") -> list[str]:
+    """A scenario of two sources in the folder c; returns the words that choose it."""
+    one, two = (
+        f'{{_target_: hiast.data.{name}DataModule, _partial_: true, data_root: "${{data_root}}"}}'
+        for name in ("GTA5", second)
+    )
+    both = f"_target_: hiast.data.JoinedDataModule\nweights: {weights}\nmodules: [{one}, {two}]\n"
+    scenario = "# @package _global_\ndefaults:\n  - demo\n  - override /dataset@data.source: both\n"
+    for place, content in {"dataset/both.yaml": both, "scenario/both.yaml": scenario}.items():
+        (Path("c") / place).parent.mkdir(parents=True, exist_ok=True)
+        (Path("c") / place).write_text(content)
+    return ["--config-dir", "c", "+scenario=both"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "second", "wanted"),
+    [("[1]", "SYNTHIA", "2 sources need as many weights"), ("null", "GTA5", "names of their own")],
+)
+def test_sources_that_cannot_be_joined_stop_training(run, drawn_data, weights, second, wanted: str) -> None:
+    words = [*write_joined(weights, second), f"data_root={drawn_data}"]
+    assert not starts(*words)
+    code, said, _ = run("data_check", *words)
+    assert code == 1 and wanted in said
+
+
+def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
+    words = [*write_joined("[3, 1]"), f"data_root={drawn_data}"]
+    both = Path("c/dataset/both.yaml")
+    both.write_text(both.read_text().replace("}, ", ", rare_class_temperature: 0.01}, "))
+    config = compose("train", words)
+    source, _ = build_domains(config, build_classes(config))
+    assert len(source.train_dataset()) == 16 and source.train_order() is not None
+    code, said, _ = run("data_check", *words)
+    assert code == 0 and "SYNTHIA: 8 images" in said
