@@ -22,6 +22,7 @@ from hiast.classes import (
 from hiast.data import cityscapes, gta5, robotcar, synthia
 from hiast.data.class_pixels import count_class_pixels
 from hiast.data.dataset import SegmentationDataset
+from hiast.data.decode import ColourIds, read_first_channel
 from hiast.data.listing import Listing
 from hiast.data.transforms import Window
 from hiast.errors import InputError
@@ -194,3 +195,23 @@ def test_class_pixels_are_counted_and_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(count_class_pixels(dataset, tmp_path / "cache"), counts + 1)
     Image.fromarray(np.full((12, 16), 7, np.uint8)).save(tmp_path / "GTA5/labels/0.png")
     assert count_class_pixels(dataset, tmp_path / "cache")[0, 0] == 12 * 16
+
+
+def test_class_pixels_are_counted_anew_when_labels_are_decoded_otherwise(tmp_path: Path) -> None:
+    listing = tiny(tmp_path)
+    for path in (tmp_path / "GTA5/labels").iterdir():
+        Image.fromarray(np.full((12, 16, 3), (7, 8, 0), np.uint8)).save(path)
+    colours = [ColourIds({(7, 8, 0): 7}), ColourIds({(7, 8, 0): 8}), read_first_channel, read_green]
+    for decode, held in zip(colours, (0, 1, 0, 1), strict=True):
+        counts = count_class_pixels(SegmentationDataset(replace(listing, decode=decode)), tmp_path / "cache")
+        assert counts[:, held].tolist() == [12 * 16] * 4
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+    Image.fromarray(np.full((6, 8, 3), 7, np.uint8)).save(tmp_path / "GTA5/labels/0.png")
+    resized = SegmentationDataset(replace(listing, decode=read_first_channel))
+    count_class_pixels(resized, tmp_path / "cache")
+    with pytest.raises(InputError, match="replace one, or set size_mismatch"):
+        count_class_pixels(SegmentationDataset(resized.listing, size_mismatch="error"), tmp_path / "cache")
+
+
+def read_green(path: Path, max_pixels: int) -> np.ndarray:
+    return np.asarray(Image.open(path))[..., 1]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.data.dataset import SegmentationDataset
+from hiast.data.decode import ColourIds
 from hiast.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) 
 
     Args:
         dataset: Labelled images.
-        cache: Folder to keep the result in; it is found again by names, sizes and times of the label files
-            and by the classes, so a change of any of them counts anew.
+        cache: Folder to keep the result in; it is found again by names, sizes and times of the label files,
+            by the classes and by how labels are read, so a change of any of them counts anew.
 
     Returns:
         int64 [N, C].
@@ -52,7 +53,13 @@ def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) 
 
 
 def _fingerprint(dataset: SegmentationDataset) -> str:
-    digest = hashlib.sha256(repr((dataset.classes.names, sorted(dataset.ids.items()))).encode())
+    decode = dataset.listing.decode
+    # A corrected colour table leaves the files and often the ids as they are.
+    reading = (
+        decode.colours if isinstance(decode, ColourIds) else getattr(decode, "__qualname__", repr(decode))
+    )
+    meaning = (dataset.classes.names, sorted(dataset.ids.items()), reading, dataset.size_mismatch)
+    digest = hashlib.sha256(repr(meaning).encode())
     for pair in dataset.listing.pairs:
         if pair.label is not None:
             status = pair.label.stat()
