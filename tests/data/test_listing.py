@@ -110,6 +110,17 @@ def test_wildcards_need_not_agree_where_fields_do(tmp_path: Path) -> None:
     assert pairs(tmp_path, "{drive}/rgb/{frame}.png", "{drive}/seg_*/{frame}_*.png") == wanted
 
 
+def test_two_images_for_one_label(tmp_path: Path) -> None:
+    touch(tmp_path, "cam/a/1.png", "cam/b/1.png", "cam/b/2.png", "cam/c/2.png", "seg/1.png")
+    with pytest.raises(
+        InputError, match=r"cam/a/1\.png and .*cam/b/1\.png would share the label .*seg/1\.png.*second field"
+    ):
+        pairs(tmp_path, "cam/*/{name}.png", "seg/{name}.png")
+    # Images without a label may be alike: nothing wrong is learnt from them.
+    found = find_files(tmp_path, "cam/*/{name}.png", "images")
+    assert pair_files(found, [], "cam/*/{name}.png", "seg/{name}.png") == ([None] * 4, [])
+
+
 def test_patterns_that_do_not_fit(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png", "b/1_2.png", "b/1_3.png")
     with pytest.raises(InputError, match="cannot be paired"):

@@ -139,7 +139,7 @@ def pair_files(
         Label paths in the order of the images, None where there is none; and the labels that belong to no image.
 
     Raises:
-        InputError: The patterns do not fit together, or an image has two labels.
+        InputError: The patterns do not fit together, an image has two labels, or two images have one.
     """
     image_shape, label_shape = Pattern(image_pattern), Pattern(label_pattern)
     fields = [field for field in image_shape.fields if field in label_shape.fields]
@@ -157,7 +157,13 @@ def pair_files(
         other = paths.setdefault(key(label.match), label.path)
         if other != label.path:
             raise InputError(f"{other} and {label.path} are labels of one image: remove one of them.")
-    keys = [key(image.match) for image in images]
-    paired = set(keys)
-    orphans = [path for match, path in paths.items() if match not in paired]
-    return [paths.get(match) for match in keys], orphans
+    owners: dict[tuple[str, ...], Path] = {}
+    for image in images:
+        other = owners.setdefault(key(image.match), image.path)
+        if other != image.path and key(image.match) in paths:
+            raise InputError(
+                f"{other} and {image.path} would share the label {paths[key(image.match)]}: write a second field "
+                f"that tells them apart in both patterns, '{image_pattern}' and '{label_pattern}'."
+            )
+    orphans = [path for match, path in paths.items() if match not in owners]
+    return [paths.get(key(image.match)) for image in images], orphans
