@@ -190,6 +190,9 @@ def test_splits(tmp_path: Path) -> None:
         ({"label_colours": {"1,2,3": "sky"}, "first_channel": True}, "not both"),
         ({"ids": {77: "sky"}}, r"hold the ids 4, 9, 200, none of which is in its id table \(77\)"),
         ({"colours": {"sea": "1,2,3"}}, "'sea', which is no class"),
+        ({"ids": {65536: "sky"}}, "'65536' is no whole number from 0 to 65535"),
+        ({"label_colours": {"1,2,3": "sky", "#040506": "grund"}}, "the colour '#040506' stands for 'grund'"),
+        ({"val_labels": "seg/{name}_label.png"}, "val_labels is given without val_images"),
     ],
 )
 def test_tables_that_make_no_sense(tmp_path: Path, options: dict, message: str) -> None:
@@ -198,6 +201,20 @@ def test_tables_that_make_no_sense(tmp_path: Path, options: dict, message: str) 
         FolderDataModule(
             tmp_path, "cam/{name}.png", "seg/{name}_label.png", names=NAMES, **options
         ).train_dataset()
+
+
+def test_the_largest_number_of_sixteen_bits_can_be_ignored(tmp_path: Path) -> None:
+    classes = write(tmp_path, "identity", count=2)
+    for i, path in enumerate(sorted((tmp_path / "seg").rglob("*.png"))):
+        cv2.imwrite(str(path), np.where(classes[i] == 2, 65535, classes[i]).astype(np.uint16))
+    module = FolderDataModule(
+        *(tmp_path, "cam/{name}.png", "seg/{name}_label.png"),
+        names=NAMES[:2],
+        ids={0: "ground", 1: "thing", 65535: None},
+    )
+    dataset = module.train_dataset()
+    assert 65535 in dataset.listing.void
+    np.testing.assert_array_equal(dataset.read_label(0), np.where(classes[0] == 2, 255, classes[0]))
 
 
 def test_colours_of_pictures() -> None:

@@ -46,33 +46,35 @@ def listing(
             f"{name}: labels hold colours (label_colours) or ids (ids, first_channel), not both."
         )
     decode: Decode = read_first_channel if first_channel else read_ids
+    named: Mapping[int, str | None] = dict(enumerate(classes.names)) if ids is None else ids
+    texts = {raw: f"id {raw}" for raw in named}
     if label_colours is not None:
         table = {parse_colour(colour): position for position, colour in enumerate(label_colours)}
         decode = ColourIds(table)
-        ids = {table[parse_colour(colour)]: label_colours[colour] for colour in label_colours}
-    named = dict(enumerate(classes.names)) if ids is None else ids
+        named = {table[parse_colour(colour)]: label_colours[colour] for colour in label_colours}
+        texts = {table[parse_colour(colour)]: f"the colour '{colour}'" for colour in label_colours}
+    for raw, class_name in named.items():
+        _check_entry(raw, class_name, texts[raw], classes, name)
     pairs, orphans = make_pairs(Path(root), images, labels, name)
     return Listing(
-        *(name, pairs, _indices(named, classes, name), classes, decode, size_mismatch),
+        *(name, pairs, _indices(named, classes), classes, decode, size_mismatch),
         void=frozenset({IGNORED, *(raw for raw, class_name in named.items() if class_name is None)}),
         orphans=orphans,
     )
 
 
-def _indices(ids: Mapping[int, str | None], classes: LabelSpace, name: str) -> dict[int, int]:
-    indices = {}
-    for raw, class_name in ids.items():
-        if not isinstance(raw, int) or not 0 <= raw < 65535:
-            raise InputError(f"{name}: the id '{raw}' is no whole number from 0 to 65534.")
-        if class_name is None:
-            continue
-        if class_name not in classes.names:
-            raise InputError(
-                f"{name}: id {raw} stands for '{class_name}', which is none of its classes: "
-                f"{', '.join(classes.names)}."
-            )
-        indices[raw] = classes.names.index(class_name)
-    return indices
+def _check_entry(raw: object, class_name: str | None, text: str, classes: LabelSpace, name: str) -> None:
+    """Refuse an entry of an id or colour table that makes no sense."""
+    if not isinstance(raw, int) or not 0 <= raw <= 65535:
+        raise InputError(f"{name}: the id '{raw}' is no whole number from 0 to 65535.")
+    if class_name is not None and class_name not in classes.names:
+        raise InputError(
+            f"{name}: {text} stands for '{class_name}', which is none of its classes: {', '.join(classes.names)}."
+        )
+
+
+def _indices(ids: Mapping[int, str | None], classes: LabelSpace) -> dict[int, int]:
+    return {raw: classes.names.index(class_name) for raw, class_name in ids.items() if class_name is not None}
 
 
 def parse_colour(text: str) -> Colour:

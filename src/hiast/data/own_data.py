@@ -33,7 +33,7 @@ class FolderDataModule(DatasetDataModule):
         **options: As ``DatasetDataModule``.
 
     Raises:
-        InputError: Names are missing or do not make sense.
+        InputError: Names are missing or do not make sense, or ``val_labels`` is given alone.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class FolderDataModule(DatasetDataModule):
         class_map: Mapping[str, str | None] | None = None,
         **options: Any,
     ) -> None:
+        if val_labels is not None and val_images is None:
+            raise InputError(f"{name}: val_labels is given without val_images; give both, or use val_list.")
         own = classes if names is None else folder.label_space(names, colours)
         if own is None:
             raise InputError(f"{name}: give the names of its classes.")
