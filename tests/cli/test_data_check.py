@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -164,3 +165,20 @@ def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> 
     assert len(source.train_dataset()) == 16 and source.train_order() is not None
     code, said, _ = run("data_check", *words)
     assert code == 0 and "SYNTHIA: 8 images" in said
+
+
+def test_names_that_are_no_text_are_reported(run, drawn_copy: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    for kind in ("images", "labels"):
+        (drawn_copy / "GTA5" / kind / name).write_bytes(b"no picture")
+    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
+    assert code == 1 and r"caf\udce9.png is neither" in said
+    assert r"caf\udce9.png is neither" in Path("here/report.html").read_text(encoding="utf-8")
+    assert name in json.loads(Path("here/report.json").read_text())["findings"][0]["details"][0]
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_report_that_cannot_be_written_is_one_sentence(run, drawn_data: Path, out: str) -> None:
+    Path("file").write_text("")
+    code, _, said = run("data_check", "+scenario=demo", f"data_root={drawn_data}", f"out={out}")
+    assert code == 2 and f"out: the folder {out} cannot be made" in said and len(said.splitlines()) == 1

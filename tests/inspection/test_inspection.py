@@ -66,14 +66,42 @@ def test_a_cut_file_stops_training_unless_such_files_are_skipped(root: Path, whe
     only(of_part(*look(GTA5DataModule(root)), "skip"), "warning", "left out")
 
 
-def test_a_picture_that_lies_within_right_checksums_is_found_by_decoding(root: Path) -> None:
-    path = root / "GTA5/images/00003.png"
+def spoil(path: Path) -> None:
+    """Put noise in the place of a PNG's pixels, with a right checksum."""
     data = path.read_bytes()
     start = data.index(b"IDAT") - 4
     noise = b"IDAT\x78\x9c" + b"noise" * 50
     chunk = (len(noise) - 4).to_bytes(4, "big") + noise + zlib.crc32(noise).to_bytes(4, "big")
     path.write_bytes(data[:start] + chunk + data[-12:])
+
+
+def test_a_picture_that_lies_within_right_checksums_is_found_by_decoding(root: Path) -> None:
+    path = root / "GTA5/images/00003.png"
+    spoil(path)
     only(of_part(*look(GTA5DataModule(root), thorough=True), "stop"), "error", str(path))
+    only(of_part(*look(GTA5DataModule(root), thorough=True), "skip", kept={path}), "error", "not noticed")
+
+
+def test_a_picture_on_the_sheet_that_cannot_be_decoded_is_a_finding_and_a_blank_tile(root: Path) -> None:
+    part, summary = look(GTA5DataModule(root))
+    whole, none = contact_sheet([(part, summary)])
+    spoil(part.listing.pairs[0].image)
+    sheet, findings = contact_sheet([(part, summary)])
+    only(findings, "error", str(part.listing.pairs[0].image), "thorough=true")
+    assert none == [] and sheet.shape == whole.shape
+    assert sheet[100, 100].tolist() != whole[100, 100].tolist()
+    np.testing.assert_array_equal(sheet[:, 320:], whole[:, 320:])
+
+
+@pytest.mark.parametrize("size", [(30000, 1), (1, 30000), (3000, 20)])
+def test_long_pictures_fit_on_the_sheet(tmp_path: Path, size: tuple[int, int]) -> None:
+    for kind in ("rgb", "ids"):
+        (tmp_path / kind).mkdir()
+    Image.new("RGB", size[::-1]).save(tmp_path / "rgb/1.jpg")
+    Image.new("L", size[::-1]).save(tmp_path / "ids/1.png")
+    module = FolderDataModule(tmp_path, "rgb/*.jpg", "ids/*.png", names=["a", "b"])
+    sheet, findings = contact_sheet([look(module)])
+    assert findings == [] and sheet.shape[0] < 2000
 
 
 def test_missing_labels_and_labels_without_image(root: Path) -> None:
@@ -181,6 +209,19 @@ def test_colours_outside_the_table(tmp_path: Path) -> None:
     only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours", "9,9,9: 25.00 %")
 
 
+def test_a_large_id_in_a_grey_label_is_no_colour(tmp_path: Path) -> None:
+    for kind in ("rgb", "ids"):
+        (tmp_path / kind).mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "rgb/1.png")
+    ids = np.zeros((8, 8), np.uint16)
+    ids[:2] = 65535
+    Image.fromarray(ids).save(tmp_path / "ids/1.png")
+    module = FolderDataModule(tmp_path, "rgb/*.png", "ids/*.png", names=["a", "b"])
+    only(
+        of_part(*look(module), "stop"), "warning", "1 id that the id table does not name", "id 65535: 25.00 %"
+    )
+
+
 @pytest.mark.parametrize(("smallest", "warns"), [(96, False), (97, True)])
 def test_images_lower_than_the_windows_that_are_cut(drawn_data: Path, smallest: int, warns: bool) -> None:
     parts = [look(GTA5DataModule(drawn_data)), look(CityscapesDataModule(drawn_data), "target")]
@@ -211,7 +252,7 @@ def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
     part, summary = look(GTA5DataModule(root))
     findings = tuple(of_part(part, summary, "stop"))
     report = Report("own <x>", "data", CITYSCAPES_19, ((part, summary),), findings, ())
-    page = render(report, contact_sheet(report.parts))
+    page = render(report, contact_sheet(report.parts)[0])
     assert "Training would fail" in page and "&lt;b&gt;&amp;.png is neither" in page
     assert "<b>" not in page and "own <x>" not in page
     assert "http" not in page and "<script" not in page

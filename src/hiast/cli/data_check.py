@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hiast.inspection.needs import Need, Run
     from hiast.inspection.part import Part, Summary
     from hiast.inspection.report import Report
+    from hiast.inspection.sheet import Picture
 
 WOULD_FAIL = 1
 
@@ -28,13 +30,16 @@ hiast-data-check +scenario=NAME [key=value ...]
 
 Open every file that the scenario would read and say what is wrong: unreadable files, labels that are missing or of
 another size, ids that the table does not name, images that are there twice, classes that a side lacks, too little
-disk. Writes report.html, report.json and contact_sheet.png. Exit code: 0, or 1 if training would fail.
+disk. Writes report.html, report.json and contact_sheet.png.
 
   data_root=DIR                 where the datasets lie (default: data)
   out=DIR                       where the report goes (default: outputs/NAME/data_check)
   thorough=true                 decode every image instead of checking the checksums of PNGs
   threads=8                     files at a time (default: as many as there are processors)
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
+
+Exit code 0: ready for training; 1: training would fail, as the last lines say, or the check itself was stopped by a
+fault of the machine such as a full disk, said in one sentence without a report; 2: wrong input, nothing was checked.
 """
 
 
@@ -45,13 +50,9 @@ def main() -> None:
 
 def check(config: DictConfig) -> int:
     """Check, write the report, print a summary."""
-    import cv2
-
     from hiast.cli.config import plain
     from hiast.cli.domains import build_classes, build_domains
-    from hiast.files import write_atomically
     from hiast.inspection.findings import of_crops, of_domains
-    from hiast.inspection.page import render
     from hiast.inspection.rehearsal import of_order
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
@@ -61,20 +62,46 @@ def check(config: DictConfig) -> int:
     if not Path(config.data_root).is_dir():
         raise InputError(f"data_root: there is no folder {config.data_root}.")
     source, target = build_domains(config, classes)
+    out = _make_folder(Path(config.out or Path("outputs") / config.name / "data_check"))
     parts, findings = _scan(config, source, target)
     findings += of_order(source, [finding for finding in findings if finding.part.startswith("source")])
     needs, shortages = _needs(config, classes, parts)
-    findings += [*of_domains(parts, classes), *of_crops(parts, _smallest(config)), *shortages]
+    sheet, undecodable = contact_sheet(parts)
+    findings += [*undecodable, *of_domains(parts, classes), *of_crops(parts, _smallest(config)), *shortages]
     report = Report(config.name, str(config.data_root), classes, tuple(parts), tuple(findings), tuple(needs))
-    out = Path(config.out or Path("outputs") / config.name / "data_check")
-    out.mkdir(parents=True, exist_ok=True)
-    sheet = contact_sheet(parts) if parts else None
+    _write(report, sheet if parts else None, out)
+    _print(report, out)
+    return WOULD_FAIL if report.would_fail else 0
+
+
+def _make_folder(out: Path) -> Path:
+    """The report's folder, made before the long look at the files.
+
+    Raises:
+        InputError: It cannot be made or written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"out: the folder {out} cannot be made ({error.strerror}); choose another with out=DIR."
+        ) from error
+    if not os.access(out, os.W_OK):
+        raise InputError(f"out: the folder {out} cannot be written to; choose another with out=DIR.")
+    return out
+
+
+def _write(report: Report, sheet: Picture | None, out: Path) -> None:
+    import cv2
+
+    from hiast.files import write_atomically
+    from hiast.inspection.page import render
+
     if sheet is not None:
         write_atomically(out / "contact_sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     write_atomically(out / "report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    write_atomically(out / "report.html", render(report, sheet).encode())
-    _print(report, out)
-    return WOULD_FAIL if report.would_fail else 0
+    # The names of files need not be text.
+    write_atomically(out / "report.html", render(report, sheet).encode(errors="backslashreplace"))
 
 
 def _smallest(config: DictConfig) -> dict[str, int]:
@@ -185,17 +212,22 @@ def _print(report: Report, out: Path) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=True)
+
+    def text(line: str, style: str = "") -> Text:
+        # The names of files need not be text, nor need the terminal know all letters.
+        return Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding), style)
+
     colours = {"error": "red", "warning": "yellow", "note": "blue"}
     for part, summary in report.parts:
-        console.print(Text(f"{part.title}: {summary.images:,} images"))
+        console.print(text(f"{part.title}: {summary.images:,} images"))
     for finding in report.findings:
         console.print(
-            Text(f"{finding.severity:8}", colours[finding.severity]), Text(f"{finding.part}: {finding.text}")
+            text(f"{finding.severity:8}", colours[finding.severity]), text(f"{finding.part}: {finding.text}")
         )
         for line in finding.details[:3]:
-            console.print(Text(f"           {line}", "dim"))
+            console.print(text(f"           {line}", "dim"))
         if len(finding.details) > 3:
-            console.print(Text(f"           and {len(finding.details) - 3:,} more", "dim"))
+            console.print(text(f"           and {len(finding.details) - 3:,} more", "dim"))
     verdict = "Training would fail." if report.would_fail else "Ready for training."
-    console.print(Text(verdict, "bold red" if report.would_fail else "bold green"))
-    console.print(Text(f"Report: {out / 'report.html'}"))
+    console.print(text(verdict, "bold red" if report.would_fail else "bold green"))
+    console.print(text(f"Report: {out / 'report.html'}"))

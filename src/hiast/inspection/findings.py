@@ -9,7 +9,7 @@ from typing import Literal
 
 from hiast.classes import LabelSpace
 from hiast.data.dataset import Unreadable
-from hiast.data.decode import UNKNOWN_COLOUR
+from hiast.data.decode import UNKNOWN_COLOUR, ColourIds
 from hiast.data.listing import SizeMismatch
 from hiast.inspection.part import Part, Summary
 
@@ -156,7 +156,7 @@ def _unknown_ids(part: Part, summary: Summary) -> Finding | None:
     if not summary.unknown:
         return None
     total = int(summary.class_pixels.sum()) + summary.void_pixels + sum(summary.unknown.values())
-    if set(summary.unknown) == {UNKNOWN_COLOUR}:
+    if isinstance(part.listing.decode, ColourIds):
         share = 100 * summary.unknown[UNKNOWN_COLOUR] / total
         text = (
             f"{share:.2f} % of the pixels have colours that the colour table does not name; they are ignored."

@@ -14,26 +14,47 @@ from hiast.data import decode
 from hiast.data.decode import MAX_PIXELS
 from hiast.data.listing import Pair
 from hiast.data.transforms import resize_labels
-from hiast.inspection.findings import Checked
+from hiast.errors import InputError
+from hiast.inspection.findings import Checked, Finding
 from hiast.inspection.part import Part, Summary
 
 Picture = NDArray[np.uint8]
 
-_WIDTH, _GAP, _TITLE = 300, 6, 26
-_PAPER, _INK = (250, 250, 249), (40, 40, 40)
+_WIDTH, _HEIGHT, _GAP, _TITLE = 300, 450, 6, 26
+_PAPER, _INK, _BLANK = (250, 250, 249), (40, 40, 40), 200
+
+_UNSEEN = (
+    "1 file cannot be decoded though its checksums are right: replace it, and look for more by thorough=true."
+)
 
 
-def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> Picture:
-    """Evenly spread images of each part; uint8 [H, W, 3], RGB.
+def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, list[Finding]]:
+    """Evenly spread images of each part.
 
     Args:
         parts: Files and what they add up to; files that cannot be read are left out.
         columns: Images of each part.
+
+    Returns:
+        The sheet uint8 [H, W, 3], RGB, and what is wrong with its images: decoding shows damage that a checksum
+        does not. In their places are blank tiles.
     """
-    rows = [
-        (part.title, [_tile(part, pair) for pair in _readable_pairs(part, summary, columns)])
-        for part, summary in parts
-    ]
+    rows: list[tuple[str, list[Picture]]] = []
+    findings = []
+    for part, summary in parts:
+        tiles: list[Picture] = []
+        for pair in _readable_pairs(part, summary, columns):
+            try:
+                tiles.append(_tile(part, pair))
+            except InputError as error:
+                findings.append(Finding("error", part.title, _UNSEEN, (str(error),)))
+                tiles.append(np.full((_WIDTH // 2, _WIDTH, 3), _BLANK, np.uint8))
+        rows.append((part.title, tiles))
+    return _arrange(rows, columns), findings
+
+
+def _arrange(rows: Sequence[tuple[str, Sequence[Picture]]], columns: int) -> Picture:
+    """Titles and tiles on paper, uint8 [H, W, 3]."""
     heights = [_TITLE + max((tile.shape[0] for tile in tiles), default=0) + 2 * _GAP for _, tiles in rows]
     paper = Image.new("RGB", (columns * (_WIDTH + _GAP) + _GAP, sum(heights) + _GAP), _PAPER)
     draw = ImageDraw.Draw(paper)
@@ -70,10 +91,11 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
 
 def _tile(part: Part, pair: Pair) -> Picture:
     image = decode.read_image(pair.image)
-    height = max(1, round(image.shape[0] * _WIDTH / image.shape[1]))
-    small: Picture = cv2.resize(image, (_WIDTH, height), interpolation=cv2.INTER_AREA)
+    scale = min(_WIDTH / image.shape[1], _HEIGHT / image.shape[0])
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    small: Picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     if pair.label is None:
         return small
     labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, MAX_PIXELS)]
-    labels = resize_labels(labels, height, _WIDTH)
+    labels = resize_labels(labels, height, width)
     return np.concatenate([small, overlay(small, labels, part.classes.colourise(labels))])
