@@ -116,6 +116,14 @@ def test_archives_are_unpacked_and_an_interruption_is_made_good(
     assert not Path("data/cityscapes/README").exists()
 
 
+def test_archives_are_unpacked_alone(run, downloads: Path) -> None:
+    code, said, err = run(
+        "data_prepare", "+scenario=demo", "unpack=true", f"archives={downloads}", "data.cache=null"
+    )
+    assert code == 0 and "unpacked in data" in said, err
+    assert len(list(Path("data/GTA5/images").iterdir())) == 8 and not Path("data/cache").exists()
+
+
 @pytest.mark.parametrize("name", ["images/../../../evil.png", "images/a\\..\\evil.png", "images//evil.png"])
 def test_an_archive_cannot_write_elsewhere(run, downloads: Path, name: str) -> None:
     with zipfile.ZipFile(downloads / "02_images.zip", "w") as file:

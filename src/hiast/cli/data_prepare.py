@@ -26,7 +26,8 @@ without decoding whole files. What is up to date is left alone; an interrupted c
   data.cache=png                raw (default): fastest, 3 bytes per pixel; png: about 40 % of that, nothing lost
                                 either; jpeg: about 16 %, values differ a little
   data.cache_folder=DIR         where the cache goes (default: DATA_ROOT/cache)
-  unpack=true archives=DIR      first unpack the downloaded zip archives of GTA5 and Cityscapes
+  unpack=true archives=DIR      first unpack the downloaded zip archives of GTA5 and Cityscapes; with data.cache=null
+                                nothing else is done
   threads=8                     images at a time (default: as many as there are processors)
 """
 
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def prepare_data(config: DictConfig) -> None:
-    """Unpack if asked for, then write what is missing in the cache."""
+    """Unpack if asked for, then write what is missing in the cache, if there is to be one."""
     from rich.console import Console
 
     from hiast.cli.config import plain
@@ -46,17 +47,22 @@ def prepare_data(config: DictConfig) -> None:
     classes = build_classes(config)
     plain(config)
     cache = build_cache(config)
-    if cache is None:
-        raise InputError("data.cache is null, so there is nothing to prepare: choose raw, png or jpeg.")
+    if cache is None and not config.unpack:
+        raise InputError(
+            "data.cache is null, so there is nothing to prepare: choose raw, png or jpeg, or say unpack=true."
+        )
     source, target = build_domains(config, classes, cached=False)
     if config.unpack:
         _unpack(config, [*single_sources(source), target])
+    console = Console(soft_wrap=True)
+    if cache is None:
+        console.print(f"The archives are unpacked in {config.data_root}.")
+        return
     listings = [module.train_dataset().listing for module in single_sources(source)]
     listings.append(target.train_dataset(labelled=False).listing)
     _check_room(listings, cache, config.data.cache)
     written = _write(listings, cache, config)
     total = sum(len(listing.pairs) for listing in listings)
-    console = Console(soft_wrap=True)
     console.print(f"{total} images in {cache.directory}: {written} written, {total - written} up to date.")
     console.print(f"Train with data.cache={config.data.cache}.")
 
