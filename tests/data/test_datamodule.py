@@ -269,6 +269,19 @@ def test_several_sources(drawn_data: Path) -> None:
         np.testing.assert_array_equal(joined.read_image(index), dataset.read_image(inner))
 
 
+def test_several_sources_go_on_anywhere_with_any_number_of_workers(drawn_data: Path) -> None:
+    def source() -> JoinedDataModule:
+        return JoinedDataModule([GTA5DataModule(drawn_data), SYNTHIADataModule(drawn_data, CITYSCAPES_19)])
+
+    wanted = batches(make(drawn_data, source=source()), "source", steps=8)
+    assert same(batches(make(drawn_data, workers=2, source=source()), "source", steps=8), wanted)
+    assert same(batches(make(drawn_data, source=source()), "source", steps=8, start_step=5), wanted[5:])
+    drawn = [name for batch in wanted for name in batch["name"]]
+    for title in ("GTA5", "SYNTHIA"):
+        first = [name for name in drawn if name.startswith(title)][:8]
+        assert len(set(first)) == len(first)
+
+
 def test_rare_class_sampling_of_the_source(drawn_data: Path, tmp_path: Path) -> None:
     source = GTA5DataModule(drawn_data, rare_class_temperature=0.01, statistics=tmp_path)
     module = make(drawn_data, source=source)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
-from hiast.data.sampler import BatchDraws, Key, RareClasses, Shard, Shuffled, Weighted
+from hiast.data.sampler import BLOCK, BatchDraws, Key, RareClasses, Shard, Shuffled, Weighted
 from hiast.errors import InputError
 
 KEY = Key(888, 2, 20)
@@ -104,13 +105,71 @@ def test_rare_classes_need_labels_and_a_temperature() -> None:
             RareClasses(pixels, temperature)
 
 
-def test_weighted_sources() -> None:
-    order = Weighted([Shuffled(10), Shuffled(5), Shuffled(100)], [10, 5, 100], [3, 1, 0])
-    drawn = np.array([order.index(KEY, p) for p in range(8000)])
-    assert drawn.max() < 15
-    assert abs((drawn < 10).mean() - 0.75) < 0.02
-    np.testing.assert_allclose(np.bincount(drawn, minlength=15)[:10] / 8000, 0.075, atol=0.02)
-    assert [order.index(KEY, p) for p in (5, 3, 5)] == [drawn[5], drawn[3], drawn[5]]
-    for weights in ([1, 2], [0, 0, 0], [1, -1, 1]):
-        with pytest.raises(InputError, match="sources need as many weights"):
-            Weighted([Shuffled(1)] * 3, [1, 1, 1], weights)
+SIZES = [1000, 400, 50]
+
+
+def weighted(weights: list[float], sizes: list[int] = SIZES) -> Weighted:
+    return Weighted([Shuffled(size) for size in sizes], sizes, weights)
+
+
+def sources(drawn: list[int], sizes: list[int] = SIZES) -> np.ndarray:
+    return np.searchsorted(np.cumsum(sizes), drawn, side="right")
+
+
+def test_weighted_sources_give_each_image_once_per_pass() -> None:
+    order = weighted([3, 1, 0])
+    drawn = [order.index(KEY, p) for p in range(4000)]
+    of_first = [index for index in drawn if index < 1000]
+    for start in (0, 1000):
+        assert len(set(of_first[start : start + 1000])) == 1000
+    assert of_first[:1000] != of_first[1000:2000]
+    assert set(sources(drawn)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "weights", [[3, 1, 0], [1, 1, 1], [0.7, 0.299, 0.001], [1e-9, 1, 1], SIZES, [0, 0, 2]]
+)
+def test_weighted_sources_keep_their_weights_all_along(weights: list[float]) -> None:
+    order = weighted(weights)
+    source = sources([order.index(KEY, p) for p in range(30_000)])
+    for source_number, weight in enumerate(weights):
+        share = weight / sum(weights)
+        counts = np.cumsum(source == source_number)
+        # Where a block ends nothing but rounding is left, inside of it the draw of a few hundred.
+        for end in range(BLOCK, 30_000, BLOCK):
+            assert abs(counts[end - 1] - end * share) <= len(weights) / 2
+        assert abs(counts - np.arange(1, 30_001) * share).max() < 40
+
+
+def test_weighted_sources_show_no_pattern() -> None:
+    order = weighted([1, 1, 1])
+    source = sources([order.index(KEY, p) for p in range(30_000)])
+    # A batch of 8 holds every number of images of a source that chance gives it.
+    in_batch = np.bincount((source.reshape(-1, 8) == 0).sum(axis=1), minlength=9) / (30_000 / 8)
+    chance = [math.comb(8, k) * 2 ** (8 - k) / 3**8 for k in range(9)]
+    np.testing.assert_allclose(in_batch, chance, atol=0.03)
+    for lag in (1, 2, 3, 8, BLOCK):
+        assert abs((source[lag:] == source[:-lag]).mean() - 1 / 3) < 0.02
+
+
+def test_weighted_sources_start_anywhere_at_once() -> None:
+    order = weighted([3, 1, 0])
+    drawn = [order.index(KEY, p) for p in range(2500)]
+    for position in (2499, 3, BLOCK, BLOCK - 1, 0):
+        assert weighted([3, 1, 0]).index(KEY, position) == drawn[position]
+    assert drawn != [order.index(Key(889, 2, 20), p) for p in range(2500)]
+    draws = BatchDraws(order, KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
+    assert len(list(draws)) == 1  # would never end if it were replayed
+
+
+def test_weighted_sources_fit_their_weights() -> None:
+    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], []):
+        with pytest.raises(InputError, match="3 sources need as many weights"):
+            weighted(weights)
+
+
+def test_a_later_epoch_starts_at_its_beginning() -> None:
+    draws = BatchDraws(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
+    assert [batch[0].position for batch in draws] == [20, 24, 28, 32]
+    draws.set_epoch(1)
+    assert [batch[0].position for batch in draws] == list(range(36, 72, 4))

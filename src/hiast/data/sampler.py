@@ -6,7 +6,9 @@ without replaying the ones before, and neither workers nor devices change which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -93,8 +95,16 @@ class RareClasses:
         return int(rng.choice(images))
 
 
+BLOCK = 1000
+"""Positions that ``Weighted`` divides among its sources at a time."""
+
+
 class Weighted:
     """Several datasets, joined one after the other, each drawn with its weight.
+
+    Each block of positions is divided among the sources by their weights, in a random sequence; what rounding
+    leaves over goes on into the next block. A source is asked for its positions 0, 1, 2, ... in turn, so that each
+    of its images comes once per pass.
 
     Args:
         orders: Order within each dataset.
@@ -106,19 +116,61 @@ class Weighted:
     """
 
     def __init__(self, orders: Sequence[Order], sizes: Sequence[int], weights: Sequence[float]) -> None:
-        if not len(orders) == len(sizes) == len(weights) or min(weights) < 0 or sum(weights) <= 0:
-            raise InputError(f"{len(orders)} sources need as many weights, not negative: {list(weights)}.")
+        check_weights(weights, len(orders))
         self.orders = tuple(orders)
         self.starts = np.cumsum([0, *sizes])[:-1].tolist()
-        self.probabilities = np.array(weights, np.float64) / sum(weights)
+        exact = [Fraction(weight) for weight in weights]
+        rest = [sum(exact[i:], Fraction(0)) for i in range(len(exact))]
+        self.shares = tuple(
+            own / left if left else Fraction(0) for own, left in zip(exact, rest, strict=True)
+        )
 
     def index(self, key: Key, position: int) -> int:
         """Index of the image at ``position``."""
-        rng = np.random.default_rng([key.seed, key.round, position, key.stream])
-        source = int(rng.choice(len(self.orders), p=self.probabilities))
+        number, place = divmod(position, BLOCK)
+        sources, earlier = _block(key, number, self.shares)
+        source = int(sources[place])
         # Streams of the datasets start far from those that tell datasets of one run apart.
         inner = key._replace(stream=key.stream + 1000 * (source + 1))
-        return int(self.starts[source] + self.orders[source].index(inner, position))
+        return int(self.starts[source] + self.orders[source].index(inner, int(earlier[place])))
+
+
+def check_weights(weights: Sequence[float], count: int) -> None:
+    """Refuse weights that do not fit ``count`` sources.
+
+    Raises:
+        InputError: They are not as many, one is negative, or all are 0.
+    """
+    if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+        raise InputError(
+            f"{count} sources need as many weights, not negative and not all 0: {list(weights)}."
+        )
+
+
+def _drawn(positions: int, shares: tuple[Fraction, ...]) -> list[int]:
+    """How often each source is drawn in the first ``positions``; ``shares`` are of what the earlier ones leave.
+
+    None of the numbers ever falls as ``positions`` grows, and each is off its weight by no more than half the number
+    of sources. (Rounding by largest remainders can make a number fall.)
+    """
+    counts = []
+    for share in shares:
+        counts.append(math.floor(positions * share + Fraction(1, 2)))
+        positions -= counts[-1]
+    return counts
+
+
+@lru_cache(maxsize=8)
+def _block(key: Key, number: int, shares: tuple[Fraction, ...]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """For each position of a block: its source, and how often that source was drawn before."""
+    before, after = (_drawn(end * BLOCK, shares) for end in (number, number + 1))
+    sources = np.repeat(np.arange(len(shares)), np.subtract(after, before))
+    np.random.default_rng([key.seed, key.round, number, key.stream]).shuffle(sources)
+    earlier = np.empty(BLOCK, np.int64)
+    for source, count in enumerate(before):
+        own = sources == source
+        earlier[own] = count + np.arange(own.sum())
+    return sources, earlier
 
 
 class BatchDraws(Sampler[list[Draw]]):
@@ -131,7 +183,7 @@ class BatchDraws(Sampler[list[Draw]]):
         steps: Batches of a whole pass; the length, wherever the pass starts.
         rank: r.
         world_size: W, number of ranks.
-        start_step: Step of the pass to start at; what comes before is not replayed.
+        start_step: Step of the first pass to start at; what comes before is not replayed.
     """
 
     def __init__(
@@ -163,7 +215,8 @@ class BatchDraws(Sampler[list[Draw]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for step in range(self.epoch * self.steps + self.start_step, (self.epoch + 1) * self.steps):
+        skipped = self.start_step if self.epoch == 0 else 0
+        for step in range(self.epoch * self.steps + skipped, (self.epoch + 1) * self.steps):
             first = (step * self.world_size + self.rank) * self.batch_size
             yield [Draw(self.order.index(self.key, p), p) for p in range(first, first + self.batch_size)]
 
