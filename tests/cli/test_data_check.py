@@ -182,3 +182,28 @@ def test_a_report_that_cannot_be_written_is_one_sentence(run, drawn_data: Path, 
     Path("file").write_text("")
     code, _, said = run("data_check", "+scenario=demo", f"data_root={drawn_data}", f"out={out}")
     assert code == 2 and f"out: the folder {out} cannot be made" in said and len(said.splitlines()) == 1
+
+
+def test_a_joined_target_is_refused(run, drawn_data: Path) -> None:
+    words = write_joined("null")
+    scenario = Path("c/scenario/both.yaml")
+    scenario.write_text(scenario.read_text().replace("data.source", "data.target"))
+    code, _, said = run("data_check", *words, f"data_root={drawn_data}")
+    assert code == 2 and said.startswith("data.target joins several datasets") and len(said.splitlines()) == 1
+
+
+def test_extracting_the_frames_of_videos_is_announced(run, drawn_copy: Path, caplog) -> None:
+    size, codec = (64, 32), cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(drawn_copy / "drive.mp4"), codec, 10, size)
+    for value in range(31):
+        writer.write(np.full((32, 64, 3), 8 * value, np.uint8))
+    writer.release()
+    Path("c/dataset").mkdir(parents=True)
+    Path("c/dataset/drive.yaml").write_text(
+        '_target_: hiast.data.VideoDataModule\ndata_root: ${data_root}\nvideos: "*.mp4"\n'
+    )
+    words = ["+scenario=demo", "dataset@data.target=drive", f"data_root={drawn_copy}", "--config-dir", "c"]
+    with caplog.at_level("INFO", logger="hiast"):
+        code, said, err = run("data_check", *words)
+    assert code == 0 and "target train: video: 2 images" in said, err
+    assert "first the frames of its videos are extracted" in caplog.text

@@ -13,8 +13,9 @@ from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
 from hiast.data import CityscapesDataModule, FolderDataModule, GTA5DataModule
+from hiast.inspection.disk import Disk, find_disk, shortages
 from hiast.inspection.findings import Finding, of_crops, of_domains, of_part
-from hiast.inspection.needs import Run, estimate, readable, shortage
+from hiast.inspection.needs import Need, Run, estimate, readable
 from hiast.inspection.page import render
 from hiast.inspection.part import Part, Summary, find_part, summarise
 from hiast.inspection.rehearsal import of_start
@@ -232,7 +233,7 @@ def test_images_lower_than_the_windows_that_are_cut(drawn_data: Path, smallest: 
         assert findings == []
 
 
-def test_needs_and_shortage(drawn_data: Path) -> None:
+def test_needs_of_a_run(drawn_data: Path) -> None:
     target = CityscapesDataModule(drawn_data)
     parts = [look(GTA5DataModule(drawn_data)), look(target, "target"), look(target, "target", "val")]
     run = Run(1000, 500, 19, ("source_only", "warmup", "self_training"), 3, (48, 96), (32, 64), 2, 4, "raw")
@@ -240,10 +241,28 @@ def test_needs_and_shortage(drawn_data: Path) -> None:
     assert needs["checkpoints of 3 stages"] == 2 * 12000 + 2 * 18000 + 4 * 16000 + 18000
     assert needs["cache (raw)"] == 3 * 96 * 192 * (8 + 6)
     assert needs["pseudo-labels of 3 rounds"] == round(3 * 6 * 48 * 96 * 0.05)
-    total = sum(need.bytes for need in estimate(run, parts) if need.place == "disk")
-    assert shortage(estimate(run, parts), "disk", total, "x") == []
-    only(shortage(estimate(run, parts), "disk", total - 1, "x"), "error", "make room")
     assert [readable(n) for n in (0, 999, 1500, 2.5e9, 7e12)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "7 TB"]
+
+
+def test_what_goes_to_one_disk_is_added_up() -> None:
+    needs = [
+        Need("disk", "checkpoints", 60),
+        Need("cache", "cache (raw)", 50),
+        Need("memory", "process", 900),
+    ]
+    runs, cache = Path("outputs"), Path("data/cache")
+    assert shortages(needs, {"disk": Disk(runs, 1, 60), "cache": Disk(cache, 2, 50)}) == []
+    short = shortages(needs, {"disk": Disk(runs, 1, 60), "cache": Disk(cache, 2, 49)})
+    only(short, "error", "data/cache has 49 B free", "about 50 B", "make room")
+    assert shortages(needs, {"disk": Disk(runs, 1, 110), "cache": Disk(cache, 1, 110)}) == []
+    short = shortages(needs, {"disk": Disk(runs, 1, 109), "cache": Disk(cache, 1, 109)})
+    only(short, "error", "outputs and data/cache has 109 B free", "about 110 B")
+    assert shortages(needs, {"disk": Disk(runs, 1, 60)}) == []
+
+
+def test_the_disk_of_a_folder_that_is_yet_to_be_made(tmp_path: Path) -> None:
+    disk = find_disk(tmp_path / "a/b")
+    assert disk.device == tmp_path.stat().st_dev and disk.free > 0
 
 
 def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hiast.inspection.part import Part, Summary
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import Picture
+
+log = logging.getLogger(__name__)
 
 WOULD_FAIL = 1
 
@@ -126,6 +129,7 @@ def _scan(
     config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
     from hiast.cli.domains import progress
+    from hiast.data import VideoDataModule
     from hiast.inspection.findings import Finding
     from hiast.inspection.part import find_part, summarise
     from hiast.inspection.rehearsal import of_start
@@ -134,11 +138,19 @@ def _scan(
     parts, findings = [], []
     with progress() as bar:
         for module, domain, split in _roles(source, target):
+            if isinstance(module, VideoDataModule):
+                log.info(
+                    "%s: first the frames of its videos are extracted, if that is yet to be done.",
+                    module.title,
+                )
+            looking = bar.add_task(f"{domain} {split}: looking for files", total=None)
             try:
                 part = find_part(module, domain, split)
             except InputError as error:
                 findings.append(Finding("error", f"{domain} {split}", str(error)))
                 continue
+            finally:
+                bar.remove_task(looking)
             facts = scan(part.listing, threads=config.threads, thorough=config.thorough)
             summary = summarise(part, bar.track(facts, len(part.listing.pairs), description=part.title))
             parts.append((part, summary))
@@ -149,15 +161,14 @@ def _scan(
 def _needs(
     config: DictConfig, classes: LabelSpace, parts: list[tuple[Part, Summary]]
 ) -> tuple[list[Need], list[Finding]]:
-    from hiast.cli.domains import free_bytes
-    from hiast.inspection.needs import estimate, shortage
+    from hiast.inspection.disk import find_disk, shortages
+    from hiast.inspection.needs import Place, estimate
 
     needs = estimate(_run(config, classes), parts)
-    runs, cache = Path(config.run or "outputs"), Path(config.data.cache_folder)
-    findings = shortage(needs, "disk", free_bytes(runs), str(runs))
-    if not cache.exists():  # What is there already takes no more room.
-        findings += shortage(needs, "cache", free_bytes(cache), str(cache))
-    return needs, findings
+    folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
+    if not Path(config.data.cache_folder).exists():  # What is there already takes no more room.
+        folders["cache"] = Path(config.data.cache_folder)
+    return needs, shortages(needs, {place: find_disk(folder) for place, folder in folders.items()})
 
 
 def _run(config: DictConfig, classes: LabelSpace) -> Run:

@@ -87,9 +87,9 @@ def _check_room(listings: list[Listing], cache: Cache, name: str) -> None:
     Raises:
         InputError: Says how much is needed and how much is free.
     """
-    from hiast.cli.domains import free_bytes
     from hiast.data.cache import SHARES, cached_path
     from hiast.data.decode import image_size
+    from hiast.inspection.disk import find_disk
     from hiast.inspection.needs import readable
 
     needed = 0.0
@@ -102,7 +102,7 @@ def _check_room(listings: list[Listing], cache: Cache, name: str) -> None:
         some = missing[:: max(1, len(missing) // 50)]
         pixels = sum(height * width for height, width in (image_size(pair.image) for pair in some))
         needed += 3 * SHARES[name] * pixels * len(missing) / max(1, len(some))
-    free = free_bytes(cache.directory)
+    free = find_disk(cache.directory).free
     if needed > free:
         raise InputError(
             f"{cache.directory} needs about {readable(needed)} more and has {readable(free)} free: choose another "
@@ -111,8 +111,9 @@ def _check_room(listings: list[Listing], cache: Cache, name: str) -> None:
 
 
 def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
-    from hiast.cli.domains import free_bytes, progress
+    from hiast.cli.domains import progress
     from hiast.data.archives import find_archives, list_members, missing_bytes, unpack
+    from hiast.inspection.disk import find_disk
     from hiast.inspection.needs import readable
 
     root = Path(config.data_root)
@@ -122,7 +123,7 @@ def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
     with progress() as bar:
         for archives in known:
             members = list_members(archives, find_archives(archives, Path(config.archives)), root)
-            needed, free = missing_bytes(members), free_bytes(root)
+            needed, free = missing_bytes(members), find_disk(root).free
             if needed > free:
                 raise InputError(
                     f"{root} needs {readable(needed)} to unpack and has {readable(free)} free: make room."

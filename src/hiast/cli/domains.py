@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,12 @@ def build_domains(
             )
     cache = build_cache(config) if cached else None
     options: dict[str, Any] = {"classes": classes, "unreadable": config.data.unreadable, "cache": cache}
-    return instantiate(config.data.source, **options), instantiate(config.data.target, **options)
+    source, target = instantiate(config.data.source, **options), instantiate(config.data.target, **options)
+    if isinstance(target, JoinedDataModule):
+        raise InputError(
+            "data.target joins several datasets, which only data.source may: name a single dataset."
+        )
+    return source, target
 
 
 def build_cache(config: DictConfig) -> Cache | None:
@@ -81,11 +85,3 @@ def progress() -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True))
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes free where a folder is or would be made."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

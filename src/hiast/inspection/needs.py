@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hiast.data.cache import SHARES
-from hiast.inspection.findings import Checked, Finding
+from hiast.inspection.findings import Checked
 
 Place = Literal["disk", "cache", "memory", "device"]
 
@@ -78,22 +78,6 @@ def estimate(run: Run, parts: Sequence[Checked]) -> list[Need]:
     needs.append(Need("device", "weights, gradients, optimiser, teacher", 20 * run.parameters))
     needs.append(Need("device", f"full-size maps of {run.batch_size} crops; activations come on top", logits))
     return needs
-
-
-def shortage(needs: Sequence[Need], place: Place, free: int, folder: str) -> list[Finding]:
-    """The finding that a disk is too small, if it is.
-
-    Args:
-        needs: Of the run.
-        place: "disk" or "cache".
-        free: Bytes free there.
-        folder: Where, for the message.
-    """
-    wanted = sum(need.bytes for need in needs if need.place == place)
-    if wanted <= free:
-        return []
-    text = f"{folder} has {readable(free)} free, the run needs about {readable(wanted)}: make room or choose another."
-    return [Finding("error", place, text)]
 
 
 def readable(count: float) -> str:
