@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from hiast.data.containers import plain_png, png_header
-from hiast.data.decode import ColourIds, image_size, read_first_channel, read_ids, read_image
+from hiast.data.decode import ColourIds, image_size, label_size, read_first_channel, read_ids, read_image
 from hiast.errors import InputError
 
 
@@ -168,6 +168,24 @@ def test_jpeg_labels_are_refused(tmp_path: Path) -> None:
     Image.fromarray(picture(channels=1)[..., 0]).save(tmp_path / "a.png", format="JPEG")
     with pytest.raises(InputError, match=r"a\.png is a JPEG"):
         read_ids(tmp_path / "a.png")
+
+
+def test_labels_that_note_an_orientation_are_refused(tmp_path: Path) -> None:
+    ids = picture(channels=1)[..., 0]
+    for orientation in (1, 3, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.png"
+        Image.fromarray(ids).save(path, exif=exif)
+        for read in (read_ids, read_first_channel, ColourIds({}), label_size):
+            if orientation == 1:
+                read(path)  # type: ignore[operator]
+            else:
+                with pytest.raises(
+                    InputError, match=rf"{orientation}\.png notes an EXIF orientation \({orientation}\)"
+                ):
+                    read(path)  # type: ignore[operator]
+    assert label_size(tmp_path / "1.png") == ids.shape
 
 
 def test_limit_on_pixels(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 The format is taken from the content, whatever the suffix says. Images: grey is repeated to three channels,
 alpha is dropped, 16 bits keep their upper eight, CMYK is converted, the EXIF orientation is applied. Labels
-are PNG, since the compression of a JPEG changes ids; an orientation noted in a label is not applied.
+are PNG, since the compression of a JPEG changes ids; a label that notes an orientation is refused.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def read_ids(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
     A grey picture that was saved with three equal channels is accepted.
 
     Raises:
-        InputError: As ``read_image``, or the file is a JPEG or holds colours.
+        InputError: As ``read_image``, or the file is a JPEG, notes an orientation or holds colours.
     """
     pixels = _read_label(path, max_pixels)
     if pixels.ndim == 2:
@@ -111,6 +111,10 @@ class ColourIds:
     def __init__(self, colours: Mapping[tuple[int, int, int], int]) -> None:
         self.colours = tuple(sorted((r << 16 | g << 8 | b, raw) for (r, g, b), raw in colours.items()))
 
+    def named(self, ids: Collection[int]) -> list[str]:
+        """The colours that stand for some raw ids, as "red,green,blue"."""
+        return [_text(colour) for colour, raw in self.colours if raw in ids]
+
     def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
         """Raw ids uint16 [H, W]; colours without an entry become ``UNKNOWN_COLOUR``.
 
@@ -130,10 +134,11 @@ class ColourIds:
         found, counts = np.unique(
             packed[_colour_table(self.colours)[packed] == UNKNOWN_COLOUR], return_counts=True
         )
-        return {
-            f"{colour >> 16},{colour >> 8 & 255},{colour & 255}": count
-            for colour, count in zip(found.tolist(), counts.tolist(), strict=True)
-        }
+        return {_text(colour): count for colour, count in zip(found.tolist(), counts.tolist(), strict=True)}
+
+
+def _text(colour: int) -> str:
+    return f"{colour >> 16},{colour >> 8 & 255},{colour & 255}"
 
 
 def _packed(path: Path, max_pixels: int) -> NDArray[np.int32]:
@@ -157,11 +162,7 @@ def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     Raises:
         InputError: As ``read_image``, as far as the header tells.
     """
-    path = Path(path)
-    head = _read(path, max_pixels, _HEAD)
-    if len(head) == _HEAD and not _holds_header(head, path):
-        head = _read(path, max_pixels)
-    return _header(head, path, max_pixels, whole=False).size
+    return _file_header(Path(path), max_pixels).size
 
 
 def verify(path: Path | str, max_pixels: int = MAX_PIXELS) -> None:
@@ -177,6 +178,17 @@ def verify(path: Path | str, max_pixels: int = MAX_PIXELS) -> None:
         plain_png(data, path, header, indices=True)
     else:
         _decode(data, cv2.IMREAD_COLOR, header, path)
+
+
+def label_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of a label from its header.
+
+    Raises:
+        InputError: As ``read_ids``, as far as the header tells.
+    """
+    header = _file_header(path, max_pixels)
+    _check_label(header, path)
+    return header.size
 
 
 def _read(path: Path, max_pixels: int, limit: int = -1) -> bytes:
@@ -218,6 +230,13 @@ def _header(data: bytes, path: Path, max_pixels: int, *, whole: bool) -> Header:
     return header
 
 
+def _file_header(path: Path, max_pixels: int) -> Header:
+    head = _read(path, max_pixels, _HEAD)
+    if len(head) == _HEAD and not _holds_header(head, path):
+        head = _read(path, max_pixels)
+    return _header(head, path, max_pixels, whole=False)
+
+
 def _holds_header(head: bytes, path: Path) -> bool:
     try:
         _header(head, path, 1 << 62, whole=False)
@@ -230,10 +249,7 @@ def _read_label(path: Path, max_pixels: int, *, colours: bool = False) -> Ids:
     """Pixels of a label as stored: [H, W], or [H, W, 3 or 4] in the order blue, green, red."""
     data = _read(path, max_pixels)
     header = _header(data, path, max_pixels, whole=True)
-    if header.kind != "png":
-        raise InputError(
-            f"{path} is a JPEG, whose compression changes label ids: labels have to be PNG files."
-        )
+    _check_label(header, path)
     plain = plain_png(data, path, header, indices=not colours)
     if colours:
         return _decode(plain, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, header, path)
@@ -242,6 +258,19 @@ def _read_label(path: Path, max_pixels: int, *, colours: bool = False) -> Ids:
         # The decoder spreads 1, 2 and 4 bits over 0..255; ids are the stored values.
         pixels = pixels // np.uint8(255 // (2**header.depth - 1))
     return pixels
+
+
+def _check_label(header: Header, path: Path) -> None:
+    if header.kind != "png":
+        raise InputError(
+            f"{path} is a JPEG, whose compression changes label ids: labels have to be PNG files."
+        )
+    # Programs that write labels copy the note of the image whether they have turned the ids or not.
+    if header.orientation != 1:
+        raise InputError(
+            f"{path} notes an EXIF orientation ({header.orientation}), and whether its ids are turned already cannot "
+            "be told: save the label as it has to lie upon the image, without the note."
+        )
 
 
 def _decode_rgb(png: bytes, header: Header, path: Path) -> NDArray[np.uint8]:
