@@ -269,6 +269,17 @@ def test_several_sources(drawn_data: Path) -> None:
         np.testing.assert_array_equal(joined.read_image(index), dataset.read_image(inner))
 
 
+def test_several_sources_that_do_not_fit_are_refused_at_once(tmp_path: Path) -> None:
+    sources = [GTA5DataModule(tmp_path), SYNTHIADataModule(tmp_path, CITYSCAPES_19)]
+    for weights in ([1], [1, 2, 3], [1, -1], [0, 0]):
+        with pytest.raises(InputError, match="2 sources need as many weights"):
+            JoinedDataModule(sources, weights)
+    with pytest.raises(InputError, match="Two of the joined datasets are called 'GTA5'"):
+        JoinedDataModule([*sources, GTA5DataModule(tmp_path / "more")])
+    with pytest.raises(InputError, match="have to be of the same classes"):
+        JoinedDataModule([*sources, RobotCarDataModule(tmp_path)])
+
+
 def test_several_sources_go_on_anywhere_with_any_number_of_workers(drawn_data: Path) -> None:
     def source() -> JoinedDataModule:
         return JoinedDataModule([GTA5DataModule(drawn_data), SYNTHIADataModule(drawn_data, CITYSCAPES_19)])
@@ -293,6 +304,13 @@ def test_rare_class_sampling_of_the_source(drawn_data: Path, tmp_path: Path) -> 
         [names[order.index(Key(888, 0, 20), next(positions))] for _ in range(2)] for _ in range(40)
     ]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_counts_as_rare_can_be_set(drawn_data: Path) -> None:
+    options = {"rare_class_temperature": 0.01}
+    least = GTA5DataModule(drawn_data, **options, rare_class_min_pixels=1).train_order()
+    usual = GTA5DataModule(drawn_data, **options).train_order()
+    assert sum(map(len, least.images)) > sum(map(len, usual.images))
 
 
 def test_loaders_survive_being_sent_to_a_spawned_process(drawn_data: Path) -> None:

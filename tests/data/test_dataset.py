@@ -19,7 +19,7 @@ from hiast.classes import (
     SYNTHIA_IDS,
     LabelSpace,
 )
-from hiast.data import cityscapes, gta5, robotcar, synthia
+from hiast.data import GTA5DataModule, cityscapes, gta5, robotcar, synthia
 from hiast.data.class_pixels import count_class_pixels
 from hiast.data.dataset import SegmentationDataset
 from hiast.data.decode import ColourIds, read_first_channel
@@ -140,6 +140,82 @@ def test_unreadable_files_stop_or_are_skipped_for_the_whole_run(
         (tmp_path / f"GTA5/{kind}/{i}.png").write_bytes(b"")
     with pytest.raises(InputError, match="holds no images"):
         SegmentationDataset(listing, unreadable="skip")
+
+
+def test_labels_are_checked_as_they_are_read(tmp_path: Path) -> None:
+    listing = tiny(tmp_path)
+    pixels = np.full((12, 16, 3), (7, 8, 9), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "GTA5/labels/1.png", format="JPEG")
+    Image.fromarray(pixels).save(tmp_path / "GTA5/labels/2.png")
+    dataset = SegmentationDataset(listing, unreadable="skip")
+    assert dataset.names == ("0", "3")
+    assert "is a JPEG" in dataset.skipped["1"]
+    assert "holds colours" in dataset.skipped["2"]
+
+
+def test_a_recorded_list_stands_for_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = tiny(tmp_path)
+    (tmp_path / "GTA5/images/2.png").write_bytes(b"")
+    found = SegmentationDataset(listing, unreadable="skip").skipped
+    monkeypatch.setattr("hiast.data.screening.verify", lambda *a: pytest.fail("checked again"))
+    again = SegmentationDataset(listing, unreadable="skip", skipped={**found, "gone": "no longer there"})
+    assert again.names == ("0", "1", "3")
+    assert again.skipped == found
+
+
+def test_a_long_check_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hiast.data.screening._SECONDS", 0)
+    with caplog.at_level(logging.INFO):
+        SegmentationDataset(tiny(tmp_path), unreadable="skip")
+    assert "Checked 2 of 4 pairs of GTA5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unreadable": "skp"}, "unreadable is 'skp': choose stop or skip"),
+        ({"size_mismatch": "drop"}, "size_mismatch is 'drop': choose error, resize or skip"),
+    ],
+)
+def test_unknown_choices(drawn_data: Path, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SegmentationDataset(gta5.listing(drawn_data), **options)
+    with pytest.raises(InputError, match=message):
+        GTA5DataModule(drawn_data, **options)
+
+
+def test_labels_of_void_alone_do_not_speak_against_the_table(tmp_path: Path) -> None:
+    listing = tiny(tmp_path, count=12)
+    for i in range(12):
+        ids = np.full((12, 16), 7 if i == 5 else 0, np.uint8)
+        Image.fromarray(ids).save(tmp_path / f"GTA5/labels/{i}.png")
+    SegmentationDataset(listing).check_ids()
+    (tmp_path / "GTA5/labels/5.png").write_bytes((tmp_path / "GTA5/labels/4.png").read_bytes())
+    with pytest.raises(InputError, match=r"labels of GTA5 hold the ids 0, none of which"):
+        SegmentationDataset(listing).check_ids()
+
+
+def test_colour_table_that_does_not_fit(tmp_path: Path) -> None:
+    listing = tiny(tmp_path)
+    for path in (tmp_path / "GTA5/labels").iterdir():
+        Image.fromarray(np.full((12, 16, 3), (7, 8, 9), np.uint8)).save(path)
+    table = replace(listing, ids={0: 0}, decode=ColourIds({(1, 2, 3): 0, (0, 0, 0): 1}))
+    with pytest.raises(InputError, match=r"hold the colours 7,8,9, none of which .* colour table \(1,2,3\)"):
+        SegmentationDataset(table).check_ids()
+
+
+def test_larger_pictures_than_asked_for_are_refused(tmp_path: Path) -> None:
+    dataset = SegmentationDataset(tiny(tmp_path), max_pixels=12 * 16 - 1)
+    for read in (dataset.read_image, dataset.read_label, dataset.image_size):
+        with pytest.raises(InputError, match="more than the limit of 191; remove it or raise max_pixels"):
+            read(0)
+    with pytest.raises(InputError, match="holds no images"):
+        SegmentationDataset(dataset.listing, unreadable="skip", max_pixels=12 * 16 - 1)
+    module = GTA5DataModule(tmp_path, max_pixels=12 * 16 - 1)
+    with pytest.raises(InputError, match="raise max_pixels"):
+        module.train_dataset()
 
 
 def test_id_table_that_does_not_fit(tmp_path: Path) -> None:

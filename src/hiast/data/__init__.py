@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from hiast.data.adaptation import AdaptationDataModule
     from hiast.data.cache import CachedReader
     from hiast.data.copy_paste import HardClassAugmentation, hard_class_paste
-    from hiast.data.datamodule import (
+    from hiast.data.datamodule import DatasetDataModule
+    from hiast.data.dataset import SegmentationDataset
+    from hiast.data.fourier import FourierAdaptation
+    from hiast.data.joined import JoinedDataModule
+    from hiast.data.known import (
         CityscapesDataModule,
-        DatasetDataModule,
         GTA5DataModule,
         RobotCarDataModule,
         SYNTHIADataModule,
     )
-    from hiast.data.dataset import SegmentationDataset
-    from hiast.data.fourier import FourierAdaptation
-    from hiast.data.joined import JoinedDataModule
     from hiast.data.listing import Listing, Pair
     from hiast.data.own_data import FolderDataModule, VideoDataModule
     from hiast.data.pseudo_labelled import PseudoLabelledDataset
@@ -53,20 +53,20 @@ __all__ = [
 _HOMES = {
     "AdaptationDataModule": "adaptation",
     "CachedReader": "cache",
-    "CityscapesDataModule": "datamodule",
+    "CityscapesDataModule": "known",
     "DatasetDataModule": "datamodule",
     "FixedScaleCrop": "transforms",
     "FolderDataModule": "own_data",
     "FourierAdaptation": "fourier",
-    "GTA5DataModule": "datamodule",
+    "GTA5DataModule": "known",
     "HardClassAugmentation": "copy_paste",
     "JoinedDataModule": "joined",
     "Listing": "listing",
     "Pair": "listing",
     "PseudoLabelledDataset": "pseudo_labelled",
     "RandomSizedCrop": "transforms",
-    "RobotCarDataModule": "datamodule",
-    "SYNTHIADataModule": "datamodule",
+    "RobotCarDataModule": "known",
+    "SYNTHIADataModule": "known",
     "SegmentationDataset": "dataset",
     "SimpleStrong": "strong",
     "StrongAugmentation": "strong",

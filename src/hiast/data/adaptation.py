@@ -20,6 +20,7 @@ from hiast.data.loaders import TrainLoader, validation_loader
 from hiast.data.pseudo_labelled import PseudoLabelledDataset
 from hiast.data.sample import Sample
 from hiast.data.sampler import BatchDraws, Key, Shuffled
+from hiast.data.skip_list import SkipList
 from hiast.data.strong import ImageAugmentation
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
@@ -120,9 +121,28 @@ class AdaptationDataModule(pl.LightningDataModule):
         """Indices of the classes that the source can hold."""
         return self.source.classes_present
 
+    def keep_skipped(self, path: Path | str) -> None:
+        """Keep in a file which pairs are left out of the run, and leave out those that it already names.
+
+        So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
+        ``unreadable`` or ``size_mismatch`` of "skip" nothing is left out and nothing is written.
+
+        Args:
+            path: JSON file, see ``SkipList``; the roles are source/train, target/train and target/val, and with
+                several sources source/NAME/train.
+        """
+        skip_list = SkipList(Path(path))
+        self.source.keep_skipped(skip_list, "source")
+        self.target.keep_skipped(skip_list, "target")
+
     def prepare_data(self) -> None:
-        """Let the target prepare what it needs; Lightning calls this in one process per machine."""
+        """Extract frames and find out what is left out; Lightning calls this in one process per machine."""
         self.target.prepare_data()
+        if self._plan is not None and (self.source.skips or self.target.skips):
+            for domain in self._plan.domains:
+                self._images(domain)
+            if self.target.has_val:
+                self.target.val_dataset()
 
     def labelling_images(self) -> SegmentationDataset:
         """The target's training images without labels, which a round labels."""
@@ -175,17 +195,14 @@ class AdaptationDataModule(pl.LightningDataModule):
         dataset = self.target.val_dataset()
         return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
 
+    def _images(self, domain: Domain) -> SegmentationDataset | JoinedDataset:
+        return self.source.train_dataset() if domain == "source" else self.labelling_images()
+
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
         rank, world_size = placement(self)
-        images: SegmentationDataset | JoinedDataset
-        if domain == "source":
-            images = self.source.train_dataset()
-            order = self.source.train_order()
-        else:
-            images = self.labelling_images()
-            order = Shuffled(len(images))
+        images = self._images(domain)
         draws = BatchDraws(
-            order,
+            self.source.train_order() if domain == "source" else Shuffled(len(images)),
             Key(self.seed, plan.round, _DRAWS[domain]),
             batch_size=share(plan.batch_size, world_size),
             steps=plan.steps,

@@ -196,13 +196,13 @@ class Cache:
     directory: Path
     root: Path
 
-    def reader(self, listing: Listing) -> CachedReader:
-        """A reader of a listing's images.
+    def reader(self, listing: Listing, max_pixels: int = MAX_PIXELS) -> CachedReader:
+        """A reader of a listing's images, and of its labels of at most ``max_pixels``.
 
         Raises:
             InputError: Some images are not in the cache.
         """
-        return CachedReader(listing, self.root, self.directory)
+        return CachedReader(listing, self.root, self.directory, max_pixels)
 
 
 def _stamp(image: Path) -> list[int]:

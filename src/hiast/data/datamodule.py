@@ -11,17 +11,19 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from hiast.classes import CITYSCAPES_19, ROBOTCAR_9, SYNTHIA_19, LabelSpace
-from hiast.data import archives, cityscapes, gta5, robotcar, synthia
+from hiast.classes import LabelSpace
 from hiast.data.archives import Archives
 from hiast.data.augmented import AugmentedDataset
 from hiast.data.cache import Cache
 from hiast.data.class_pixels import count_class_pixels
-from hiast.data.dataset import SegmentationDataset, Unreadable
+from hiast.data.dataset import SegmentationDataset
+from hiast.data.decode import MAX_PIXELS
 from hiast.data.listing import Listing, MissingLabelsError, SizeMismatch, Split
 from hiast.data.loaders import TrainLoader, validation_loader
 from hiast.data.sample import Sample
 from hiast.data.sampler import BatchDraws, Key, Order, RareClasses, Shuffled
+from hiast.data.screening import Unreadable, check_choices
+from hiast.data.skip_list import SkipList
 from hiast.data.transforms import RandomSizedCrop, WeakAugmentation
 from hiast.errors import InputError
 
@@ -64,11 +66,20 @@ class DatasetDataModule(pl.LightningDataModule):
         unreadable: "stop" or "skip", see ``SegmentationDataset``.
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
         rare_class_temperature: Draw training images by rare class sampling with this temperature.
+        rare_class_min_pixels: An image contains a class from this number of pixels on, see ``RareClasses``.
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
+        max_pixels: Larger pictures are refused.
+
+    Attributes:
+        title: Name of the dataset, for messages and lists.
+
+    Raises:
+        InputError: A setting is none of the choices.
     """
 
     allow_zero_length_dataloader_with_multiple_devices = True
+    title = "dataset"
     own_classes: LabelSpace
     one_split = False
     archives: Archives | None = None
@@ -89,10 +100,13 @@ class DatasetDataModule(pl.LightningDataModule):
         unreadable: Unreadable = "stop",
         size_mismatch: SizeMismatch | None = None,
         rare_class_temperature: float | None = None,
+        rare_class_min_pixels: int = 3000,
         statistics: Path | str | None = None,
         cache: Cache | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
+        check_choices(unreadable, size_mismatch)
         self.data_root = Path(data_root)
         self.classes = classes or self.own_classes
         self.class_map = None if class_map is None else dict(class_map)
@@ -106,8 +120,11 @@ class DatasetDataModule(pl.LightningDataModule):
         self.unreadable: Unreadable = unreadable
         self.size_mismatch: SizeMismatch | None = size_mismatch
         self.rare_class_temperature = rare_class_temperature
+        self.rare_class_min_pixels = rare_class_min_pixels
         self.statistics = None if statistics is None else Path(statistics)
         self.cache = cache
+        self.max_pixels = max_pixels
+        self._skip_list: tuple[SkipList, str] | None = None
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
     @abstractmethod
@@ -129,6 +146,21 @@ class DatasetDataModule(pl.LightningDataModule):
     def has_val(self) -> bool:
         """Whether there are images for validation."""
         return not self.one_split or self.val_list is not None or self.val_fraction > 0
+
+    @property
+    def skips(self) -> bool:
+        """Whether files are checked when a dataset is opened, and pairs may be left out."""
+        return "skip" in (self.unreadable, self.size_mismatch)
+
+    def keep_skipped(self, skip_list: SkipList, role: str) -> None:
+        """Leave out what a list says, and add to it what is found to be left out of datasets that it lacks.
+
+        Args:
+            skip_list: The run's.
+            role: Of the dataset in the run, such as "source".
+        """
+        self._skip_list = (skip_list, role)
+        self._datasets.clear()
 
     def train_dataset(self, labelled: bool = True) -> SegmentationDataset:
         """Training images at full size.
@@ -155,7 +187,7 @@ class DatasetDataModule(pl.LightningDataModule):
         if self.rare_class_temperature is None:
             return Shuffled(len(dataset))
         counts = count_class_pixels(dataset, self.statistics)
-        return RareClasses(counts, self.rare_class_temperature)
+        return RareClasses(counts, self.rare_class_temperature, self.rare_class_min_pixels)
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of weakly augmented images with labels; one epoch is as many whole batches as there are."""
@@ -181,19 +213,30 @@ class DatasetDataModule(pl.LightningDataModule):
 
     def _dataset(self, split: Split, labelled: bool) -> SegmentationDataset:
         if (split, labelled) not in self._datasets:
-            dataset = SegmentationDataset(
-                self.files(split, labelled=labelled),
-                self.classes,
-                self.class_map,
-                unreadable=self.unreadable,
-                size_mismatch=self.size_mismatch,
-            )
+            dataset = self._screened(self.files(split, labelled=labelled), split)
             if labelled:
                 dataset.check_ids()
             if self.cache is not None and split == "train":
-                dataset.reader = self.cache.reader(dataset.listing)
+                dataset.reader = self.cache.reader(dataset.listing, self.max_pixels)
             self._datasets[split, labelled] = dataset
         return self._datasets[split, labelled]
+
+    def _screened(self, listing: Listing, split: Split) -> SegmentationDataset:
+        """The dataset less what is skipped: what the run's list says, else what a check finds."""
+        skip_list, role = self._skip_list or (None, "")
+        known = skip_list.read(f"{role}/{split}") if skip_list and self.skips else None
+        dataset = SegmentationDataset(
+            listing,
+            self.classes,
+            self.class_map,
+            unreadable=self.unreadable,
+            size_mismatch=self.size_mismatch,
+            max_pixels=self.max_pixels,
+            skipped=known,
+        )
+        if skip_list and self.skips and known is None:
+            skip_list.add(f"{role}/{split}", dataset.skipped)
+        return dataset
 
     def files(self, split: Split, *, labelled: bool, incomplete: bool = False) -> Listing:
         """The files of a split that are used: after lists of names and the division into training and validation.
@@ -228,53 +271,3 @@ class DatasetDataModule(pl.LightningDataModule):
         elif self.val_list is not None and split == "val":
             listing = listing.keep(self.val_list)
         return listing.keep(self.train_list) if split == "train" and self.train_list else listing
-
-
-class GTA5DataModule(DatasetDataModule):
-    """GTA5: 24,966 rendered images of 1914 x 1052 pixels, one split."""
-
-    own_classes = CITYSCAPES_19
-    one_split = True
-    archives = archives.GTA5
-
-    def listing(self, split: Split, *, labelled: bool) -> Listing:
-        """All files."""
-        return gta5.listing(self.data_root, labelled=labelled)
-
-
-class SYNTHIADataModule(DatasetDataModule):
-    """SYNTHIA-RAND-CITYSCAPES: 9,400 rendered images of 1280 x 760 pixels, one split, 16 of 19 classes."""
-
-    own_classes = SYNTHIA_19
-    one_split = True
-    archives = archives.SYNTHIA
-
-    @property
-    def own_classes_present(self) -> frozenset[str]:
-        """All but terrain, truck and train."""
-        return frozenset(self.own_classes.names) - synthia.ABSENT
-
-    def listing(self, split: Split, *, labelled: bool) -> Listing:
-        """All files."""
-        return synthia.listing(self.data_root, labelled=labelled)
-
-
-class CityscapesDataModule(DatasetDataModule):
-    """Cityscapes: 2,975 and 500 images of 2048 x 1024 pixels."""
-
-    own_classes = CITYSCAPES_19
-    archives = archives.CITYSCAPES
-
-    def listing(self, split: Split, *, labelled: bool) -> Listing:
-        """The files of a split."""
-        return cityscapes.listing(self.data_root, split, labelled=labelled)
-
-
-class RobotCarDataModule(DatasetDataModule):
-    """RobotCar: 894 images without and 271 with labels, of 1280 x 960 pixels."""
-
-    own_classes = ROBOTCAR_9
-
-    def listing(self, split: Split, *, labelled: bool) -> Listing:
-        """The files of a split."""
-        return robotcar.listing(self.data_root, split, labelled=labelled)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,15 +17,15 @@ from torch.utils.data import Dataset
 
 from hiast.classes import IGNORED, LabelSpace, lookup_table, map_classes
 from hiast.data import decode
-from hiast.data.decode import MAX_PIXELS, Decode, Ids
+from hiast.data.decode import MAX_PIXELS, UNKNOWN_COLOUR, ColourIds, Decode, Ids
 from hiast.data.listing import Listing, Pair, SizeMismatch
 from hiast.data.sample import Sample
+from hiast.data.screening import Unreadable as Unreadable
+from hiast.data.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.transforms import Window, resize_labels
 from hiast.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Unreadable = Literal["stop", "skip"]
 
 
 class Reader(Protocol):
@@ -85,6 +84,8 @@ class SegmentationDataset(Dataset[Sample]):
             checked now, and pairs with such a file are dropped for good, logged and kept in ``skipped``.
         size_mismatch: What to do with a pair whose image and label differ in size; None: as the listing says.
             "skip" checks all headers now.
+        max_pixels: Larger pictures are refused.
+        skipped: Names of pairs to drop -> why, as found before; nothing is checked then. None: nothing is known.
 
     Attributes:
         names: Unique names of the images, in order.
@@ -93,7 +94,7 @@ class SegmentationDataset(Dataset[Sample]):
         classes_present: Class indices of the scenario that the labels can hold.
 
     Raises:
-        InputError: Classes do not fit together, or no pair is left.
+        InputError: Classes do not fit together, a setting is none of the choices, or no pair is left.
     """
 
     def __init__(
@@ -105,10 +106,14 @@ class SegmentationDataset(Dataset[Sample]):
         reader: Reader | None = None,
         unreadable: Unreadable = "stop",
         size_mismatch: SizeMismatch | None = None,
+        max_pixels: int = MAX_PIXELS,
+        skipped: Mapping[str, str] | None = None,
     ) -> None:
+        check_choices(unreadable, size_mismatch)
         self.listing = listing
         self.classes = classes or listing.classes
-        self.reader: Reader = reader or FileReader(listing.decode)
+        self.reader: Reader = reader or FileReader(listing.decode, max_pixels)
+        self.max_pixels = max_pixels
         self.size_mismatch = size_mismatch or listing.size_mismatch
         try:
             ids = map_classes(listing.ids, listing.classes, self.classes, class_map)
@@ -120,10 +125,13 @@ class SegmentationDataset(Dataset[Sample]):
         self.ids = ids
         self._table = lookup_table(ids)
         self._mismatches: set[str] = set()
-        if unreadable == "skip":
-            self._drop(_check_files)
-        if self.size_mismatch == "skip" and listing.labelled:
-            self._drop(partial(_check_sizes, self.reader))
+        if skipped is not None:
+            self._drop(skipped)
+        else:
+            if unreadable == "skip":
+                self._drop(unreadable_pairs(listing, max_pixels))
+            if self.size_mismatch == "skip" and listing.labelled:
+                self._drop(mismatched_pairs(self.listing, self.reader.image_size, max_pixels))
         self.names = tuple(pair.name for pair in self.listing.pairs)
 
     @property
@@ -180,35 +188,58 @@ class SegmentationDataset(Dataset[Sample]):
         if labels.shape == size:
             return labels
         if self.size_mismatch != "resize":
-            raise InputError(f"{_mismatch(pair, size, labels.shape)}: replace one, or set size_mismatch.")
+            raise InputError(
+                f"{describe_mismatch(pair, size, labels.shape)}: replace one, or set size_mismatch."
+            )
         if pair.name not in self._mismatches:
             self._mismatches.add(pair.name)
-            log.warning("%s: the label is resized.", _mismatch(pair, size, labels.shape))
+            log.warning("%s: the label is resized.", describe_mismatch(pair, size, labels.shape))
         return resize_labels(labels, *size)
 
     def check_ids(self, count: int = 4) -> None:
-        """Look at some labels, evenly spread, to see that the id table fits at all.
+        """Look at some labels, evenly spread, to see that the id table fits at all; at all if these are void.
 
         Raises:
-            InputError: None of their pixels has an id of the table, or a label cannot be read.
+            InputError: No pixel of any label has an id of the table, or a label cannot be read.
         """
-        seen: set[int] = set()
-        for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(int).tolist():
-            labels = self.reader.label(self.listing.pairs[index])
-            if bool((self._table[labels] != IGNORED).any()):
-                return
-            seen.update(np.unique(labels).tolist())
-        raise InputError(
-            f"The labels of {self.listing.name} hold the ids {_some(seen)}, none of which is in its id table "
-            f"({_some(set(self.ids))}): use the label files that hold ids, or put the table right."
+        first = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int).tolist()
+        if any(map(self._holds_class, first)):
+            return
+        log.info(
+            "%d labels of %s hold no class; looking at all %d.", len(first), self.listing.name, len(self)
+        )
+        with ThreadPoolExecutor() as pool:
+            # In slices, so that one label with a class ends it soon.
+            for start in range(0, len(self), 64):
+                if any(pool.map(self._holds_class, range(start, min(start + 64, len(self))))):
+                    return
+        raise InputError(self._no_class(first))
+
+    def _holds_class(self, index: int) -> bool:
+        return bool((self._table[self.reader.label(self.listing.pairs[index])] != IGNORED).any())
+
+    def _no_class(self, indices: Sequence[int]) -> str:
+        """What is wrong where no label holds a class: what some of them hold, and what was looked for."""
+        decode, pairs = self.listing.decode, [self.listing.pairs[index] for index in indices]
+        raw = sorted({int(value) for pair in pairs for value in np.unique(self.reader.label(pair))})
+        if not isinstance(decode, ColourIds):
+            return (
+                f"The labels of {self.listing.name} hold the ids {_some(raw, ', ')}, none of which is in its id table "
+                f"({_some(sorted(self.ids), ', ')}): use the label files that hold ids, or put the table right."
+            )
+        colours = decode.named(raw)
+        if UNKNOWN_COLOUR in raw:
+            colours += sorted(
+                {c for pair in pairs if pair.label for c in decode.unknown(pair.label, self.max_pixels)}
+            )
+        return (
+            f"The labels of {self.listing.name} hold the colours {_some(colours, '; ')}, none of which stands for a "
+            f"class in its colour table ({_some(decode.named(self.ids), '; ')}): use the label files that hold these, "
+            "or put the table right."
         )
 
-    def _drop(self, check: Callable[[Pair], str | None]) -> None:
-        with ThreadPoolExecutor() as pool:
-            reasons = list(pool.map(check, self.listing.pairs))
-        dropped = {
-            pair.name: reason for pair, reason in zip(self.listing.pairs, reasons, strict=True) if reason
-        }
+    def _drop(self, dropped: Mapping[str, str]) -> None:
+        dropped = {pair.name: dropped[pair.name] for pair in self.listing.pairs if pair.name in dropped}
         for reason in dropped.values():
             log.warning("Skipped for the whole run: %s", reason)
         if dropped:
@@ -224,26 +255,5 @@ def to_planes(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(planes)
 
 
-def _check_files(pair: Pair) -> str | None:
-    try:
-        decode.verify(pair.image)
-        if pair.label is not None:
-            decode.verify(pair.label)
-    except InputError as error:
-        return str(error)
-    return None
-
-
-def _check_sizes(reader: Reader, pair: Pair) -> str | None:
-    assert pair.label is not None
-    size, label_size = reader.image_size(pair), decode.image_size(pair.label)
-    return None if size == label_size else f"{_mismatch(pair, size, label_size)}."
-
-
-def _mismatch(pair: Pair, size: tuple[int, ...], label_size: tuple[int, ...]) -> str:
-    return f"{pair.image} has {size[1]} x {size[0]} pixels and {pair.label} {label_size[1]} x {label_size[0]}"
-
-
-def _some(ids: set[int]) -> str:
-    first = sorted(ids)[:12]
-    return ", ".join(map(str, first)) + (", ..." if len(ids) > len(first) else "")
+def _some(values: Sequence[object], separator: str) -> str:
+    return separator.join(map(str, values[:12])) + (f"{separator}..." if len(values) > 12 else "")

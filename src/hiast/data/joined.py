@@ -14,7 +14,8 @@ from hiast.classes import LabelSpace
 from hiast.data.datamodule import DatasetDataModule
 from hiast.data.dataset import SegmentationDataset
 from hiast.data.sample import Sample
-from hiast.data.sampler import Weighted
+from hiast.data.sampler import Weighted, check_weights
+from hiast.data.skip_list import SkipList
 from hiast.data.transforms import Window
 from hiast.errors import InputError
 
@@ -35,10 +36,7 @@ class JoinedDataset(Dataset[Sample]):
     """
 
     def __init__(self, datasets: Sequence[SegmentationDataset]) -> None:
-        if not datasets or any(dataset.classes.names != datasets[0].classes.names for dataset in datasets):
-            raise InputError(
-                "Datasets that are joined have to be of the same classes; set classes and class_map."
-            )
+        _check_classes([dataset.classes for dataset in datasets])
         self.datasets = tuple(datasets)
         self.classes = datasets[0].classes
         self.classes_present = frozenset[int]().union(*(dataset.classes_present for dataset in datasets))
@@ -85,6 +83,13 @@ class JoinedDataset(Dataset[Sample]):
         return self.datasets[source], index - self._starts[source]
 
 
+def _check_classes(spaces: Sequence[LabelSpace]) -> None:
+    if len({space.names for space in spaces}) != 1:
+        raise InputError(
+            "Datasets that are joined have to be of the same classes; set classes and class_map."
+        )
+
+
 class JoinedDataModule:
     """Several datasets as one source.
 
@@ -95,7 +100,7 @@ class JoinedDataModule:
         **options: Such as ``classes``, ``unreadable`` and ``cache``, for the functions.
 
     Raises:
-        InputError: Classes or weights do not fit together.
+        InputError: Classes or weights do not fit together, or two datasets have one title.
     """
 
     def __init__(
@@ -109,6 +114,16 @@ class JoinedDataModule:
         )
         if not self.modules:
             raise InputError("A joined source needs at least one dataset in modules.")
+        if weights is not None:
+            check_weights(weights, len(self.modules))
+        _check_classes([module.classes for module in self.modules])
+        titles = [module.title for module in self.modules]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise InputError(
+                    f"Two of the joined datasets are called '{title}': give one another name, as "
+                    "hiast.data.FolderDataModule takes it."
+                )
         self.weights = weights
         self._dataset: JoinedDataset | None = None
 
@@ -121,6 +136,17 @@ class JoinedDataModule:
     def classes_present(self) -> frozenset[int]:
         """Class indices that the labels of any can hold."""
         return frozenset[int]().union(*(module.classes_present for module in self.modules))
+
+    @property
+    def skips(self) -> bool:
+        """Whether pairs of any may be left out."""
+        return any(module.skips for module in self.modules)
+
+    def keep_skipped(self, skip_list: SkipList, role: str) -> None:
+        """As ``DatasetDataModule.keep_skipped``, for each of them, with its title added to the role."""
+        for module in self.modules:
+            module.keep_skipped(skip_list, f"{role}/{module.title}")
+        self._dataset = None
 
     def train_dataset(self) -> JoinedDataset:
         """The labelled training images of all, at full size."""
