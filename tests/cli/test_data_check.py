@@ -125,10 +125,18 @@ def test_few_labels_with_classes_are_judged_as_training_judges_them(run, drawn_c
 def test_a_typo_in_a_policy_is_refused(run, drawn_copy: Path) -> None:
     label = sorted((drawn_copy / "GTA5/labels").glob("*.png"))[0]
     Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
-    code, out, said = run(
+    code, _, said = run(
         "data_check", "+scenario=demo", f"data_root={drawn_copy}", "+data.source.size_mismatch=rezise"
     )
-    assert code in (1, 2) and "size_mismatch" in out + said and "rezise" in out + said
+    assert code == 2 and "size_mismatch is 'rezise'" in said and len(said.splitlines()) == 1
+
+
+def test_the_limit_of_pixels_is_that_of_training(run, drawn_copy: Path) -> None:
+    words = ["+scenario=demo", f"data_root={drawn_copy}", "+data.source.max_pixels=10000"]
+    code, said, _ = run("data_check", *words)
+    assert code == 1 and "more than the limit of 10000" in said
+    code, _, said = run("data_prepare", *words)
+    assert code == 2 and "more than the limit of 10000" in said.splitlines()[-1]
 
 
 def write_joined(weights: str, second: str = "SYNTHIA") -> list[str]:
@@ -147,13 +155,13 @@ def write_joined(weights: str, second: str = "SYNTHIA") -> list[str]:
 
 @pytest.mark.parametrize(
     ("weights", "second", "wanted"),
-    [("[1]", "SYNTHIA", "2 sources need as many weights"), ("null", "GTA5", "names of their own")],
+    [("[1]", "SYNTHIA", "2 sources need as many weights"), ("null", "GTA5", "called")],
 )
-def test_sources_that_cannot_be_joined_stop_training(run, drawn_data, weights, second, wanted: str) -> None:
+def test_sources_that_cannot_be_joined_are_refused(run, drawn_data, weights, second, wanted: str) -> None:
     words = [*write_joined(weights, second), f"data_root={drawn_data}"]
     assert not starts(*words)
-    code, said, _ = run("data_check", *words)
-    assert code == 1 and wanted in said
+    code, _, said = run("data_check", *words)
+    assert code == 2 and wanted in said and len(said.splitlines()) == 1
 
 
 def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:

@@ -67,6 +67,13 @@ def test_a_cut_file_stops_training_unless_such_files_are_skipped(root: Path, whe
     only(of_part(*look(GTA5DataModule(root)), "skip"), "warning", "left out")
 
 
+def test_skipping_is_no_advice_where_nothing_would_be_left(root: Path) -> None:
+    for path in (root / "GTA5/images").glob("*.png"):
+        assert found(root) == [] or "set data.unreadable=skip" in found(root)[0].text
+        path.write_bytes(b"no picture")
+    assert "skip" not in only(found(root), "error", "8 files cannot be read").text
+
+
 def spoil(path: Path) -> None:
     """Put noise in the place of a PNG's pixels, with a right checksum."""
     data = path.read_bytes()

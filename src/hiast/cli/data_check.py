@@ -151,7 +151,9 @@ def _scan(
                 continue
             finally:
                 bar.remove_task(looking)
-            facts = scan(part.listing, threads=config.threads, thorough=config.thorough)
+            facts = scan(
+                part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
+            )
             summary = summarise(part, bar.track(facts, len(part.listing.pairs), description=part.title))
             parts.append((part, summary))
             findings += of_start(module, part, summary)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hiast.data import DatasetDataModule
     from hiast.data.cache import Cache
-    from hiast.data.listing import Listing
+    from hiast.data.dataset import SegmentationDataset
 
 USAGE = """
 hiast-data-prepare +scenario=NAME [key=value ...]
@@ -58,30 +58,35 @@ def prepare_data(config: DictConfig) -> None:
     if cache is None:
         console.print(f"The archives are unpacked in {config.data_root}.")
         return
-    listings = [module.train_dataset().listing for module in single_sources(source)]
-    listings.append(target.train_dataset(labelled=False).listing)
-    _check_room(listings, cache, config.data.cache)
-    written = _write(listings, cache, config)
-    total = sum(len(listing.pairs) for listing in listings)
+    datasets = [module.train_dataset() for module in single_sources(source)]
+    datasets.append(target.train_dataset(labelled=False))
+    _check_room(datasets, cache, config.data.cache)
+    written = _write(datasets, cache, config)
+    total = sum(map(len, datasets))
     console.print(f"{total} images in {cache.directory}: {written} written, {total - written} up to date.")
     console.print(f"Train with data.cache={config.data.cache}.")
 
 
-def _write(listings: list[Listing], cache: Cache, config: DictConfig) -> int:
+def _write(datasets: list[SegmentationDataset], cache: Cache, config: DictConfig) -> int:
     from hiast.cli.domains import progress
     from hiast.data.cache import FORMATS, prepare
 
     written = 0
     with progress() as bar:
-        for listing in listings:
+        for dataset in datasets:
             images = prepare(
-                listing, cache.root, cache.directory, tiles=FORMATS[config.data.cache], threads=config.threads
+                dataset.listing,
+                cache.root,
+                cache.directory,
+                tiles=FORMATS[config.data.cache],
+                threads=config.threads,
+                max_pixels=dataset.max_pixels,
             )
-            written += sum(bar.track(images, len(listing.pairs), description=listing.name))
+            written += sum(bar.track(images, len(dataset), description=dataset.listing.name))
     return written
 
 
-def _check_room(listings: list[Listing], cache: Cache, name: str) -> None:
+def _check_room(datasets: list[SegmentationDataset], cache: Cache, name: str) -> None:
     """Refuse to begin where the disk is too small, judging by the sizes of some images.
 
     Raises:
@@ -93,14 +98,15 @@ def _check_room(listings: list[Listing], cache: Cache, name: str) -> None:
     from hiast.inspection.needs import readable
 
     needed = 0.0
-    for listing in listings:
+    for dataset in datasets:
         missing = [
             pair
-            for pair in listing.pairs
+            for pair in dataset.listing.pairs
             if not cached_path(cache.directory, cache.root, pair.image).exists()
         ]
         some = missing[:: max(1, len(missing) // 50)]
-        pixels = sum(height * width for height, width in (image_size(pair.image) for pair in some))
+        sizes = (image_size(pair.image, dataset.max_pixels) for pair in some)
+        pixels = sum(height * width for height, width in sizes)
         needed += 3 * SHARES[name] * pixels * len(missing) / max(1, len(some))
     free = find_disk(cache.directory).free
     if needed > free:

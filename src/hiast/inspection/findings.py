@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from hiast.classes import LabelSpace
-from hiast.data.dataset import Unreadable
 from hiast.data.decode import UNKNOWN_COLOUR, ColourIds
 from hiast.data.listing import SizeMismatch
+from hiast.data.screening import Unreadable
 from hiast.inspection.part import Part, Summary
 
 Severity = Literal["error", "warning", "note"]
@@ -115,7 +115,8 @@ def _unreadable(
     skipped = [file for file in summary.unreadable if unreadable == "skip" and file.path not in kept]
     stopping = [file for file in summary.unreadable if unreadable == "stop" or file.path in kept]
     if stopping:
-        advice = ", or set data.unreadable=skip to leave their images out" if unreadable == "stop" else ""
+        some_left = unreadable == "stop" and len(stopping) < summary.images
+        advice = ", or set data.unreadable=skip to leave their images out" if some_left else ""
         why = "" if unreadable == "stop" else " and are not noticed by data.unreadable=skip"
         text = f"{_count(len(stopping), 'file')} cannot be read{why}: replace them{advice}."
         yield Finding("error", part.title, text, tuple(str(file.error) for file in stopping))

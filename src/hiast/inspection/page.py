@@ -27,7 +27,8 @@ _STYLE = """
 * { box-sizing:border-box }
 body { margin:0; background:var(--back); color:var(--ink); font:15px/1.45 system-ui,sans-serif }
 main { max-width:1000px; margin:0 auto; padding:28px 20px }
-section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:16px 20px; margin:14px 0 }
+section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:16px 20px; margin:14px 0;
+  overflow-x:auto }
 h1 { font-size:24px; margin:0 } h2 { font-size:16px; margin:0 0 10px } p { margin:4px 0 }
 .soft { color:var(--soft) } .verdict { border-left:6px solid var(--good) } .verdict.fails { border-color:var(--error) }
 .verdict strong { font-size:18px; color:var(--good) } .verdict.fails strong { color:var(--error) }
@@ -35,15 +36,17 @@ table { border-collapse:collapse; width:100% }
 th { text-align:left; font-weight:600; color:var(--soft); font-size:13px }
 td,th { padding:4px 10px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
 tr:last-child td { border-bottom:0 } .number { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap }
-.tag { display:inline-block; min-width:104px; font-size:12px; font-weight:600; padding:1px 8px; border-radius:9px;
+.tag { display:block; font-size:12px; font-weight:600; padding:1px 8px; border-radius:9px;
   color:#fff; text-align:center } .error { background:var(--error) } .warning { background:var(--warning) }
 .note { background:var(--note) } .finding { display:grid; grid-template-columns:120px 1fr; gap:8px; padding:6px 0;
   border-top:1px solid var(--line) } .finding:first-of-type { border-top:0 }
 details,.details { color:var(--soft); font-size:13px; overflow-wrap:anywhere } summary { cursor:pointer }
 .swatch { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:8px; vertical-align:-1px }
-.bars { width:44% } .name { white-space:nowrap } .bar { height:7px; border-radius:2px; margin:3px 0; min-width:1px }
+.bars { width:44%; min-width:80px } .name { white-space:nowrap }
+.bar { height:7px; border-radius:2px; margin:3px 0; min-width:1px }
 .bar.source { background:var(--source) } .bar.target { background:var(--target) } .none { color:var(--error) }
 img { max-width:100%; border-radius:4px }
+@media (max-width:800px) { th.number { white-space:normal } }
 """
 
 
@@ -130,7 +133,11 @@ def _histogram(report: Report) -> Iterator[str]:
     if not pixels:
         return
     names = {"source": "source", "target": "target validation"}
-    heads = "".join(f'<th class="number">{names[s]}, %</th><th class="number">in images</th>' for s in pixels)
+    heads = "".join(
+        f'<th class="number"><span class="swatch" style="background:var(--{side})"></span>{names[side]}, %</th>'
+        '<th class="number">in images</th>'
+        for side in pixels
+    )
     rows = []
     for index, (name, colour) in enumerate(zip(report.classes.names, report.classes.colours, strict=True)):
         cells, bars = "", ""

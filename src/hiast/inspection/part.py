@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Part:
         classes: The scenario's classes.
         ids: Raw id -> class index of the scenario.
         size_mismatch: What training does with a label of another size than its image.
+        max_pixels: Training refuses larger pictures.
     """
 
     title: str
@@ -43,13 +44,14 @@ class Part:
     classes: LabelSpace
     ids: Mapping[int, int]
     size_mismatch: SizeMismatch
+    max_pixels: int
 
 
 def find_part(module: DatasetDataModule, domain: Domain, split: Split) -> Part:
     """The files of a datamodule that a run uses in one role.
 
     Raises:
-        InputError: Files are missing altogether, the classes do not fit together, or a policy is unknown.
+        InputError: Files are missing altogether, or the classes do not fit together.
     """
     labelled = domain == "source" or split == "val"
     listing = module.files(split, labelled=labelled, incomplete=True)
@@ -57,10 +59,6 @@ def find_part(module: DatasetDataModule, domain: Domain, split: Split) -> Part:
         ids = map_classes(listing.ids, listing.classes, module.classes, module.class_map)
     except ValueError as error:
         raise InputError(f"{listing.name}: {error}") from error
-    size_mismatch = module.size_mismatch or listing.size_mismatch
-    if size_mismatch not in get_args(SizeMismatch):
-        known = ", ".join(get_args(SizeMismatch))
-        raise InputError(f"{listing.name}: size_mismatch is '{size_mismatch}'; choose {known}.")
     return Part(
         title=f"{domain} {split}: {listing.name}",
         domain=domain,
@@ -69,7 +67,8 @@ def find_part(module: DatasetDataModule, domain: Domain, split: Split) -> Part:
         labelled=labelled,
         classes=module.classes,
         ids=ids,
-        size_mismatch=size_mismatch,
+        size_mismatch=module.size_mismatch or listing.size_mismatch,
+        max_pixels=module.max_pixels,
     )
 
 

@@ -56,31 +56,34 @@ class PairFacts:
     colours: dict[str, int] = field(default_factory=dict)
 
 
-def scan(listing: Listing, *, threads: int | None = None, thorough: bool = False) -> Iterator[PairFacts]:
+def scan(
+    listing: Listing, *, threads: int | None = None, thorough: bool = False, max_pixels: int = MAX_PIXELS
+) -> Iterator[PairFacts]:
     """Open every file: PNGs are checked by their checksums, JPEGs and labels are decoded.
 
     Args:
         listing: Files.
         threads: Files at a time; None: as many as there are processors.
         thorough: Decode PNG images too, which finds files that were written wrongly with right checksums.
+        max_pixels: Larger pictures are refused.
 
     Yields:
         The facts of each pair, in order.
     """
     threads = threads or os.cpu_count() or 1
-    look = partial(_look, listing=listing, thorough=thorough)
+    look = partial(_look, listing=listing, thorough=thorough, max_pixels=max_pixels)
     with ThreadPoolExecutor(threads) as pool:
         # In slices, so that an interruption is heard soon.
         for start in range(0, len(listing.pairs), 8 * threads):
             yield from pool.map(look, listing.pairs[start : start + 8 * threads])
 
 
-def _look(pair: Pair, listing: Listing, thorough: bool) -> PairFacts:
-    image = _image(pair.image, thorough)
+def _look(pair: Pair, listing: Listing, thorough: bool, max_pixels: int) -> PairFacts:
+    image = _image(pair.image, thorough, max_pixels)
     if pair.label is None:
         return PairFacts(pair.name, image)
     try:
-        pixels = listing.decode(pair.label, MAX_PIXELS)
+        pixels = listing.decode(pair.label, max_pixels)
         length = pair.label.stat().st_size
     except (InputError, OSError) as error:
         return PairFacts(pair.name, image, FileFacts(pair.label, error=str(error)))
@@ -89,18 +92,18 @@ def _look(pair: Pair, listing: Listing, thorough: bool) -> PairFacts:
     ids = {int(raw): int(counts[raw]) for raw in np.flatnonzero(counts)}
     colours = {}
     if isinstance(listing.decode, ColourIds) and UNKNOWN_COLOUR in ids:
-        colours = listing.decode.unknown(pair.label)
+        colours = listing.decode.unknown(pair.label, max_pixels)
     return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colours)
 
 
-def _image(path: Path, thorough: bool) -> FileFacts:
+def _image(path: Path, thorough: bool, max_pixels: int) -> FileFacts:
     try:
         if thorough:
-            decode.read_image(path)
+            decode.read_image(path, max_pixels)
         else:
-            decode.verify(path)
+            decode.verify(path, max_pixels)
         content = path.read_bytes()
-        size = decode.image_size(path)
+        size = decode.image_size(path, max_pixels)
     except (InputError, OSError) as error:
         return FileFacts(path, error=str(error))
     return FileFacts(path, len(content), size, blake2b(content, digest_size=16).hexdigest())

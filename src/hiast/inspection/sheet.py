@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hiast.classes import IGNORED, lookup_table
 from hiast.data import decode
-from hiast.data.decode import MAX_PIXELS
 from hiast.data.listing import Pair
 from hiast.data.transforms import resize_labels
 from hiast.errors import InputError
@@ -20,7 +19,7 @@ from hiast.inspection.part import Part, Summary
 
 Picture = NDArray[np.uint8]
 
-_WIDTH, _HEIGHT, _GAP, _TITLE = 300, 450, 6, 26
+_WIDTH, _HEIGHT, _GAP, _TITLE = 300, 300, 6, 26
 _PAPER, _INK, _BLANK = (250, 250, 249), (40, 40, 40), 200
 
 _UNSEEN = (
@@ -90,12 +89,12 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
 
 
 def _tile(part: Part, pair: Pair) -> Picture:
-    image = decode.read_image(pair.image)
+    image = decode.read_image(pair.image, part.max_pixels)
     scale = min(_WIDTH / image.shape[1], _HEIGHT / image.shape[0])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     small: Picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     if pair.label is None:
         return small
-    labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, MAX_PIXELS)]
+    labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, part.max_pixels)]
     labels = resize_labels(labels, height, width)
     return np.concatenate([small, overlay(small, labels, part.classes.colourise(labels))])
