@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from hiast.data import headers
 from hiast.data.containers import plain_png, png_header
 from hiast.data.decode import ColourIds, image_size, label_size, read_first_channel, read_ids, read_image
 from hiast.errors import InputError
@@ -83,6 +85,22 @@ def test_orientation_is_applied_to_pixels_and_size(tmp_path: Path, orientation: 
 def test_size_behind_a_large_profile(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.jpg", icc_profile=bytes(200_000))
     assert image_size(tmp_path / "a.jpg") == (30, 46)
+
+
+def test_the_size_of_a_png_is_read_without_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")  # Pillow writes pixels in parts of 64 KiB.
+    limits = []
+    read_bytes = headers.read_bytes
+    monkeypatch.setattr(
+        headers,
+        "read_bytes",
+        lambda path, most, limit=-1: limits.append(limit) or read_bytes(path, most, limit),
+    )
+    assert image_size(tmp_path / "a.png") == (300, 400)
+    assert all(0 < limit < 70_000 for limit in limits)
 
 
 def test_gamma_transparency_and_profile_change_nothing(tmp_path: Path) -> None:
@@ -162,6 +180,15 @@ def test_colours_to_ids(tmp_path: Path, mode: str) -> None:
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(ColourIds(table)(tmp_path / "a.png"), ids)
+
+
+def test_unknown_colours_are_counted(tmp_path: Path) -> None:
+    # More than one block of rows.
+    pixels = np.random.default_rng(6).integers(0, 2, (530, 2000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    unknown = ColourIds({(0, 0, 0): 4, (1, 1, 1): 5}).unknown(tmp_path / "a.png")
+    wanted = Counter(map(tuple, pixels.reshape(-1, 3).tolist()))
+    assert unknown == {"{},{},{}".format(*c): n for c, n in wanted.items() if sum(c) not in (0, 3)}
 
 
 def test_jpeg_labels_are_refused(tmp_path: Path) -> None:

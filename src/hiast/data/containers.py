@@ -80,17 +80,19 @@ def exif_orientation(exif: bytes) -> int:
     return 1
 
 
-def _png_chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, int, int]]:
-    """(type, start, end) of the content of each chunk, to the end of the file's pixels."""
+def _png_chunks(data: bytes, path: Path, *, pixels: bool = True) -> Iterator[tuple[bytes, int, int]]:
+    """(type, start, end) of the content of each chunk, to the end of the file or, without ``pixels``, up to these."""
     position = len(PNG_SIGNATURE)
     while True:
         start = position + 8
+        kind = data[position + 4 : start]
+        if kind == b"IDAT" and not pixels:
+            return
         end = start + int.from_bytes(data[position : position + 4], "big")
         if len(data) < end + 4:
             raise InputError(
                 f"{path} is cut off: a PNG of {len(data)} bytes that should go on; fetch it again."
             )
-        kind = data[position + 4 : start]
         yield kind, start, end
         if kind == b"IEND":
             return
@@ -105,14 +107,13 @@ def png_header(data: bytes, path: Path) -> Header:
     """
     header = None
     orientation = 1
-    for kind, start, end in _png_chunks(data, path):
+    for kind, start, end in _png_chunks(data, path, pixels=False):
         if header is None:
             header = _image_header(kind, data[start:end], data[end : end + 4], path)
         elif kind == b"eXIf":
             orientation = exif_orientation(data[start:end])
-        elif kind in (b"IDAT", b"IEND"):
-            break
-    assert header is not None
+    if header is None:
+        raise InputError(f"{path} is damaged: a PNG has to start with an image header; fetch it again.")
     return Header("png", *header, orientation)
 
 

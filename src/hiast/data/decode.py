@@ -7,41 +7,29 @@ are PNG, since the compression of a JPEG changes ids; a label that notes an orie
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from hiast.data.containers import (
-    GREY,
-    JPEG_SIGNATURE,
-    PALETTE,
-    PNG_SIGNATURE,
-    RGB,
-    Header,
-    jpeg_header,
-    plain_png,
-    png_header,
-)
+from hiast.data.containers import GREY, PALETTE, RGB, Header, plain_png
+from hiast.data.headers import MAX_PIXELS as MAX_PIXELS
+from hiast.data.headers import file_header, read_bytes, read_header
 from hiast.errors import InputError
-
-MAX_PIXELS = 200_000_000
-"""Larger pictures are refused before memory is taken for them, unless a larger limit is given."""
 
 UNKNOWN_COLOUR = 65535
 """Raw id of a colour that a colour table does not name."""
 
 Ids = NDArray[np.unsignedinteger]
 """Raw ids uint8 or uint16 [H, W]."""
+T = TypeVar("T", bound=np.generic)
 Decode = Callable[[Path, int], Ids]
 """Label file, largest number of pixels -> raw ids [H, W]."""
-
-_HEAD = 65536
 
 
 def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -55,8 +43,8 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         InputError: The file is missing, unreadable, cut off, damaged, too large, or neither PNG nor JPEG.
     """
     path = Path(path)
-    data = _read(path, max_pixels)
-    header = _header(data, path, max_pixels, whole=True)
+    data = read_bytes(path, max_pixels)
+    header = read_header(data, path, max_pixels, whole=True)
     if header.kind == "png":
         data = plain_png(data, path, header, indices=False)
         if header.colour == RGB and header.depth == 8:
@@ -121,30 +109,53 @@ class ColourIds:
         Raises:
             InputError: As ``read_image``, or the file is a JPEG.
         """
-        ids: Ids = _colour_table(self.colours)[_packed(path, max_pixels)]
-        return ids
+        pixels = _read_label(path, max_pixels, colours=True)
+        return look_up(_colour_table(self.colours), pixels, _packed)
 
     def unknown(self, path: Path, max_pixels: int = MAX_PIXELS) -> dict[str, int]:
-        """Colours of a label that have no entry, as "red,green,blue", with their pixels.
+        """Colours of a label that have no entry, as "red,green,blue", with their pixels; the most frequent 10,000.
 
         Raises:
             InputError: As ``read_image``, or the file is a JPEG.
         """
-        packed = _packed(path, max_pixels)
-        found, counts = np.unique(
-            packed[_colour_table(self.colours)[packed] == UNKNOWN_COLOUR], return_counts=True
-        )
-        return {_text(colour): count for colour, count in zip(found.tolist(), counts.tolist(), strict=True)}
+        table = _colour_table(self.colours)
+        pixels = _read_label(path, max_pixels, colours=True)
+        counts = np.zeros(1 << 24, np.int32)
+        for rows in row_blocks(pixels):
+            packed = _packed(pixels[rows])
+            found, times = np.unique(packed[table[packed] == UNKNOWN_COLOUR], return_counts=True)
+            counts[found] += times
+        seen = np.flatnonzero(counts)
+        frequent = seen[np.argsort(-counts[seen], kind="stable")][:10_000]
+        return {_text(colour): int(counts[colour]) for colour in frequent.tolist()}
 
 
 def _text(colour: int) -> str:
     return f"{colour >> 16},{colour >> 8 & 255},{colour & 255}"
 
 
-def _packed(path: Path, max_pixels: int) -> NDArray[np.int32]:
-    """Colours of a label as red << 16 | green << 8 | blue, [H, W]."""
-    pixels = _read_label(path, max_pixels, colours=True).astype(np.int32)
-    return pixels[..., 2] << 16 | pixels[..., 1] << 8 | pixels[..., 0]
+def _packed(pixels: Ids) -> NDArray[np.int32]:
+    """Colours as red << 16 | green << 8 | blue, [H, W], of pixels [H, W, 3] in the order blue, green, red."""
+    wide = pixels.astype(np.int32)
+    return wide[..., 2] << 16 | wide[..., 1] << 8 | wide[..., 0]
+
+
+def row_blocks(pixels: NDArray[Any]) -> Iterator[slice]:
+    """Rows of a picture [H, W, ...], a million pixels at a time, for work that takes many bytes per pixel."""
+    height, width = pixels.shape[:2]
+    step = max(1, (1 << 20) // width)
+    for top in range(0, height, step):
+        yield slice(top, top + step)
+
+
+def look_up(
+    table: NDArray[T], pixels: Ids, index: Callable[[Ids], NDArray[Any]] = lambda rows: rows
+) -> NDArray[T]:
+    """``table[index(pixels)]``, [H, W], without the eight bytes per pixel that numpy takes for an index."""
+    found = np.empty(pixels.shape[:2], table.dtype)
+    for rows in row_blocks(pixels):
+        found[rows] = table[index(pixels[rows])]
+    return found
 
 
 @lru_cache(maxsize=4)
@@ -162,7 +173,7 @@ def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     Raises:
         InputError: As ``read_image``, as far as the header tells.
     """
-    return _file_header(Path(path), max_pixels).size
+    return file_header(Path(path), max_pixels).size
 
 
 def verify(path: Path | str, max_pixels: int = MAX_PIXELS) -> None:
@@ -172,8 +183,8 @@ def verify(path: Path | str, max_pixels: int = MAX_PIXELS) -> None:
         InputError: As ``read_image``.
     """
     path = Path(path)
-    data = _read(path, max_pixels)
-    header = _header(data, path, max_pixels, whole=True)
+    data = read_bytes(path, max_pixels)
+    header = read_header(data, path, max_pixels, whole=True)
     if header.kind == "png":
         plain_png(data, path, header, indices=True)
     else:
@@ -186,69 +197,15 @@ def label_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     Raises:
         InputError: As ``read_ids``, as far as the header tells.
     """
-    header = _file_header(path, max_pixels)
+    header = file_header(path, max_pixels)
     _check_label(header, path)
     return header.size
 
 
-def _read(path: Path, max_pixels: int, limit: int = -1) -> bytes:
-    try:
-        status = path.stat()
-        # A pipe or a device would block or never end.
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is no file; replace or remove it.")
-        if status.st_size > 8 * max_pixels:
-            raise InputError(
-                f"{path} has {status.st_size} bytes, more than a picture of {max_pixels} pixels takes."
-            )
-        with path.open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}; replace or remove it."
-        ) from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path!r} is no path: {error}.") from error
-
-
-def _header(data: bytes, path: Path, max_pixels: int, *, whole: bool) -> Header:
-    if not data:
-        raise InputError(f"{path} is empty; fetch it again.")
-    if data.startswith(PNG_SIGNATURE):
-        header = png_header(data, path)
-    elif data.startswith(JPEG_SIGNATURE):
-        header = jpeg_header(data, path, whole=whole)
-    else:
-        raise InputError(f"{path} is neither a PNG nor a JPEG; convert or remove it.")
-    if header.width * header.height > max_pixels:
-        raise InputError(
-            f"{path} declares {header.width} x {header.height} pixels, more than the limit of {max_pixels}; "
-            "remove it or raise max_pixels."
-        )
-    return header
-
-
-def _file_header(path: Path, max_pixels: int) -> Header:
-    head = _read(path, max_pixels, _HEAD)
-    if len(head) == _HEAD and not _holds_header(head, path):
-        head = _read(path, max_pixels)
-    return _header(head, path, max_pixels, whole=False)
-
-
-def _holds_header(head: bytes, path: Path) -> bool:
-    try:
-        _header(head, path, 1 << 62, whole=False)
-    except InputError:
-        return False
-    return True
-
-
 def _read_label(path: Path, max_pixels: int, *, colours: bool = False) -> Ids:
     """Pixels of a label as stored: [H, W], or [H, W, 3 or 4] in the order blue, green, red."""
-    data = _read(path, max_pixels)
-    header = _header(data, path, max_pixels, whole=True)
+    data = read_bytes(path, max_pixels)
+    header = read_header(data, path, max_pixels, whole=True)
     _check_label(header, path)
     plain = plain_png(data, path, header, indices=not colours)
     if colours:
