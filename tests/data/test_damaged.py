@@ -8,6 +8,8 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiast.data.decode import image_size, read_first_channel, read_ids, read_image, verify
+from hiast.data import gta5
+from hiast.data.class_pixels import count_class_pixels
+from hiast.data.dataset import SegmentationDataset
+from hiast.data.decode import ColourIds, image_size, read_first_channel, read_ids, read_image, verify
 from hiast.errors import InputError
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -186,14 +191,22 @@ def lies() -> Iterator[tuple[str, str, bytes]]:
 VARIANTS = {"cuts": cuts, "flips": flips, "swaps": swaps, "wrong types": wrong_types, "lies": lies}
 
 
-@pytest.fixture(autouse=True)
-def memory_limit() -> Iterator[None]:
+@contextmanager
+def limited_memory() -> Iterator[None]:
     """Fail where a file makes a reader ask for more than 1.5 GB beyond what is in use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_500_000_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.fixture(autouse=True)
+def memory_limit() -> Iterator[None]:
+    with limited_memory():
+        yield
 
 
 def outcome(path: Path, read: Read, wanted: np.ndarray) -> str:
@@ -347,12 +360,43 @@ def test_bytes_behind_the_end_do_no_harm(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(tmp_path / name), wanted)
 
 
+def solid_png(width: int, height: int) -> bytes:
+    """A valid PNG of one colour, (7, 7, 7): the more pixels a small file can hold."""
+    deflate = zlib.compressobj(9)
+    row = b"\0" + b"\7" * (3 * width)
+    content = b"".join(deflate.compress(row) for _ in range(height)) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+def test_a_small_file_of_many_pixels_is_read_in_little_more_memory_than_they_take(tmp_path: Path) -> None:
+    data = solid_png(10_000, 10_000)  # As many as the largest cameras take; 0.3 GB as RGB.
+    assert len(data) < 400_000
+    for folder in ("GTA5/images", "GTA5/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").write_bytes(data)
+    path = tmp_path / "GTA5/labels/a.png"
+    for read in (read_image, read_ids):
+        assert (read(path)[::999, ::999] == 7).all()
+    assert ColourIds({}).unknown(path) == {"7,7,7": 10**8}
+    dataset = SegmentationDataset(replace(gta5.listing(tmp_path), decode=ColourIds({(7, 7, 7): 7})))
+    assert count_class_pixels(dataset)[0].tolist() == [10**8] + [0] * 18
+
+
+def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(solid_png(12_001, 10_000))
+    for read in (read_image, read_ids, image_size, verify, ColourIds({})):
+        with pytest.raises(InputError, match=r"a\.png declares 12001 x 10000 pixels.*raise max_pixels"):
+            read(path)  # type: ignore[operator]
+
+
 def table() -> Iterator[str]:
     """The table of docs/data.md, in Markdown."""
     yield "| damage | files | refused, with the path | read unchanged | anything else |"
     yield "|---|---:|---:|---:|---:|"
     total = np.zeros(2, int)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, limited_memory():
         for kind in VARIANTS:
             counts = judge(Path(folder), kind)
             total += counts

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.data.dataset import SegmentationDataset
-from hiast.data.decode import ColourIds
+from hiast.data.decode import ColourIds, row_blocks
 from hiast.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,11 @@ def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) 
     classes = len(dataset.classes)
 
     def count(index: int) -> NDArray[np.int64]:
-        return np.bincount(dataset.read_label(index).ravel(), minlength=256)[:classes]
+        labels = dataset.read_label(index)
+        counts = np.zeros(256, np.int64)
+        for rows in row_blocks(labels):
+            counts += np.bincount(labels[rows].ravel(), minlength=256)
+        return counts[:classes]
 
     with ThreadPoolExecutor() as pool:
         counts = np.stack(list(pool.map(count, range(len(dataset)))))

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from hiast.classes import IGNORED, LabelSpace, lookup_table, map_classes
 from hiast.data import decode
-from hiast.data.decode import MAX_PIXELS, UNKNOWN_COLOUR, ColourIds, Decode, Ids
+from hiast.data.decode import MAX_PIXELS, UNKNOWN_COLOUR, ColourIds, Decode, Ids, look_up
 from hiast.data.listing import Listing, Pair, SizeMismatch
 from hiast.data.sample import Sample
 from hiast.data.screening import Unreadable as Unreadable
@@ -183,7 +183,7 @@ class SegmentationDataset(Dataset[Sample]):
         pair = self.listing.pairs[index]
         if pair.label is None:
             raise InputError(f"{pair.image} has no label; a labelled dataset is needed here.")
-        labels = self._table[self.reader.label(pair)]
+        labels = look_up(self._table, self.reader.label(pair))
         size = self.image_size(index)
         if labels.shape == size:
             return labels
@@ -216,7 +216,7 @@ class SegmentationDataset(Dataset[Sample]):
         raise InputError(self._no_class(first))
 
     def _holds_class(self, index: int) -> bool:
-        return bool((self._table[self.reader.label(self.listing.pairs[index])] != IGNORED).any())
+        return bool((look_up(self._table, self.reader.label(self.listing.pairs[index])) != IGNORED).any())
 
     def _no_class(self, indices: Sequence[int]) -> str:
         """What is wrong where no label holds a class: what some of them hold, and what was looked for."""
