@@ -161,6 +161,22 @@ def test_a_touched_or_copied_file_of_the_same_content_is_hashed_once(
 
 
 @pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("tiles", WAYS)
+def test_a_touched_file_of_the_same_content_is_not_decoded_again(
+    listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiles: Tiles | None
+):
+    reader = make(listing, tmp_path, tiles)
+    pair = listing.pairs[0]
+    wanted = np.array(reader.image(pair))
+    pair.image.touch()
+    monkeypatch.setattr(cache, "read_image", lambda *a: pytest.fail("decoded again"))
+    make(listing, tmp_path, tiles)
+    monkeypatch.setattr(cache, "_digest", lambda image: pytest.fail("hashed again"))
+    again = make(listing, tmp_path, tiles)
+    np.testing.assert_array_equal(again.image(pair), wanted)
+
+
+@pytest.mark.usefixtures("settled")
 def test_data_and_cache_can_move(listing, tmp_path: Path):
     make(listing, tmp_path)
     moved = tmp_path / "elsewhere"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hiast.data.decode import MAX_PIXELS, Ids, read_image
 from hiast.data.listing import Listing, Pair
-from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles, pack, read_header, read_pixels
+from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles, pack, read_header, read_pixels, with_notes
 from hiast.data.transforms import Window
 from hiast.errors import InputError
 from hiast.files import write_atomically
@@ -92,21 +92,28 @@ def prepare_image(
 ) -> bool:
     """Write one cached picture unless it is up to date; returns whether it was written.
 
+    Of an image that was touched or copied, but has the same content, the new times are noted and nothing is decoded.
+
     Raises:
         InputError: The image cannot be read, or changes while it is.
         OSError: The target cannot be written.
     """
     stamp = _stamp(image)
-    if _is_current(target, image, stamp, tiles):
+    known = _known(target, tiles)
+    if known is not None and known["stamp"] == stamp:
         return False
     digest = _digest(image)
+    notes = {"image": str(image), "digest": digest, "stamp": stamp if _is_settled(stamp) else None}
+    if known is not None and known["digest"] == digest:
+        if known["stamp"] != notes["stamp"]:
+            write_atomically(target, with_notes(target, notes))
+        return False
     pixels = read_image(image, max_pixels)
     if _digest(image) != digest or _stamp(image) != stamp:
         raise InputError(
             f"{image} changes while it is read: wait until it is complete, then {_PREPARE} again."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    notes = {"image": str(image), "digest": digest, "stamp": stamp if _is_settled(stamp) else None}
     write_atomically(target, pack(pixels, tiles, notes))
     return True
 
@@ -222,17 +229,14 @@ def _is_settled(stamp: list[int]) -> bool:
     return time.time_ns() - max(stamp[1:]) > _SETTLED
 
 
-def _is_current(target: Path, image: Path, stamp: list[int], tiles: Tiles | None) -> bool:
+def _known(target: Path, tiles: Tiles | None) -> dict[str, Any] | None:
+    """Header of a cached picture; None where there is none, it is damaged, or it is compressed otherwise."""
     if not target.is_file():
-        return False
+        return None
     try:
         with target.open("rb") as file:
             header = read_header(file)
     except InputError:
-        return False  # Damaged: written anew.
-    wanted = None if tiles is None else tiles.to_json()
-    if header.get("tiles") != wanted:
-        return False
-    if header.get("stamp") is None and not _is_settled(stamp):
-        return bool(header.get("digest") == _digest(image))
-    return bool(header.get("stamp") == stamp)
+        return None  # Damaged: written anew.
+    fits = header["tiles"] == (None if tiles is None else tiles.to_json()) and "digest" in header
+    return header if fits and "stamp" in header else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
@@ -72,6 +73,21 @@ def pack(pixels: NDArray[np.uint8], tiles: Tiles | None, notes: Mapping[str, obj
         "tiles": None if tiles is None else tiles.to_json(),
         "lengths": [len(part) for part in parts],
     }
+    return _joined(header, parts)
+
+
+def with_notes(path: Path, notes: Mapping[str, object]) -> bytes:
+    """Content of an existing picture file with other notes.
+
+    Raises:
+        InputError: It is no picture file, or not a whole one.
+    """
+    with path.open("rb") as file:
+        header = read_header(file)
+        return _joined({**header, **notes}, [file.read()])
+
+
+def _joined(header: Mapping[str, object], parts: Sequence[bytes]) -> bytes:
     content = json.dumps(header).encode()
     start = len(_MAGIC) + 8 + len(content)
     # Pixels start at a page, as mapping into memory asks for.
