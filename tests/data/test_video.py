@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,21 @@ def test_finished_work_is_found_and_broken_off_work_goes_on(tmp_path: Path) -> N
     assert extract_frames(video, tmp_path / "frames", 10) == frames
     assert [path.stat().st_mtime_ns for path in (frames[0], frames[2])] == [times[0], times[2]]
     assert frames[1].is_file()
+
+
+def test_a_copied_video_is_known_by_its_content(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.avi", count=200, coding="MJPG")
+    frames = extract_frames(video, tmp_path / "frames", 100)
+    content = video.read_bytes()
+    copy = tmp_path / "copy" / "a.avi"
+    copy.parent.mkdir()
+    copy.write_bytes(content)
+    os.utime(copy, (1, 1))
+    assert extract_frames(copy, tmp_path / "frames", 100) == frames
+    for place in (100, len(content) // 2, len(content) - 100):
+        copy.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(InputError, match="holds frames of another video"):
+            extract_frames(copy, tmp_path / "frames", 100)
 
 
 def test_folder_of_something_else(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -21,11 +22,14 @@ log = logging.getLogger(__name__)
 _TOLERATED = 0.02
 """Share of the declared frames that may be missing: containers often state an estimate."""
 
+_PART = 1 << 20
+
 
 def extract_frames(video: Path | str, folder: Path | str, every: int = 30) -> tuple[Path, ...]:
     """Write frames 0, every, 2 * every, ... of a video as PNG files.
 
-    Finished work is found again by the video's size and time; an interrupted extraction goes on where it was.
+    Finished work is found again by the video's size and content, of which the first, middle and last MiB are hashed;
+    an interrupted extraction goes on where it was.
 
     Args:
         video: Any file that OpenCV's FFmpeg can read.
@@ -44,8 +48,7 @@ def extract_frames(video: Path | str, folder: Path | str, every: int = 30) -> tu
         raise InputError(f"Every {every}th frame of {video} cannot be taken; choose 1 or more.")
     if not video.is_file():
         raise InputError(f"{video} is missing; put the video there or change the pattern.")
-    status = video.stat()
-    wanted: dict[str, Any] = {"bytes": status.st_size, "time": status.st_mtime_ns, "every": every}
+    wanted: dict[str, Any] = {"bytes": video.stat().st_size, "sha256": _digest(video), "every": every}
     record = folder / "frames.json"
     known = _read_record(record)
     if known is not None and {key: known.get(key) for key in wanted} != wanted:
@@ -87,6 +90,17 @@ def listing(
 
 def _frame(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.png"
+
+
+def _digest(video: Path) -> str:
+    """SHA-256 of the first, middle and last MiB: a whole video of many GB would take long at each start."""
+    digest = hashlib.sha256()
+    size = video.stat().st_size
+    with video.open("rb") as file:
+        for start in (0, (size - _PART) // 2, size - _PART):
+            file.seek(max(0, start))
+            digest.update(file.read(_PART))
+    return digest.hexdigest()
 
 
 def _read_record(record: Path) -> dict[str, Any] | None:
