@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,18 @@ from hiast.cli.command import run_command
 from hiast.cli.data_check import check
 from hiast.cli.data_new import write_templates
 from hiast.cli.data_prepare import prepare_data
+from hiast.cli.eval import evaluate
+from hiast.cli.label import label
 from hiast.cli.train import train
 
-JOBS = {"data_check": check, "data_prepare": prepare_data, "data_new": write_templates, "train": train}
+JOBS = {
+    "data_check": check,
+    "data_prepare": prepare_data,
+    "data_new": write_templates,
+    "train": train,
+    "eval": partial(evaluate, scenario=[]),
+    "label": label,
+}
 
 
 @pytest.fixture
