@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data import cache, cityscapes
+from hiast.data import cache, cityscapes, gta5
 from hiast.data.cache import CachedReader, cached_path, prepare, prepare_image
 from hiast.data.copy_paste import HardClassAugmentation
 from hiast.data.dataset import SegmentationDataset
@@ -22,6 +24,7 @@ from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles
 from hiast.data.pseudo_labelled import PseudoLabelledDataset
 from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
 from hiast.data.sample import Draw
+from hiast.data.scenes import write_cityscapes, write_gta5
 from hiast.data.strong import StrongAugmentation
 from hiast.data.transforms import RandomSizedCrop, WeakAugmentation
 from hiast.errors import InputError
@@ -50,7 +53,10 @@ def settled(monkeypatch: pytest.MonkeyPatch):
 
 
 def make(listing, tmp_path: Path, tiles: Tiles | None = None) -> CachedReader:
-    root, directory = tmp_path / "data", tmp_path / "cache"
+    return make_in(tmp_path / "data", tmp_path / "cache", listing, tiles)
+
+
+def make_in(root: Path, directory: Path, listing, tiles: Tiles | None) -> CachedReader:
     list(prepare(listing, root, directory, tiles=tiles, threads=2))
     return CachedReader(listing, root, directory)
 
@@ -72,6 +78,24 @@ def test_images_and_windows_equal_the_decoded_files(listing, tmp_path: Path, til
             part = reader.image(pair, window)
             assert part.dtype == np.uint8
             np.testing.assert_array_equal(part, window.of(image))
+
+
+def jpeg_losses(root: Path, count: int, size: tuple[int, int]) -> dict[str, tuple[int, float]]:
+    """Dataset -> largest and mean difference of a value that JPEG tiles make on drawn scenes."""
+    write_cityscapes(root, count, 1, size)
+    write_gta5(root, count, size)
+    losses = {}
+    for listing in (cityscapes.listing(root, "train", labelled=False), gta5.listing(root, labelled=False)):
+        reader = make_in(root, root / "cache", listing, JPEG_TILES)
+        off = [np.abs(reader.image(pair).astype(int) - read_image(pair.image)) for pair in listing.pairs]
+        losses[listing.name] = int(np.max(off)), float(np.mean(off))
+    return losses
+
+
+def test_jpeg_tiles_lose_what_the_documentation_says(tmp_path: Path):
+    for largest, mean in jpeg_losses(tmp_path, 2, (512, 1024)).values():
+        assert 3 <= largest <= 12
+        assert mean < 1.3
 
 
 def test_jpeg_tiles_are_small_and_near(listing, tmp_path: Path):
@@ -248,3 +272,9 @@ def test_pseudo_labelled_samples_are_the_same_with_the_cache(listing, tmp_path: 
         one, two = cached[Draw(position % 2, position)], plain[Draw(position % 2, position)]
         for key in ("image", "strong", "label"):
             assert torch.equal(one[key], two[key])
+
+
+if __name__ == "__main__":  # The losses of docs/data.md.
+    with TemporaryDirectory() as folder:
+        for name, (largest, mean) in jpeg_losses(Path(folder), 16, (512, 1024)).items():
+            sys.stdout.write(f"{name}: by up to {largest} of 255, by {mean:.2f} in the mean\n")

@@ -55,7 +55,7 @@ JPEG_TILES = Tiles(
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ),
 )
-"""Near-lossless, about 16 % of raw: values differ by a few of 255."""
+"""Near-lossless, about 16 % of raw: values of drawn scenes differ by up to 11 of 255, by 0.6 to 1.2 in the mean."""
 
 
 def pack(pixels: NDArray[np.uint8], tiles: Tiles | None, notes: Mapping[str, object]) -> bytes:
