@@ -197,7 +197,7 @@ class SegmentationDataset(Dataset[Sample]):
         return resize_labels(labels, *size)
 
     def check_ids(self, count: int = 4) -> None:
-        """Look at some labels, evenly spread, to see that the id table fits at all; at all if these are void.
+        """Look at some labels, evenly spread, to see that the id table fits; at every label if these hold no class.
 
         Raises:
             InputError: No pixel of any label has an id of the table, or a label cannot be read.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import imagecodecs
@@ -27,7 +27,6 @@ UNKNOWN_COLOUR = 65535
 
 Ids = NDArray[np.unsignedinteger]
 """Raw ids uint8 or uint16 [H, W]."""
-T = TypeVar("T", bound=np.generic)
 Decode = Callable[[Path, int], Ids]
 """Label file, largest number of pixels -> raw ids [H, W]."""
 
@@ -81,7 +80,7 @@ def read_first_channel(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
     """Ids [H, W] in the first (red) channel of a label PNG of 8 or 16 bits with any number of channels.
 
     Raises:
-        InputError: As ``read_image``, or the file is a JPEG.
+        InputError: As ``read_image``, or the file is a JPEG or notes an orientation.
     """
     pixels = _read_label(path, max_pixels)
     if pixels.ndim == 3:
@@ -107,16 +106,20 @@ class ColourIds:
         """Raw ids uint16 [H, W]; colours without an entry become ``UNKNOWN_COLOUR``.
 
         Raises:
-            InputError: As ``read_image``, or the file is a JPEG.
+            InputError: As ``read_image``, or the file is a JPEG or notes an orientation.
         """
+        table = _colour_table(self.colours)
         pixels = _read_label(path, max_pixels, colours=True)
-        return look_up(_colour_table(self.colours), pixels, _packed)
+        ids = np.empty(pixels.shape[:2], np.uint16)
+        for rows in row_blocks(pixels):
+            ids[rows] = table[_packed(pixels[rows])]
+        return ids
 
     def unknown(self, path: Path, max_pixels: int = MAX_PIXELS) -> dict[str, int]:
         """Colours of a label that have no entry, as "red,green,blue", with their pixels; the most frequent 10,000.
 
         Raises:
-            InputError: As ``read_image``, or the file is a JPEG.
+            InputError: As ``read_image``, or the file is a JPEG or notes an orientation.
         """
         table = _colour_table(self.colours)
         pixels = _read_label(path, max_pixels, colours=True)
@@ -148,13 +151,11 @@ def row_blocks(pixels: NDArray[Any]) -> Iterator[slice]:
         yield slice(top, top + step)
 
 
-def look_up(
-    table: NDArray[T], pixels: Ids, index: Callable[[Ids], NDArray[Any]] = lambda rows: rows
-) -> NDArray[T]:
-    """``table[index(pixels)]``, [H, W], without the eight bytes per pixel that numpy takes for an index."""
-    found = np.empty(pixels.shape[:2], table.dtype)
-    for rows in row_blocks(pixels):
-        found[rows] = table[index(pixels[rows])]
+def look_up(table: NDArray[np.uint8], ids: Ids) -> NDArray[np.uint8]:
+    """``table[ids]``, uint8 [H, W], without the eight bytes per pixel that numpy takes for an index."""
+    found = np.empty(ids.shape, np.uint8)
+    for rows in row_blocks(ids):
+        found[rows] = table[ids[rows]]
     return found
 
 
