@@ -33,8 +33,11 @@ def answer(capsys, job, name, words):
         ([*DEMO, "validation.size=null"], ["pseudo_label.size", "[height, width]"]),
         (["--config-dir=/nowhere", *DEMO], ["--config-dir", "/nowhere"]),
         ([*DEMO, "init_from=/nowhere.ckpt"], ["/nowhere.ckpt"]),
+        ([*DEMO, "stages=source_only"], ["stages", "source_only", "list"]),
+        ([*DEMO, "validation.size=64"], ["validation.size", "[height, width]"]),
         ([*DEMO, "loss.region=edge"], ["edge", "ignored"]),
         ([*DEMO, "+pseudo_label.policy.alfa=1"], ["pseudo_label.policy", "alfa"]),
+        (["+scenario=iast_gta5_cityscapes", "pseudo_label=argmax"], ["round 1", "by_round", "alpha"]),
         ([*DEMO, "source_only.batch_size=3", "source_only.accumulate=2"], ["source_only", "batch_size"]),
     ],
 )
@@ -45,6 +48,60 @@ def test_train(capsys, tmp_path, monkeypatch, words, wanted):
     assert len(said) == 1, said
     for part in wanted:
         assert part in said[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["warmup.module.discriminator_input=entrpy"], ["warmup", "entrpy", "entropy"]),
+        (["+warmup.module.adversarial_wieght=1"], ["warmup.module", "adversarial_wieght"]),
+        (["warmup.module.adversarial_weight=-1"], ["adversarial_weight", "-1"]),
+        (["self_training.module.momentum=abc"], ["self_training", "momentum", "abc"]),
+        (["self_training.by_round.3.module.optimiser.learning_rate=x"], ["learning_rate", "x"]),
+        (["trainer.precision=half"], ["trainer", "half"]),
+        (["trainer.accelerator=cuda"], ["trainer", "not available"]),
+    ],
+)
+def test_a_mistake_in_a_later_stage_is_said_before_the_first(capsys, tmp_path, drawn_data, words, wanted):
+    run = tmp_path / "run"
+    base = [*DEMO, f"data_root={drawn_data}", f"run={run}", "backbone.decoder_pyramid_channels=32"]
+    code, said = answer(capsys, train, "train", [*base, *words])
+    assert code == 2
+    assert len(said) == 1, said
+    assert all(part in said[0] for part in wanted), said
+    assert not list(run.rglob("*.ckpt"))
+
+
+def test_a_folder_that_a_later_stage_reads_is_missed_before_the_first(capsys, tmp_path, drawn_copy):
+    (drawn_copy / "cityscapes/leftImg8bit/train").rename(tmp_path / "elsewhere")
+    code, said = answer(capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"])
+    assert code == 2
+    assert len(said) == 1, said
+    assert "leftImg8bit/train" in said[0]
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"},
+        {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [([], "has started 2 processes"), (["trainer.devices=2"], "run=DIR"), (["+run=there"], "has started 2")],
+)
+def test_processes_started_from_outside(capsys, monkeypatch, tmp_path, variables, words, wanted):
+    """Each would train alone in the same directory, or all in directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HIAST_RUN_TIME", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code, said = answer(capsys, train, "train", [*DEMO, *words])
+    assert code == 2
+    assert len(said) == 1 and wanted in said[0], said
+    assert not list(tmp_path.iterdir())
 
 
 def test_unreadable_image(capsys, tmp_path, drawn_copy):
@@ -70,7 +127,7 @@ def test_id_table_that_does_not_fit(capsys, tmp_path, drawn_copy):
         Image.fromarray(np.full(size[::-1], 200, np.uint8)).save(label_file)
     code, said = answer(capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"])
     assert code == 2
-    assert "200" in said[0] or "id" in said[0]
+    assert "id" in said[0] and "200" in said[0]
     assert len(said) == 1, said
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hiast.callbacks import LabelSettings
 from hiast.classes import LabelSpace
@@ -31,6 +29,7 @@ _WHOLE_NUMBERS = {
     "validation.every": 1,
     "data.num_workers": 0,
     "self_training.rounds": 1,
+    "pseudo_label.group_size": 1,
     **{f"{stage}.{key}": 1 for stage in STAGES for key in ("steps", "batch_size", "accumulate")},
 }
 """Keys that hold whole numbers, and the least each may be."""
@@ -44,8 +43,18 @@ def check_numbers(config: DictConfig) -> None:
     """
     for key, least in _WHOLE_NUMBERS.items():
         value = OmegaConf.select(config, key)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise InputError(f"{key} must be a whole number of at least {least}, not {value!r}.")
+        if value is not None:
+            check_whole_number(value, key, least)
+
+
+def check_whole_number(value: Any, key: str, least: int) -> None:
+    """Refuse anything but a whole number of at least ``least``.
+
+    Raises:
+        InputError: Names the key and the value.
+    """
+    if type(value) is not int or value < least:
+        raise InputError(f"{key} must be a whole number of at least {least}, not {value!r}.")
 
 
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
@@ -56,40 +65,55 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
         source_augmentation=WeakAugmentation(instantiate(data.source_crop)),
         target_augmentation=WeakAugmentation(instantiate(data.target_crop)),
         strong=instantiate(config.augmentation.strong),
-        hard_class_augmentation=instantiate(config.augmentation.hard_class),
+        hard_class_augmentation=_optional(config.augmentation.hard_class),
         num_workers=data.num_workers,
         seed=config.seed,
     )
 
 
+def _optional(node: Any) -> Any:
+    """What a part of the configuration builds; None for one that was left out, whatever is said of its details."""
+    return None if node is None or node.get("_target_") is None else instantiate(node)
+
+
 _TRUSTED = {
-    f"hiast.data.{name}DataModule"
-    for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder", "Video")
+    f"hiast.data.{name}DataModule" for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder")
 }
 
 
 def build_target(
-    trained: dict[str, Any], classes: LabelSpace, data_root: str | None, num_workers: int
+    trained: dict[str, Any],
+    classes: LabelSpace,
+    data_root: str | None,
+    num_workers: int,
+    *,
+    trusted: bool = False,
 ) -> DatasetDataModule:
     """The target of a training configuration, for evaluation.
 
     Args:
-        trained: The configuration, which may come from a checkpoint that somebody else made: nothing but the
-            datamodules of this library is built from it.
+        trained: The configuration.
         classes: The label space.
         data_root: Replaces the folder of training; None keeps it.
         num_workers: Worker processes of the loader.
+        trusted: Whether the configuration is the user's own. From that in a checkpoint, which may come from a
+            stranger, nothing is built but those datamodules of this library that only read.
 
     Raises:
         InputError: The configuration names something else, or its values do not fit.
     """
-    node = dict(trained["data"]["target"])
+    try:
+        node = dict(trained["data"]["target"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "The checkpoint does not say what its target is: name your scenario too (+scenario=NAME)."
+        ) from error
     inner = str([value for key, value in node.items() if key != "_target_"])
     # Anything that Hydra would build or look up inside of it could run a stranger's program.
-    if node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner:
+    if not trusted and (node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner):
         raise InputError(
-            f"The checkpoint's target data is read by {node.get('_target_')}, which is not of this library: "
-            "add +scenario=NAME to say that you trust it."
+            f"The checkpoint says that {node.get('_target_')} reads the target, and a checkpoint is trusted with plain "
+            "labelled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
         )
     if data_root is not None:
         folders = (Path(str(folder)) for folder in (node["data_root"], trained["data_root"], data_root))
@@ -105,9 +129,18 @@ def _moved(folder: Path, root: Path, new_root: Path) -> Path:
     return new_root / folder.relative_to(root) if folder.is_relative_to(root) else new_root
 
 
-def build_network(config: DictConfig, classes: LabelSpace) -> Callable[[], SegmentationNetwork]:
-    """A function that builds the network with its pretrained weights."""
-    return partial(instantiate, config.backbone, num_classes=len(classes))
+def build_network(config: DictConfig, classes: LabelSpace, *, pretrained: bool = True) -> SegmentationNetwork:
+    """The network.
+
+    Args:
+        config: As of ``train.yaml``.
+        classes: The scenario's.
+        pretrained: With the weights that the backbone's configuration names; False: with random ones.
+    """
+    node = config.backbone.copy()
+    if not pretrained:
+        node.update({key: None for key in ("pretrained", "weights") if key in node})
+    return instantiate(node, num_classes=len(classes))  # type: ignore[no-any-return]
 
 
 def build_stages(config: DictConfig) -> list[Stage]:
@@ -116,9 +149,8 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: ``stages`` names something else, or a stage's settings do not fit.
     """
-    unknown = [name for name in config.stages if name not in STAGES]
-    if unknown:
-        raise InputError(f"stages names {', '.join(unknown)}: choose among {', '.join(STAGES)}.")
+    if not isinstance(config.stages, ListConfig) or not set(config.stages) <= set(STAGES):
+        raise InputError(f"stages is {config.stages}: write a list of some of [{', '.join(STAGES)}].")
     return [
         Stage(name, _rounds(config[name]))
         for name in STAGES
@@ -142,18 +174,20 @@ def _rounds(node: Any) -> list[Round]:
                 steps=merged.steps,
                 batch_size=merged.batch_size,
                 accumulate=merged.get("accumulate", 1),
-                labels=None if labels is None else _labels(labels),
+                labels=None if labels is None else _labels(labels, number),
             )
         )
     return rounds
 
 
-def _labels(node: Any) -> LabelSettings:
+def _labels(node: Any, number: int) -> LabelSettings:
     settings: LabelSettings = instantiate(node)
     try:
         settings.policy(num_classes=2)  # a wrong key must not come to light behind hours of training
     except TypeError as error:
-        raise InputError(f"pseudo_label.policy: {error}") from error
+        raise InputError(
+            f"pseudo_label.policy of round {number} (see also self_training.by_round): {error}"
+        ) from error
     return settings
 
 
@@ -165,10 +199,20 @@ def size_of(value: Any, key: str) -> tuple[int, int] | None:
     """
     if value is None:
         return None
-    numbers = list(value)
-    if len(numbers) != 2 or not all(isinstance(number, int) and number > 0 for number in numbers):
-        raise InputError(f"{key} must be [height, width] or null, not {numbers}.")
-    return (numbers[0], numbers[1])
+    height, width = whole_numbers(value, key, "[height, width] or null", 2)
+    return height, width
+
+
+def whole_numbers(value: Any, key: str, wanted: str, count: int) -> tuple[int, ...]:
+    """A configured list of ``count`` positive whole numbers.
+
+    Raises:
+        InputError: It is something else; the message says what is ``wanted``.
+    """
+    numbers = list(value) if isinstance(value, list | tuple | ListConfig) else []
+    if len(numbers) != count or not all(type(number) is int and number > 0 for number in numbers):
+        raise InputError(f"{key} must be {wanted}, not {value}.")
+    return tuple(numbers)
 
 
 def existing(path: Any, key: str) -> Path | None:

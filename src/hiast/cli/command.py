@@ -28,7 +28,8 @@ _FAULTS = (
         "again, free memory or use a smaller data.num_workers.",
     ),
     (
-        r"[Cc]onnection (closed|reset|refused)|Broken pipe|remote process has terminated|DDP expects same model",
+        r"[Cc]onnection (closed|reset|refused)|Broken pipe|remote process (has terminated|exiting)"
+        r"|DDP expects same model|[Tt]imed out|socket has timed out|Interrupted system call",
         "Another process of this run has ended: its own message says why. The same command goes on.",
     ),
 )
@@ -71,8 +72,7 @@ def run_command(
             sys.stdout.write(OmegaConf.to_yaml(config))
             return 0
         code = job(config) or 0
-        # Lightning kills the first process when one that it has started ends with an error.
-        return 0 if code == STOPPED and os.environ.get("LOCAL_RANK", "0") != "0" else code
+        return _stopped(code) if code == STOPPED else code
     except InputError as error:
         sys.stderr.write(f"{_without_trace(error)}\n")
         return INPUT_ERROR
@@ -83,8 +83,16 @@ def run_command(
         sys.stderr.write(f"{sentence}\n")
         return FAULT
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command with the same run directory goes on from here.\n")
-        return 128 + signal.SIGINT
+        if is_first():
+            sys.stderr.write(
+                "Stopped. The same command goes on from here, with the same run=DIR or output=DIR.\n"
+            )
+        return _stopped(128 + signal.SIGINT)
+
+
+def _stopped(code: int) -> int:
+    # Lightning kills the first process when one that it has started ends with an error.
+    return 0 if os.environ.get("LOCAL_RANK", "0") != "0" else code
 
 
 def _fault(error: OSError | RuntimeError) -> str | None:

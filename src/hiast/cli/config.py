@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -93,8 +94,6 @@ def instantiate(config: Any, **arguments: Any) -> Any:
     """
     try:
         built = hydra_instantiate(config, _convert_="all", **({"_partial_": True} if arguments else {}))
-        # Objects are not passed through Hydra, which would take a dataclass apart into configuration.
-        return built(**arguments) if arguments else built
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, InputError):
@@ -102,6 +101,14 @@ def instantiate(config: Any, **arguments: Any) -> Any:
         if isinstance(cause, TypeError | ValueError) or cause is None:
             raise InputError(f"{config.get('_target_')}: {cause or _first_line(error)}") from error
         raise
+    if not arguments:
+        return built
+    try:
+        inspect.signature(built).bind(**arguments)
+    except TypeError as error:
+        raise InputError(f"{config.get('_target_')}: {error}.") from error
+    # Objects are not passed through Hydra, which would take a dataclass apart into configuration.
+    return built(**arguments)
 
 
 def _config_dir(words: list[str]) -> tuple[list[str], Path | None]:

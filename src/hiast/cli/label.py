@@ -34,14 +34,15 @@ def label(config: DictConfig) -> None:
     from lightning_fabric import Fabric
     from rich.console import Console
 
-    from hiast.callbacks.rounds import predictor, weights_hash
+    from hiast.callbacks.rounds import circumstances, predictor, weights_hash
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
     from hiast.data import folder
     from hiast.data.dataset import SegmentationDataset
     from hiast.pseudo_labels.generate import generate_round
     from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
-    from hiast.run.local import fabric_strategy
+    from hiast.run.local import check_processes, fabric_strategy
+    from hiast.run.refusals import trainer_refusals
     from hiast.training import HIASTModule, load_module
 
     values = {
@@ -53,10 +54,17 @@ def label(config: DictConfig) -> None:
         raise InputError("The checkpoint does not say at which size to label: add size=[height,width].")
     if not Path(values["input"]).is_dir():
         raise InputError(f"input: there is no folder {values['input']}.")
+    if Path(values["output"]).resolve().is_relative_to(Path(values["input"]).resolve()):
+        raise InputError(
+            f"output: {values['output']} lies inside of input; the labels would be taken for images."
+        )
+    build.check_whole_number(config.group_size, "group_size", 1)
     images = SegmentationDataset(folder.listing(values["input"], "**/*", None, module.classes))
     network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
     options = plain(config.trainer)
-    fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
+    check_processes(options)
+    with trainer_refusals():
+        fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
     reader = generate_round(
@@ -64,11 +72,15 @@ def label(config: DictConfig) -> None:
         names=images.names,
         read_image=images.read_image,
         predict=predictor(module, network, fabric.autocast),
-        policy=instantiate(config.policy)(num_classes=len(module.classes)),
+        policy=instantiate(config.policy, num_classes=len(module.classes)),
         size=size,
         group_size=config.group_size,
         seed=config.seed,
-        identity={"weights": weights_hash(network), "checkpoint": Path(values["checkpoint"]).name},
+        identity={
+            "weights": weights_hash(network),
+            "checkpoint": Path(values["checkpoint"]).name,
+            **circumstances(module, str(options["precision"])),
+        },
         processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
         overwrite=config.overwrite,
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiast.cli.command import STOPPED, run_command
+from hiast.errors import InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,9 +50,11 @@ def train(config: DictConfig) -> int:
     from hiast.evaluation.report import stage_table
     from hiast.ranks import is_first
     from hiast.run import Pipeline, RunDirectory
+    from hiast.run.local import check_processes
 
     classes = build.build_classes(config)
     build.check_numbers(config)
+    check_processes(plain(config.trainer))
     if config.run is None:
         config.run = str(_new_run(config.name))
     values = plain(config)
@@ -59,7 +63,8 @@ def train(config: DictConfig) -> int:
     directory = RunDirectory(config.run)
     pipeline = Pipeline(
         directory=directory,
-        network=build.build_network(config, classes),
+        network=partial(build.build_network, config, classes),
+        bare_network=partial(build.build_network, config, classes, pretrained=False),
         classes=classes,
         datamodule=build.build_datamodule(config, classes),
         stages=build.build_stages(config),
@@ -89,8 +94,14 @@ def train(config: DictConfig) -> int:
 
 
 def _new_run(name: str) -> Path:
-    """A directory named after the time; the processes of one run share the name through the environment."""
+    """A directory named after the time; processes that Lightning starts share the name through the environment."""
     import os
 
+    from hiast.run.local import processes_outside
+
+    if (processes_outside() or 1) > 1:
+        raise InputError(
+            "Processes that torchrun or srun starts must agree on the run directory: name it with run=DIR."
+        )
     stamp = os.environ.setdefault("HIAST_RUN_TIME", time.strftime("%Y-%m-%d_%H-%M-%S"))
     return Path("outputs") / name / stamp

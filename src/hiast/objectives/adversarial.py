@@ -15,6 +15,13 @@ EPSILON = 1e-30
 """Added to p inside the logarithm, as published (Vu et al. 2019); it keeps p = 0 finite."""
 
 
+INPUTS = ("softmax", "entropy")
+"""Kinds of maps that a discriminator can judge."""
+
+LOSSES = ("mse", "bce")
+"""Kinds of loss on its answers."""
+
+
 def discriminator_input(logits: Tensor, kind: str = "softmax") -> Tensor:
     """The score maps [B,C,H,W] that the discriminator judges, in float32 (float64 for float64 logits).
 

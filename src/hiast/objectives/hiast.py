@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hiast.errors import InputError
+from hiast.errors import InputError, check_not_negative
 from hiast.objectives.consistency import DENOMINATORS, Denominator, consistency
 from hiast.objectives.cross_entropy import check_labels, cross_entropy
 from hiast.objectives.regions import REGIONS, Region, at_least_float32
@@ -53,9 +52,7 @@ class HIASTLoss(nn.Module):
         class_normalised: bool = False,
     ) -> None:
         super().__init__()
-        for name, weight in (("kld", kld), ("entropy", entropy), ("consistency", consistency)):
-            if not (math.isfinite(weight) and weight >= 0):
-                raise InputError(f"The loss weight {name} is {weight}; give a number that is 0 or more.")
+        check_not_negative("loss", kld=kld, entropy=entropy, consistency=consistency)
         if region not in REGIONS:
             raise InputError(f"The loss's region is {region!r}; choose one of {', '.join(REGIONS)}.")
         if denominator not in DENOMINATORS:

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-import yaml
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
 from hiast.ranks import is_first
+from hiast.run.settings import first_difference
 
 _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
     "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "imagecodecs", "pillow",
 )  # fmt: skip
-
-_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
-"""Settings that change no result, wherever they stand."""
 
 
 class RunDirectory:
@@ -65,8 +62,8 @@ class RunDirectory:
         """Lock the directory and record configuration and environment.
 
         Args:
-            config: The whole configuration as YAML. A run that goes on must have the one that it began with,
-                except for what does not change results: where data lie, who reads them, who is told.
+            config: The whole configuration as YAML. A run that goes on must have the one that it began with, but
+                for what changes nothing of what is there: where data lie, who reads them, stages still to come.
             seed: The run's seed.
 
         Raises:
@@ -77,7 +74,7 @@ class RunDirectory:
             return
         self.lock()
         there = self.path / "config.yaml"
-        difference = _first_difference(there.read_text(), config) if there.is_file() else None
+        difference = first_difference(there.read_text(), config, self._begun()) if there.is_file() else None
         if difference is not None:
             raise InputError(
                 f"{self.path} holds a run of another configuration ({difference}): give the same settings to continue "
@@ -99,6 +96,8 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
+            # A loader worker that outlives this process for some seconds must not keep the lock.
+            os.register_at_fork(after_in_child=self.unlock)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for part in self.path.rglob(".*.part"):
                 part.unlink()
@@ -125,27 +124,16 @@ class RunDirectory:
         self._result(stage, round_number).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._result(stage, round_number), result)
 
+    def _begun(self) -> list[str]:
+        """Stages that have left a checkpoint or pseudo-labels behind, in order."""
+        return [
+            stage
+            for stage in ("source_only", "warmup", "self_training")
+            if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
+        ]
+
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"
-
-
-def _first_difference(there: str, here: str) -> str | None:
-    """The first setting that two configurations differ in and that can change results."""
-    old, new = (_settings(yaml.safe_load(text)) for text in (there, here))
-    for key in [*old, *new]:
-        if old.get(key) != new.get(key):
-            was, now = (settings.get(key, "nothing") for settings in (old, new))
-            return f"{key} was {was} and is {now}"
-    return None
-
-
-def _settings(value: Any, key: str = "") -> dict[str, Any]:
-    """Dotted key -> plain value of everything in a configuration that can change results."""
-    if key.rpartition(".")[2] in _NO_CHANGE:
-        return {}
-    if isinstance(value, dict) and value:
-        return {k: v for name in value for k, v in _settings(value[name], f"{key}.{name}".strip(".")).items()}
-    return {key: value}
 
 
 def write_json(path: Path, value: Any) -> None:

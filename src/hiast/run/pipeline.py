@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
     AtomicCheckpointIO,
@@ -31,13 +35,15 @@ from hiast.callbacks import (
 from hiast.callbacks.checkpoint import link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
+from hiast.data.adaptation import Domain
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_first
 from hiast.run.directory import RunDirectory
 from hiast.run.local import trainer_strategy
+from hiast.run.refusals import trainer_refusals
 from hiast.training import AdaptationModule, HIASTModule, WarmupModule
-from hiast.training.checkpoint import network_weights, read_checkpoint
+from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +87,7 @@ class Pipeline:
 
     Attributes:
         directory: The run directory.
-        network: Builds the network with its pretrained weights; called once, on the first start.
+        network: Builds the network with its pretrained weights.
         classes: The scenario's label space.
         datamodule: Source and target.
         stages: What to walk.
@@ -95,6 +101,7 @@ class Pipeline:
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
         pictures: Validation images on the picture sheets; 0: no sheets.
+        bare_network: Builds it without them, for a run whose weights come from a checkpoint; None: ``network`` does.
     """
 
     directory: RunDirectory
@@ -112,6 +119,7 @@ class Pipeline:
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pictures: int = 4
+    bare_network: Callable[[], SegmentationNetwork] | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """Walk all stages.
@@ -123,16 +131,17 @@ class Pipeline:
         Raises:
             InputError: Another process works in the directory, or an input does not fit.
             SIGTERMException: The process was told to stop; the same call goes on later.
+            KeyboardInterrupt: Likewise, by Ctrl+C.
         """
-        self._check()
+        if not self.stages:
+            raise InputError("There is no stage to run: name at least one in stages.")
         if is_first():
             self.directory.lock()
-        torch.manual_seed(self.seed)
-        network = self.network()
+        network = self._check()
         schedule = ValidationSchedule(self.validate_every, images=self.datamodule.target.has_val)
         results = []
         start = self.init_from
-        with StopRequest(schedule) as stop:
+        with StopRequest(schedule) as stop, _interrupted(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
@@ -144,11 +153,52 @@ class Pipeline:
                     start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
         return results
 
-    def _check(self) -> None:
-        if not self.stages:
-            raise InputError("There is no stage to run: name at least one in stages.")
+    def _check(self) -> SegmentationNetwork:
+        """The network, once it is known that all stages can be built and will find their files."""
+        first = self.stages[0].name
+        begun = self.directory.read_result(first, 1) is not None or self._resume_point(first, 1) is not None
+        torch.manual_seed(self.seed)
+        # Weights that a checkpoint replaces need not be downloaded.
+        replaced = self.bare_network is not None and (begun or self.init_from is not None)
+        network = self.bare_network() if replaced and self.bare_network else self.network()
         if self.init_from is not None:
-            read_checkpoint(self.init_from)
+            check_fit(read_checkpoint(self.init_from, "meta"), network, self.classes, self.init_from)
+        domains: set[Domain] = set()
+        for stage in self.stages:
+            for number, settings in enumerate(stage.rounds, start=1):
+                _share(settings.batch_size, settings.accumulate, stage.name)
+                domains |= set(self._build(network, stage, number).domains)
+        if is_first():
+            self._list_images(domains)
+        return network
+
+    def _list_images(self, domains: set[Domain]) -> None:
+        """Find all images now, so that a missing folder does not stop the run hours later."""
+        self.datamodule.prepare_data()
+        if "source" in domains:
+            self.datamodule.source.train_dataset()
+        if "target" in domains:
+            self.datamodule.labelling_images()
+        if self.datamodule.target.has_val:
+            self.datamodule.target.val_dataset()
+
+    def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
+        """The module of a round around a copy of ``network``."""
+        settings = stage.rounds[number - 1]
+        # New layers are drawn here, the same whether the stages before ran in this process or in an earlier one.
+        torch.manual_seed(_stage_seed(self.seed, stage.name, number))
+        try:
+            return settings.module(
+                network=copy.deepcopy(network),
+                classes=self.classes,
+                steps=settings.steps,
+                accumulate=settings.accumulate,
+                round_number=number,
+                validation_size=self.validation_size,
+                seed=self.seed,
+            )
+        except TypeError as error:
+            raise InputError(f"{stage.name}.module: {error}.") from error
 
     def _fit(
         self,
@@ -161,19 +211,9 @@ class Pipeline:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
-        # New layers are drawn here, the same whether the stages before ran in this process or in an earlier one.
-        torch.manual_seed(_stage_seed(self.seed, stage.name, number))
-        module = settings.module(
-            network=copy.deepcopy(network),
-            classes=self.classes,
-            steps=settings.steps,
-            accumulate=settings.accumulate,
-            round_number=number,
-            validation_size=self.validation_size,
-            seed=self.seed,
-        )
+        module = self._build(network, stage, number)
         module.run_config = self.config
-        resume = self._resume_point(stage, number)
+        resume = self._resume_point(stage.name, number)
         if resume is not None:
             module.on_load_checkpoint(read_checkpoint(resume))
         elif start is not None:
@@ -198,11 +238,11 @@ class Pipeline:
         stop.stop_if_asked(trainer)
         return result
 
-    def _resume_point(self, stage: Stage, number: int) -> Path | None:
-        path = self.directory.checkpoints(stage.name) / "last.ckpt"
+    def _resume_point(self, stage: str, number: int) -> Path | None:
+        path = self.directory.checkpoints(stage) / "last.ckpt"
         if not path.is_file():
             return None
-        about = read_checkpoint(path)["hiast"]
+        about = read_checkpoint(path, "meta")["hiast"]
         return path if about["round"] == number else None
 
     def _labels(self, stage: Stage, number: int, start: Path | None, stop: StopRequest) -> LabelRound | None:
@@ -247,29 +287,31 @@ class Pipeline:
             stop,
         ]
         arguments = dict(self.trainer)
-        plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
+        with trainer_refusals():
+            plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
         if isinstance(module, WarmupModule):
             clipping = ("gradient_clip_val", "gradient_clip_algorithm")
             module.clipping = {key: arguments.pop(key) for key in clipping if key in arguments}
         # In the warm-up discriminator and network take part in different backward passes.
         unused = isinstance(module, WarmupModule)
         arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=unused)
-        return pl.Trainer(
-            max_epochs=1,
-            check_val_every_n_epoch=None,
-            val_check_interval=self.validate_every * module.accumulate,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            logger=list(self.loggers) or False,
-            log_every_n_steps=1 if not self.loggers else self.record_every,
-            default_root_dir=str(self.directory.path),
-            callbacks=callbacks,
-            plugins=plugins,
-            **arguments,
-        )
+        with trainer_refusals():
+            return pl.Trainer(
+                max_epochs=1,
+                check_val_every_n_epoch=None,
+                val_check_interval=self.validate_every * module.accumulate,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                logger=list(self.loggers) or False,
+                log_every_n_steps=1 if not self.loggers else self.record_every,
+                default_root_dir=str(self.directory.path),
+                callbacks=callbacks,
+                plugins=plugins,
+                **arguments,
+            )
 
     def _finish(
         self,
@@ -297,9 +339,21 @@ class Pipeline:
         return result
 
 
+@contextmanager
+def _interrupted(stop: StopRequest) -> Iterator[None]:
+    """Say how the run was told to stop."""
+    try:
+        yield
+    except SIGTERMException:
+        if stop.signal == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
+
+
 def _cluster() -> list[Any]:
     """SLURM without Lightning's own way to requeue: its checkpoints hold no place to go on from in this library."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    by_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if by_slurm else []
 
 
 def _stage_seed(seed: int, stage: str, number: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, build_from_recipe
 
@@ -25,12 +26,12 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         InputError: The file is missing, damaged, holds pickled objects, or was not written by this library.
     """
     contents: dict[str, Any] = load_plain(path, map_location)
-    about = contents.get("hiast") if isinstance(contents, dict) else None
-    if not isinstance(about, dict) or "state_dict" not in contents:
+    if not _is_own(contents):
         raise InputError(
             f"{path} is not a checkpoint of this library: for weights published by others, name the scenario too "
             "(hiast-eval checkpoint=... +scenario=...)."
         )
+    about = contents["hiast"]
     if about.get("format") != FORMAT:
         raise InputError(
             f"{path} has checkpoint format {about.get('format')}; this version reads format {FORMAT}."
@@ -39,6 +40,19 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if lacking:
         raise InputError(f"{path} is damaged: it does not say its {', '.join(lacking)}.")
     return contents
+
+
+def is_own_file(path: str | Path) -> bool:
+    """Whether a file is a checkpoint that this library wrote.
+
+    Raises:
+        InputError: It is in the present format of torch, and damaged or refused.
+    """
+    return zipfile.is_zipfile(path) and _is_own(load_plain(path, "meta"))
+
+
+def _is_own(contents: Any) -> bool:
+    return isinstance(contents, dict) and isinstance(contents.get("hiast"), dict) and "state_dict" in contents
 
 
 def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
@@ -74,6 +88,30 @@ def network_from(checkpoint: dict[str, Any], path: str | Path) -> SegmentationNe
     if recipe is None:
         raise InputError(f"{path} holds a network of your own class: pass it as network=... .")
     return build_from_recipe(recipe)
+
+
+def check_fit(
+    checkpoint: dict[str, Any], network: torch.nn.Module, classes: LabelSpace, path: str | Path
+) -> None:
+    """Refuse a checkpoint of other classes or of another network.
+
+    Raises:
+        InputError: Says what differs.
+    """
+    theirs = list(checkpoint["hiast"]["classes"]["names"])
+    if theirs != list(classes.names):
+        raise InputError(
+            f"{path} knows the {len(theirs)} classes {', '.join(theirs)}, this run has the {len(classes)} classes "
+            f"{', '.join(classes.names)}: name a checkpoint of the same classes."
+        )
+    there = {key: tuple(value.shape) for key, value in network_weights(checkpoint).items()}
+    here = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    different = [key for key in (*here, *there) if there.get(key) != here.get(key)]
+    if different:
+        raise InputError(
+            f"{path} holds another network: {different[0]} and {len(different) - 1} more weights differ from this "
+            "run's backbone. Name a checkpoint of the same backbone."
+        )
 
 
 def network_weights(checkpoint: dict[str, Any], prefix: str = "network.") -> dict[str, torch.Tensor]:

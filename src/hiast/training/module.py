@@ -197,10 +197,15 @@ class AdaptationModule(pl.LightningModule, ABC):
         if bad:
             pairs = zip(terms, values, strict=True)
             shown = ", ".join(f"{name}={float(v):g}" for name, v in pairs) if here else "see another process"
+            kept = (
+                "The state before this step is kept in last.ckpt: try a smaller learning rate or "
+                "trainer.precision=32-true in a new run that starts with init_from=last.ckpt"
+                if self.steps_done
+                else "It is the first step: try a smaller learning rate or trainer.precision=32-true in a new run"
+            )
             raise NonFiniteLossError(
                 f"The loss is not finite in stage {self.stage}, round {self.round_number}, step {self.steps_done}: "
-                f"{shown}. The state before this step is kept in last.ckpt: try a smaller learning rate or "
-                "trainer.precision=32-true in a new run that starts with init_from=last.ckpt, and look at the images."
+                f"{shown}. {kept}, and look at the images."
             )
         self.log_dict({f"{self.stage}/{name}": term.detach() for name, term in terms.items()}, batch_size=1)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hiast.errors import InputError
+from hiast.errors import InputError, check_not_negative
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,12 @@ class OptimiserSettings:
     schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
+        check_not_negative(
+            "optimiser",
+            learning_rate=self.learning_rate,
+            head_factor=self.head_factor,
+            weight_decay=self.weight_decay,
+        )
         if self.kind not in ("adam", "adamw"):
             raise InputError(f"optimiser.kind is '{self.kind}': choose adam or adamw.")
         if isinstance(self.schedule, Mapping):

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
+from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher
 from hiast.objectives import HIASTLoss, source_cross_entropy
 from hiast.training.module import AdaptationModule
@@ -47,6 +48,9 @@ class HIASTModule(AdaptationModule):
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
+        check_not_negative(self.stage, momentum=momentum, source_weight=source_weight)
+        if momentum > 1:
+            raise InputError(f"self_training: momentum is {momentum}; give a number from 0 to 1.")
         self.loss = loss or HIASTLoss()
         self.momentum = momentum
         self.source_weight = source_weight

@@ -11,9 +11,10 @@ from torch import Tensor
 from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
-from hiast.errors import InputError
+from hiast.errors import InputError, check_not_negative
 from hiast.models import Discriminator, SegmentationNetwork
 from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.objectives.adversarial import INPUTS, LOSSES
 from hiast.training.module import AdaptationModule
 
 SOURCE, TARGET = 0, 1
@@ -58,6 +59,17 @@ class WarmupModule(AdaptationModule):
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
+        if discriminator_input not in (None, *INPUTS) or discriminator_loss not in LOSSES:
+            raise InputError(
+                f"warmup: discriminator_input is {discriminator_input}, discriminator_loss is {discriminator_loss}: "
+                f"choose among {', '.join(INPUTS)} or null, and {', '.join(LOSSES)}."
+            )
+        check_not_negative(
+            self.stage,
+            adversarial_weight=adversarial_weight,
+            entropy_weight=entropy_weight,
+            discriminator_rate=discriminator_rate,
+        )
         if discriminator_input is None and not entropy_weight:
             raise InputError(
                 "warmup has neither a discriminator nor an entropy weight: choose warmup=none to leave it out."
