@@ -29,6 +29,16 @@ def term() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def signal_job(name: str) -> None:
+    """Signal this process and its loader workers from outside, as a batch system or a terminal does."""
+    import multiprocessing
+    import subprocess
+
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    assert len(pids) > 1
+    subprocess.run(["kill", f"-{name}", *map(str, pids)], check=True)
+
+
 def small_files(size: int) -> None:
     """From here on no file may grow beyond ``size`` bytes: writing fails in the middle, as on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -100,7 +110,7 @@ ACTIONS = {
     action.__name__: action
     for action in (
         *(kill, term, small_files, delete, truncate, poison),
-        *(become_nobody, clock_back, list_sockets, kill_workers),
+        *(become_nobody, clock_back, list_sockets, kill_workers, signal_job),
     )
 }
 

@@ -29,7 +29,7 @@ KILLS = {
     "between the last checkpoint and the result": {"at": "hiast.run.pipeline:link_or_copy"},
     "before the result": {"at": "hiast.run.directory:RunDirectory.write_result"},
     "behind the result": {"at": "hiast.run.directory:RunDirectory.write_result", "when": "after"},
-    "building the discriminator": {"at": "hiast.training.warmup:Discriminator"},
+    "building the discriminator": {"at": "hiast.training.warmup:Discriminator", "call": 2},  # 1: to try it out
     "training the discriminator": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
     "before the first label": {"at": "hiast.pseudo_labels.stages:write_label"},
     "between a label and its record": {"at": f"{WRITER}.append"},
@@ -93,6 +93,29 @@ def test_sigterm_keeps_the_step(launcher, tmp_path: Path) -> None:
     assert launcher.train(tmp_path, "checkpoint_every=100", "validation.every=100", faults=[term]) == [143]
     saved = torch.load(tmp_path / "run/source_only/checkpoints/last.ckpt", weights_only=True)
     assert saved["hiast"]["batches_done"] == 3
+
+
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("INT", 130)])
+def test_a_signal_to_the_whole_job_keeps_the_step(launcher, tmp_path: Path, name: str, code: int) -> None:
+    """Loader workers are signalled too, and are needed until the step is done."""
+    import torch
+
+    stop = {"at": f"{MODULE}.on_train_batch_start", "call": 3, "do": ["signal_job", name]}
+    rare = ("data.num_workers=2", "checkpoint_every=100", "validation.every=100", "stages=[source_only]")
+    assert launcher.train(tmp_path, *rare, faults=[stop]) == [code]
+    log = (tmp_path / "log_0.txt").read_text()
+    assert log.count("goes on from here") == 1 and "Traceback" not in log, log
+    saved = torch.load(tmp_path / "run/source_only/checkpoints/last.ckpt", weights_only=True)
+    assert saved["hiast"]["batches_done"] == 3
+    assert launcher.train(tmp_path, *rare) == [0]
+
+
+def test_workers_of_a_killed_run_do_not_keep_it_locked(launcher, tmp_path: Path) -> None:
+    """They notice that they are alone after some seconds only."""
+    kill = {"at": f"{MODULE}.on_train_batch_start", "call": 2, "do": "kill"}
+    more = ("data.num_workers=1", "stages=[source_only]")
+    assert launcher.train(tmp_path, *more, faults=[kill]) == [-9]
+    assert launcher.train(tmp_path, *more) == [0], (tmp_path / "log_0.txt").read_text()
 
 
 def test_no_part_files_are_left(launcher, tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
             except RuntimeError as error:
                 # torch hides what the file said behind an error of its own.
-                cause = error.__context__
-                number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EIO
+                if not isinstance(error.__context__, OSError):
+                    raise
+                number = error.__context__.errno or errno.EIO
                 raise OSError(number, os.strerror(number), str(path)) from error
 
         write_atomically(Path(path), write)

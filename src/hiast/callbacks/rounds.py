@@ -120,6 +120,8 @@ class LabelRound(pl.Callback):
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         images = data.labelling_images()
+        # Before the statistics are estimated, whose last bits depend on the machine that does it.
+        weights = weights_hash(module.teacher.network)
         if module.statistics == "target":
             # The student too, whose statistics the teacher takes over in training: the stage before need not have.
             with trainer.precision_plugin.forward_context():
@@ -138,7 +140,8 @@ class LabelRound(pl.Callback):
             identity={
                 "round": self.round_number,
                 "made_by": self.made_by,
-                "weights": weights_hash(module.teacher),
+                "weights": weights,
+                **circumstances(module, trainer.precision),
             },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
             progress=lambda done, total: self._stop_if_asked(),
@@ -167,6 +170,15 @@ def predictor(
         return confidence, prediction
 
     return predict
+
+
+def circumstances(module: AdaptationModule, precision: str) -> dict[str, object]:
+    """What else decides the labels that a network makes, for the identity of a round."""
+    return {
+        "network": getattr(module.network, "recipe", None),
+        "statistics": module.statistics,
+        "precision": precision,
+    }
 
 
 def coverage(labels: RoundReader) -> float:

@@ -1,4 +1,4 @@
-"""Stopping in good order when the process is told to: SIGTERM of a batch system, a container, a spot machine."""
+"""Stopping in good order when the process is told to: by a batch system, a container, a spot machine, or Ctrl+C."""
 
 from __future__ import annotations
 
@@ -15,30 +15,38 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from hiast.callbacks.schedule import ValidationSchedule
 from hiast.training.module import AdaptationModule
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class StopRequest(pl.Callback):
-    """Notices SIGTERM and stops at the next point where a checkpoint covers all that was done.
+    """Notices SIGTERM and SIGINT and stops at the next point where a checkpoint covers all that was done.
 
-    It stands in for Lightning's handler, which talks to the other processes from wherever the signal found it and
-    may meet them in the middle of another exchange. Here the processes agree between two steps. Loader workers,
-    which a batch system signals too, inherit the handler and go on until they are sent home.
+    It stands in for Lightning's handlers: that of SIGTERM talks to the other processes from wherever the signal found
+    it and may meet them in the middle of another exchange, that of SIGINT ends the program. Here the processes agree
+    between two steps. Loader workers, which are signalled too, go on until they are sent home. A second Ctrl+C stops
+    at once.
 
     Use it as a context manager around all fits, and as a callback of each, behind the one that saves.
 
     Args:
         schedule: Says where a validation follows, which is waited for.
+
+    Attributes:
+        asked: Whether this process was told to stop.
+        signal: How it was told.
     """
 
     def __init__(self, schedule: ValidationSchedule) -> None:
         self.schedule = schedule
         self.asked = False
-        self._before: Any = None
+        self.signal: int = signal.SIGTERM
+        self._before: dict[int, Any] = {}
         self._process = os.getpid()
         self._children: list[Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self.asked = False
-        self._before = signal.getsignal(signal.SIGTERM)
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
         self._listen()
         return self
 
@@ -46,7 +54,8 @@ class StopRequest(pl.Callback):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if _in_main_thread():
-            signal.signal(signal.SIGTERM, self._before)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     def stop_if_asked(self, trainer: pl.Trainer) -> None:
         """Stop in all processes if one of them was told to; each must call this.
@@ -85,11 +94,16 @@ class StopRequest(pl.Callback):
 
     def _listen(self) -> None:
         if _in_main_thread():
-            signal.signal(signal.SIGTERM, self._note)
+            for number in _SIGNALS:
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        if os.getpid() == self._process:
+        if self.asked and number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.asked, self.signal = True, number
+        # A terminal has told them already.
+        if number == signal.SIGTERM and os.getpid() == self._process:
             for child in self._children:
                 child.send_signal(number)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ class Loader(DataLoader[Sample]):
     """A ``DataLoader`` that can be started while workers of another are at work, and die."""
 
     def __iter__(self) -> Any:
-        with _dead_workers_wait():
+        with _dead_workers_wait(), _sigterm_blocked():
             return super().__iter__()
 
 
@@ -74,16 +76,34 @@ def validation_loader(
 def loader_options(num_workers: int) -> dict[str, Any]:
     """What all loaders share."""
     return {
-        "num_workers": num_workers,
+        "num_workers": min(num_workers, _cores()),
         "persistent_workers": num_workers > 0,
         "pin_memory": torch.cuda.is_available(),
-        "worker_init_fn": single_threaded,
+        "worker_init_fn": start_worker,
     }
 
 
-def single_threaded(worker: int) -> None:
-    """Keep OpenCV from starting threads in a worker: workers are the parallelism."""
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def start_worker(worker: int) -> None:
+    """Make a process that has just been forked a worker that only its parent sends home.
+
+    A batch system and a terminal signal all processes of a job at once. The parent finishes its step and saves;
+    for that it needs its workers. Threads of OpenCV are not wanted: workers are the parallelism.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # SIGTERM was blocked before the fork. torch's handler would end the worker whoever it comes from.
+        threading.Thread(target=_wait_to_be_sent_home, daemon=True).start()
+
+
+def _wait_to_be_sent_home() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @contextmanager
@@ -110,3 +130,16 @@ def _dead_workers_wait() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, handler)
     if died:
         handler(signal.SIGCHLD, None)
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """Have processes that are forked in here begin their lives deaf to SIGTERM."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

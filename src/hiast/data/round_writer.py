@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from hiast.data.label_store import (
     MANIFEST,
     STATISTICS,
     THRESHOLDS,
+    damaged,
     file_hash,
     label_path,
     read_json,
@@ -159,8 +161,11 @@ class RoundWriter:
         path = self.directory / SURVEY
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as kept:
-            return int(kept["groups"]), kept["counts"]
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return int(kept["groups"]), kept["counts"]
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise damaged(path, "cannot be read") from error
 
     def finish(self, class_mean_confidence: NDArray[np.float64]) -> None:
         """Complete the round: thresholds and statistics, then the manifest.

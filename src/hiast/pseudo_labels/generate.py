@@ -63,12 +63,13 @@ def generate_round(
         overwrite: Discard a round of another identity in ``directory``.
         readers: Threads that read images.
         writers: Threads that select, encode and write labels.
-        progress: Called in process 0 with the number of images done and to do.
+        progress: Called in process 0 with the number of images done and to do, both counted twice where the network
+            goes over them twice. What it raises stops the call, which can be continued.
 
     Raises:
         InputError: Arguments, images or the network's output do not fit, or ``directory`` holds something else.
         OSError: A file cannot be read or written. What is complete stays; the same call goes on from there.
-        RuntimeError: Another process failed.
+        RunError: Another process failed.
     """
     processes = processes or SingleProcess()
     plan = _plan(names, policy, size, group_size, seed, identity or {})

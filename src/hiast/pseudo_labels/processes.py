@@ -11,6 +11,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiast.errors import RunError
+
 
 class Processes(Protocol):
     """The processes that work together.
@@ -90,7 +92,7 @@ def share(
         Array [world_size, *shape].
 
     Raises:
-        RuntimeError: ``make`` failed in another process; here, its own error goes on.
+        RunError: ``make`` failed in another process; here, its own error goes on.
     """
     message: NDArray[Any] = np.zeros(1 + int(np.prod(shape)), dtype)
     try:
@@ -101,7 +103,7 @@ def share(
     failed = np.flatnonzero(gathered[:, 0] == 0)
     if len(failed):
         ranks = ", ".join(map(str, failed))
-        raise RuntimeError(
+        raise RunError(
             f"Labelling failed in process {ranks}: its own message says why; this process stops too."
         )
     return gathered[:, 1:].reshape(processes.world_size, *shape)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hiast.data.label_store import RoundReader, to_json
 from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.errors import RunError
 from hiast.pseudo_labels.histogram import Histogram
 from hiast.pseudo_labels.policies import Policy, Thresholds
 from hiast.pseudo_labels.processes import Processes, agree, share
@@ -85,9 +86,7 @@ class Walk:
 
         states = share(self._processes, make, (3 + self._policy.num_classes,), np.int64)
         if (states[:, 0] != digest).any():
-            raise RuntimeError(
-                "The processes were given different images, policies or identities to label with."
-            )
+            raise RunError("The processes were given different images, policies or identities to label with.")
         complete, self._done = (int(value) for value in states[0, 1:3])
         if self._done and (self._policy.adapts or self._policy.surveys):
             self._thresholds = states[0, 3:].copy().view(np.float64)
@@ -174,14 +173,28 @@ class Walk:
         windows = range(done, self._total, self._processes.world_size)
         for number, first in enumerate(windows, start=1):
             counts += self._histograms(next(outputs, None)).sum(axis=0)
-            if number % _SURVEY_KEPT_EVERY == 0 or number == len(windows):
-                groups = min(first + self._processes.world_size, self._total)
-                agree(self._processes, partial(self._save_survey, groups, counts))
+            groups = min(first + self._processes.world_size, self._total)
+            due = number % _SURVEY_KEPT_EVERY == 0 or number == len(windows)
+            agree(self._processes, partial(self._surveyed, groups, counts, due))
         return Histogram(counts, self._no_pixels.lowest)
 
-    def _save_survey(self, groups: int, counts: NDArray[np.int64]) -> None:
+    def _surveyed(self, groups: int, counts: NDArray[np.int64], due: bool) -> None:
+        """Tell how far the survey is, and keep it when that is due or the caller wants to stop."""
         assert self._writer is not None
-        self._writer.save_survey(groups, counts)
+        told = False
+        try:
+            self._tell(groups)
+            told = True
+        finally:
+            if due or not told:
+                self._writer.save_survey(groups, counts)
+
+    def _tell(self, groups: int) -> None:
+        """Tell how many images have gone through the network, of all that have to."""
+        if self._progress is not None:
+            passes, groups = divmod(groups, self._total)
+            images = passes * len(self._order) + groups * self._group_size
+            self._progress(images, len(self._order) * (2 if self._policy.surveys else 1))
 
     def _close(self, window: Window) -> None:
         """Wait until the window's labels are on the disk, everywhere, and record them."""
@@ -204,8 +217,7 @@ class Walk:
             self._writer.append(
                 GroupRecord(None if thresholds is None else tuple(thresholds.tolist()), labels)
             )
-        if self._progress is not None:
-            self._progress(min(self._writer.groups * self._group_size, len(self._order)), len(self._order))
+        self._tell(self._writer.groups + (self._total if self._policy.surveys else 0))
 
 
 def _to_words(record: LabelRecord) -> NDArray[np.int64]:

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.distributed as dist
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy as FabricDDPStrategy
 from pytorch_lightning.strategies import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, though not by name
+
+from hiast.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 
@@ -76,6 +80,37 @@ def _meet(strategy: DDPStrategy | FabricDDPStrategy) -> None:
         timeout=strategy._timeout,
         device_id=None if strategy.root_device.type == "cpu" else strategy.root_device,
     )
+
+
+def check_processes(arguments: Mapping[str, Any]) -> None:
+    """Refuse processes that torchrun or srun has started and that the trainer would not know of.
+
+    Each of them would train alone, into the same files.
+
+    Args:
+        arguments: Trainer arguments: ``devices``, ``num_nodes``.
+
+    Raises:
+        InputError: There are more or fewer than ``devices`` on ``num_nodes``.
+    """
+    outside = processes_outside()
+    devices = arguments.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices
+    if outside is None or not str(count).isdigit():
+        return
+    wanted = int(count) * int(arguments.get("num_nodes", 1))
+    if outside != wanted:
+        raise InputError(
+            f"torchrun or srun has started {outside} processes, but trainer.devices and trainer.num_nodes ask for "
+            f"{wanted}: make trainer.devices the processes of one machine and trainer.num_nodes the machines."
+        )
+
+
+def processes_outside() -> int | None:
+    """How many processes torchrun or srun has started; None: this one is alone, or Lightning starts the others."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment().world_size()
+    return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
 
 
 def _several(arguments: Mapping[str, Any]) -> bool:
