@@ -106,7 +106,8 @@ def start(
         from hiast.cli.train import USAGE, train
 
         prepare()
-        code = run_command(train, "train", USAGE, ["+scenario=demo", "run=run", *overrides])
+        scenario = [] if any(word.startswith("+scenario=") for word in overrides) else ["+scenario=demo"]
+        code = run_command(train, "train", USAGE, [*scenario, "run=run", *overrides])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - nothing may fall through into the parent's program

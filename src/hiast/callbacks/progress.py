@@ -1,26 +1,19 @@
-"""A live line for a person, or a line now and then for a log file."""
+"""How far training, validation and labelling are."""
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hiast.evaluation.report import duration
+from hiast.callbacks.meter import Meter
 from hiast.training.module import AdaptationModule
-
-log = logging.getLogger(__name__)
 
 
 class StageProgress(pl.Callback):
-    """Says stage, round, step, losses, speed and time left.
-
-    On a terminal it is one live line; otherwise a log record at most every ``seconds``.
+    """Says stage, round, step, losses, speed and time left, and how far a validation is.
 
     Args:
         rounds: Rounds of the stage, for "round 2/3".
@@ -30,50 +23,56 @@ class StageProgress(pl.Callback):
 
     def __init__(self, rounds: int = 1, seconds: float = 15.0, console: Console | None = None) -> None:
         self.rounds = rounds
-        self.seconds = seconds
-        self.console = console or Console(stderr=True)
-        self._bar: Progress | None = None
-        self._task: Any = None
-        self._started = self._reported = 0.0
-        self._first = 0
+        self.options: dict[str, Any] = {"seconds": seconds, "console": console}
+        self._training: Meter | None = None
+        self._validation: Meter | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock and, on a terminal, the line."""
-        if not trainer.is_global_zero or not isinstance(pl_module, AdaptationModule):
-            return
-        self._started = self._reported = time.monotonic()
-        self._first = pl_module.steps_done
-        if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
-            self._bar.start()
-            self._task = self._bar.add_task(
-                self._title(pl_module), total=pl_module.steps, completed=pl_module.steps_done, text=""
-            )
+        if trainer.is_global_zero and isinstance(pl_module, AdaptationModule):
+            title, steps = self._title(pl_module), pl_module.steps
+            self._training = Meter(title, steps, done=pl_module.steps_done, **self.options)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move on."""
-        if not trainer.is_global_zero or not isinstance(pl_module, AdaptationModule):
+        if self._training is None or not isinstance(pl_module, AdaptationModule):
             return
-        now = time.monotonic()
-        due = now - self._reported >= (0.5 if self._bar else self.seconds)
-        if not due and pl_module.steps_done < pl_module.steps:
-            return
-        self._reported = now
         done = pl_module.steps_done
-        speed = (done - self._first) / max(now - self._started, 1e-9)
-        losses = " ".join(
-            f"{name} {float(torch.as_tensor(value)):.3f}" for name, value in outputs.items() if name != "loss"
-        )
-        if self._bar:
-            text = f"{done}/{pl_module.steps}  {losses}  {speed:.2f} steps/s"
-            self._bar.update(self._task, completed=done, text=text)
-        else:
-            left = (pl_module.steps - done) / max(speed, 1e-9)
-            where = f"{self._title(pl_module)}, step {done}/{pl_module.steps}"
-            log.info("%s: %s, %.2f steps/s, %s left", where, losses, speed, duration(left))
+        # The last step is told even if it comes soon: its losses are the round's.
+        if self._training.due(done) or done == pl_module.steps:
+            losses = {name: value for name, value in outputs.items() if name != "loss"}
+            self._training.tell(
+                done,
+                " ".join(f"{name} {float(torch.as_tensor(value)):.3f}" for name, value in losses.items()),
+            )
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start another line below."""
+        if trainer.is_global_zero and isinstance(pl_module, AdaptationModule):
+            batches = sum(int(count) for count in trainer.num_val_batches)
+            title = f"{self._title(pl_module)}, validation"
+            self._validation = Meter(title, batches, unit="images", beside=self._training, **self.options)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move on."""
+        if self._validation is not None and self._validation.due(batch_idx + 1):
+            self._validation.tell(batch_idx + 1)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the line of the validation away."""
+        if self._validation is not None:
+            self._validation.close()
+            self._validation = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the line."""
@@ -82,15 +81,43 @@ class StageProgress(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Close the line, so that the error stands below it."""
+        """Close the lines, so that the error stands below them."""
+        self.on_validation_end(trainer, pl_module)
         self._close()
 
     def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        if self._training is not None:
+            self._training.close()
+            self._training = None
 
     def _title(self, module: AdaptationModule) -> str:
         return (
             f"{module.stage}, round {module.round_number}/{self.rounds}" if self.rounds > 1 else module.stage
         )
+
+
+class LabelProgress:
+    """Says how far a labelling is; given to ``generate_round`` as ``progress``. Use it as a context manager.
+
+    Args:
+        title: What is being labelled.
+        console: Where a live line goes; None: standard error.
+    """
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.title, self.console = title, console
+        self._meter: Meter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._meter is not None:
+            self._meter.close()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move on to ``done`` of ``total`` images."""
+        if self._meter is None:
+            self._meter = Meter(self.title, total, done=done, unit="images", console=self.console)
+        if self._meter.due(done):
+            self._meter.tell(done)

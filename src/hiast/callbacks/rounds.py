@@ -16,9 +16,11 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from hiast.callbacks.progress import LabelProgress
 from hiast.callbacks.statistics import estimate_on
 from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
+from hiast.data.dataset import SegmentationDataset
 from hiast.data.label_store import RoundReader
 from hiast.errors import InputError
 from hiast.evaluation.signals import agreement
@@ -127,7 +129,23 @@ class LabelRound(pl.Callback):
             with trainer.precision_plugin.forward_context():
                 for network in (module.network, module.teacher.network):
                     estimate_on(network, module, images)
-        log.info("%s, round %d: labelling %d images.", module.stage, self.round_number, len(images))
+        title = f"{module.stage}, round {self.round_number}: labelling"
+        log.info("%s %d images.", title, len(images))
+        with LabelProgress(title) as progress:
+            self._generate(trainer, module, images, weights, progress)
+
+    def _generate(
+        self,
+        trainer: pl.Trainer,
+        module: HIASTModule,
+        images: SegmentationDataset,
+        weights: str,
+        progress: LabelProgress,
+    ) -> None:
+        def tell(done: int, total: int) -> None:
+            progress(done, total)
+            self._stop_if_asked()
+
         generate_round(
             directory=self.directory,
             names=images.names,
@@ -144,7 +162,7 @@ class LabelRound(pl.Callback):
                 **circumstances(module, trainer.precision),
             },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
-            progress=lambda done, total: self._stop_if_asked(),
+            progress=tell,
         )
 
     def _stop_if_asked(self) -> None:

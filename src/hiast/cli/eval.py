@@ -75,6 +75,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     import pytorch_lightning as pl
     from rich.console import Console
 
+    from hiast.callbacks import StageProgress
     from hiast.cli import build
     from hiast.cli.config import compose, plain, require
     from hiast.evaluation.report import class_table
@@ -111,7 +112,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            callbacks=_mask_writers(config.masks, module),
+            callbacks=[StageProgress(), *_mask_writers(config.masks, module)],
         )
     trainer.validate(module, target, verbose=False)
     scores = module.scores

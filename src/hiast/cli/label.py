@@ -34,6 +34,7 @@ def label(config: DictConfig) -> None:
     from lightning_fabric import Fabric
     from rich.console import Console
 
+    from hiast.callbacks.progress import LabelProgress
     from hiast.callbacks.rounds import circumstances, predictor, weights_hash
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
@@ -67,23 +68,25 @@ def label(config: DictConfig) -> None:
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
-    reader = generate_round(
-        directory=Path(values["output"]),
-        names=images.names,
-        read_image=images.read_image,
-        predict=predictor(module, network, fabric.autocast),
-        policy=instantiate(config.policy, num_classes=len(module.classes)),
-        size=size,
-        group_size=config.group_size,
-        seed=config.seed,
-        identity={
-            "weights": weights_hash(network),
-            "checkpoint": Path(values["checkpoint"]).name,
-            **circumstances(module, str(options["precision"])),
-        },
-        processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
-        overwrite=config.overwrite,
-    )
+    with LabelProgress("labelling") as progress:
+        reader = generate_round(
+            directory=Path(values["output"]),
+            names=images.names,
+            read_image=images.read_image,
+            predict=predictor(module, network, fabric.autocast),
+            policy=instantiate(config.policy, num_classes=len(module.classes)),
+            size=size,
+            group_size=config.group_size,
+            seed=config.seed,
+            identity={
+                "weights": weights_hash(network),
+                "checkpoint": Path(values["checkpoint"]).name,
+                **circumstances(module, str(options["precision"])),
+            },
+            processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
+            overwrite=config.overwrite,
+            progress=progress,
+        )
     if fabric.is_global_zero:
         Console().print(_summary(reader, module.classes.names))
 

@@ -8,6 +8,8 @@ import os
 import platform
 import subprocess
 import sys
+import weakref
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -54,6 +56,11 @@ class RunDirectory:
         return self.path / "metrics.csv"
 
     @property
+    def skipped(self) -> Path:
+        """The list of files that could not be read and are left out of the whole run."""
+        return self.path / "skipped.json"
+
+    @property
     def pictures(self) -> Path:
         """Folder of picture sheets."""
         return self.path / "pictures"
@@ -97,7 +104,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
             # A loader worker that outlives this process for some seconds must not keep the lock.
-            os.register_at_fork(after_in_child=self.unlock)
+            os.register_at_fork(after_in_child=partial(_unlock, weakref.ref(self)))
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for part in self.path.rglob(".*.part"):
                 part.unlink()
@@ -134,6 +141,12 @@ class RunDirectory:
 
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"
+
+
+def _unlock(directory: weakref.ref[RunDirectory]) -> None:
+    found = directory()
+    if found is not None:
+        found.unlock()
 
 
 def write_json(path: Path, value: Any) -> None:

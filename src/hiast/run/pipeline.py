@@ -137,6 +137,7 @@ class Pipeline:
             raise InputError("There is no stage to run: name at least one in stages.")
         if is_first():
             self.directory.lock()
+        self.datamodule.keep_skipped(self.directory.skipped)
         network = self._check()
         schedule = ValidationSchedule(self.validate_every, images=self.datamodule.target.has_val)
         results = []
