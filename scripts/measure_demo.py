@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from draw_demo import draw
-
 TITLE = "mIoU-19"
 
 
@@ -36,7 +34,7 @@ def main() -> None:
 def measure(seed: int, out: Path, overrides: list[str]) -> dict[str, Any]:
     """Scores of one seed: stage -> mIoU, with ``oracle`` and ``seconds``."""
     data = out / f"data_{seed}"
-    draw(data, seed)
+    call("hiast-data-draw", f"data_root={data}", f"seed={seed}")
     began = time.monotonic()
     adapted = train(out / f"adapted_{seed}", data, seed, overrides)
     seconds = time.monotonic() - began
@@ -52,24 +50,19 @@ def measure(seed: int, out: Path, overrides: list[str]) -> dict[str, Any]:
 
 def train(run: Path, data: Path, seed: int, overrides: list[str]) -> list[dict[str, Any]]:
     """Results of one run, in order."""
-    command = [
-        "hiast-train",
-        "+scenario=demo",
-        f"data_root={data}",
-        f"run={run}",
-        f"seed={seed}",
-        "pictures=0",
-        *overrides,
-    ]
-    subprocess.run(
-        [str(Path(sys.executable).parent / command[0]), *command[1:]], check=True, stdout=sys.stderr
-    )
+    words = ("+scenario=demo", f"data_root={data}", f"run={run}", f"seed={seed}", "pictures=0")
+    call("hiast-train", *words, *overrides)
     order = ("source_only", "warmup", "self_training")
     return [
         json.loads(path.read_text())
         for stage in order
         for path in sorted((run / stage).glob("result_*.json"))
     ]
+
+
+def call(command: str, *words: str) -> None:
+    """Run a command of this environment; its table goes to standard error."""
+    subprocess.run([str(Path(sys.executable).parent / command), *words], check=True, stdout=sys.stderr)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 from hiast.data.scenes import CAMERA, GAME, draw_scene
 
 
-@pytest.mark.parametrize("name", ["data_check", "data_prepare", "data_new"])
+@pytest.mark.parametrize("name", ["data_check", "data_draw", "data_prepare", "data_new"])
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = (
         f"import sys; sys.argv[1:] = ['--help']; from hiast.cli.{name} import main\n"
@@ -42,6 +42,9 @@ def test_help_imports_nothing_heavy(name: str) -> None:
         ("data_prepare", ["+scenario=demo", "data_root=/nowhere"], "/nowhere/GTA5/images is missing"),
         ("data_prepare", ["+scenario=demo", "unpack=true"], "holds no archive *_images.zip"),
         ("data_prepare", ["+scenario=synthia_cityscapes", "unpack=true"], ".rar"),
+        ("data_draw", ["datasets=[gta5,kitti]"], "kitti: choose among gta5"),
+        ("data_draw", ["size=128"], "size must be [height, width]"),
+        ("data_draw", ["train=0"], "train must be"),
         ("data_new", [], "name=NAME is needed"),
         ("data_new", ["name=../x"], "use letters"),
         ("data_new", ["name=demo"], "exists"),
@@ -263,3 +266,16 @@ def test_video_template(run, tmp_path: Path) -> None:
         f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
     )
     assert not target.has_val
+
+
+def test_drawn_scenes_are_what_a_scenario_reads(run) -> None:
+    words = ["data_root=drawn", "datasets=[synthia,cityscapes]", "size=[64,128]", "train=3", "val=2"]
+    code, said, _ = run("data_draw", *words)
+    assert code == 0 and "SYNTHIA" in said, said
+    before = {path: path.read_bytes() for path in Path("drawn").rglob("*.png")}
+    assert len(before) == 2 * (3 + 3 + 2)
+    code, said, _ = run("data_check", "+scenario=synthia_cityscapes", "data_root=drawn")
+    assert code == 0, said
+    code, _, _ = run("data_draw", *words)
+    assert code == 0
+    assert {path: path.read_bytes() for path in Path("drawn").rglob("*.png")} == before

@@ -92,7 +92,10 @@ def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
     shape = Pattern(pattern)
     folder = root / shape.folder
     if not folder.is_dir():
-        raise InputError(f"{folder} is missing: the {purpose} belong there; download them or set data_root.")
+        raise InputError(
+            f"{folder} is missing: the {purpose} belong there; download them or set data_root. To try things out, "
+            "hiast-data-draw makes some."
+        )
     regex = shape.regex()
     below = "" if shape.folder == "." else f"{shape.folder}/"
     found = []
