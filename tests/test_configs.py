@@ -14,6 +14,8 @@ from hiast.cli import build
 from hiast.cli.config import choices, compose, conf_directory, instantiate, plain
 from hiast.data import AdaptationDataModule, strong
 from hiast.data.copy_paste import HardClassAugmentation
+from hiast.data.fourier import FourierTowardsSource
+from hiast.data.transforms import FixedScaleCrop
 from hiast.errors import InputError
 from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
 from hiast.pseudo_labels import Argmax, ClassBalanced, Constant, InstanceAdaptive
@@ -22,7 +24,7 @@ from hiast.training import AdaptationModule, HIASTModule, SourceOnlyModule, Warm
 
 SCENARIOS = choices("scenario")
 PUBLISHED = ["gta5_cityscapes", "synthia_cityscapes", "cityscapes_robotcar", "iast_gta5_cityscapes"]
-GROUPS = ["augmentation", "backbone", "loss", "pseudo_label", "trainer", "warmup", "logger"]
+GROUPS = ["augmentation", "backbone", "crop", "loss", "pseudo_label", "trainer", "warmup", "logger"]
 STAGES = ["source_only", "warmup", "self_training"]
 
 
@@ -337,6 +339,21 @@ def test_no_pasting_is_one_override():
     data = build.build_datamodule(config, build.build_classes(config))
     assert data.hard_class_augmentation is None
     assert type(data.strong) is strong.StrongAugmentation
+
+
+def test_the_fourier_view_is_one_override():
+    config = scenario("gta5_cityscapes", "augmentation=fourier")
+    data = build.build_datamodule(config, build.build_classes(config))
+    assert data.strong == FourierTowardsSource(beta=0.001)
+    assert data.hard_class_augmentation == hard(scenario("gta5_cityscapes"))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_crops_as_in_dacs_are_one_override(name: str):
+    config = scenario(name, "crop=dacs")
+    crops = build.build_datamodule(config, build.build_classes(config)).augmentation
+    assert crops["source"].crop == FixedScaleCrop(512, 512, resized_height=720, resized_width=1280)
+    assert crops["target"].crop == FixedScaleCrop(512, 512, resized_height=512, resized_width=1024)
 
 
 def test_instance_adaptive_selection_alone_is_one_override_of_the_predecessor():

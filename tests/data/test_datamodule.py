@@ -25,6 +25,7 @@ from hiast.data import (
     RobotCarDataModule,
     SYNTHIADataModule,
 )
+from hiast.data.fourier import FourierTowardsSource, fourier_adapt
 from hiast.data.label_store import write_label
 from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
 from hiast.data.sampler import Key
@@ -36,13 +37,17 @@ WEAK = WeakAugmentation(RandomSizedCrop(32, 64, 40, 90))
 
 
 def make(root: Path, workers: int = 0, **options) -> AdaptationDataModule:
-    options = {"source": GTA5DataModule(root), "target": CityscapesDataModule(root)} | options
+    defaults = {
+        "source": GTA5DataModule(root),
+        "target": CityscapesDataModule(root),
+        "strong": SimpleStrong(),
+    }
+    options = defaults | options
     return AdaptationDataModule(
         options.pop("source"),
         options.pop("target"),
         source_augmentation=WEAK,
         target_augmentation=WEAK,
-        strong=SimpleStrong(),
         num_workers=workers,
         **options,
     )
@@ -170,6 +175,47 @@ def test_self_training_batches_and_a_round_that_is_finished_late(drawn_data: Pat
     assert same(whole, list(loader))
     module.plan(("target",), batch_size=2, steps=4, round=1, round_directory=directory, start_step=2)
     assert same(list(module.train_dataloader()["target"]), whole[2:])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_fourier_view_is_towards_a_source_image_of_the_samples_stream(
+    drawn_data: Path, tmp_path: Path, workers: int, several: bool
+) -> None:
+    source = GTA5DataModule(drawn_data)
+    module = make(
+        drawn_data,
+        workers,
+        source=JoinedDataModule([source, SYNTHIADataModule(drawn_data, CITYSCAPES_19)])
+        if several
+        else source,
+        strong=FourierTowardsSource(beta=0.05),
+        hard_class_augmentation=HardClassAugmentation(),
+        seed=7,
+    )
+    directory = label_round(tmp_path / "round", module.labelling_images().names)
+    found = batches(module, "target", domains=("target",), round=2, round_directory=directory, start_step=2)
+    references = module.source.train_dataset()
+    drawn = set()
+    for position, (strong, weak) in enumerate(
+        ((s, w) for batch in found for s, w in zip(batch["strong"], batch["image"], strict=True)), start=4
+    ):
+        index = int(np.random.default_rng([7, 2, position, 3]).integers(len(references)))
+        drawn.add(index)
+        wanted = fourier_adapt(weak.permute(1, 2, 0).numpy(), references.read_image(index), 0.05)
+        np.testing.assert_array_equal(strong.permute(1, 2, 0).numpy(), wanted)
+    assert len(drawn) > 2
+
+
+def test_images_that_a_strong_view_needs_are_listed_when_a_round_is_trained(
+    drawn_data: Path, tmp_path: Path
+) -> None:
+    empty = GTA5DataModule(tmp_path)
+    module = make(drawn_data, source=empty, strong=FourierTowardsSource())
+    label_round(tmp_path / "round", module.labelling_images().names)
+    assert batches(module, "target", domains=("target",))
+    with pytest.raises(InputError, match="GTA5"):
+        batches(module, "target", domains=("target",), round=1, round_directory=tmp_path / "round")
 
 
 def test_target_labels_are_neither_needed_nor_opened(

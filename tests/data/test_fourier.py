@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hiast.data.fourier import FourierAdaptation, fourier_adapt
+from hiast.data.fourier import FourierAdaptation, FourierTowardsSource, fourier_adapt
 from hiast.errors import InputError
 
 
@@ -70,3 +70,5 @@ def test_impossible_parameters_are_refused():
         FourierAdaptation(Pictures(0))
     with pytest.raises(InputError):
         FourierAdaptation(Pictures(1), beta=0.5)
+    with pytest.raises(InputError, match=r"beta.*-1"):
+        FourierTowardsSource(beta=-1)

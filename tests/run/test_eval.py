@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hiast.callbacks.metrics_file import read_metrics
 from hiast.cli.command import run_command
 from hiast.cli.eval import evaluate, split
 from hiast.models import DeepLabV2
@@ -158,3 +159,21 @@ def test_a_start_needs_no_pretrained_weights(peace: Path, small_data: Path, laun
         "self_training.rounds=1",
     )
     assert launcher.train(tmp_path, *more, "backbone.pretrained=/nowhere.pth") == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1e-5, 10.0])  # the second round improves little, or destroys the network
+def test_the_best_checkpoint_of_a_stage_is_the_best_of_all_rounds(
+    peace: Path, launcher, tmp_path: Path, rate: float
+) -> None:
+    more = (
+        "stages=[self_training]",
+        f"init_from={peace / 'warmup/checkpoints/last.ckpt'}",
+        f"self_training.by_round.2.module.optimiser.learning_rate={rate}",
+    )
+    assert launcher.train(tmp_path, *more) == [0], (tmp_path / "log_0.txt").read_text()
+    rows = read_metrics(tmp_path / "run/metrics.csv")
+    means = [float(row["value"]) for row in rows if row["name"] == "val/mIoU-19"]
+    assert len(means) == 4
+    scores = evaluated([f"checkpoint={tmp_path / 'run/self_training/checkpoints/best.ckpt'}"])
+    assert scores["means"]["mIoU-19"] == max(means)

@@ -59,16 +59,22 @@ class StageCheckpoint(pl.Callback):
         schedule: Says where a validation follows, which saves when it has been recorded.
         every: Optimiser steps between two saves.
         keep_best: Also keep ``best.ckpt``.
+        best: Mean of the ``best.ckpt`` that an earlier round left.
     """
 
     def __init__(
-        self, directory: Path, schedule: ValidationSchedule, every: int = 400, keep_best: bool = True
+        self,
+        directory: Path,
+        schedule: ValidationSchedule,
+        every: int = 400,
+        keep_best: bool = True,
+        best: float | None = None,
     ) -> None:
         self.directory = directory
         self.schedule = schedule
         self.every = every
         self.keep_best = keep_best
-        self.best: float | None = None
+        self.best = best
         self._saved = -1
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,6 +139,12 @@ class StageCheckpoint(pl.Callback):
         # Lightning's weights_only means here: leave the optimisers out.
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self._saved = module.batches_done
+
+
+def best_of(checkpoint: dict[str, Any]) -> float | None:
+    """The best mean up to a checkpoint that ``StageCheckpoint`` has saved; None before the first."""
+    best: float | None = checkpoint["callbacks"][StageCheckpoint.__qualname__]["best"]
+    return best
 
 
 def link_or_copy(file: Path, other: Path) -> None:

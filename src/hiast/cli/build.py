@@ -59,14 +59,13 @@ def check_whole_number(value: Any, key: str, least: int) -> None:
 
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
     """Source and target joined."""
-    data = config.data
     return AdaptationDataModule(
         *build_domains(config, classes),
-        source_augmentation=WeakAugmentation(instantiate(data.source_crop)),
-        target_augmentation=WeakAugmentation(instantiate(data.target_crop)),
+        source_augmentation=WeakAugmentation(instantiate(config.crop.source)),
+        target_augmentation=WeakAugmentation(instantiate(config.crop.target)),
         strong=instantiate(config.augmentation.strong),
         hard_class_augmentation=_optional(config.augmentation.hard_class),
-        num_workers=data.num_workers,
+        num_workers=config.data.num_workers,
         seed=config.seed,
     )
 

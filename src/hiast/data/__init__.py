@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hiast.data.copy_paste import HardClassAugmentation, hard_class_paste
     from hiast.data.datamodule import DatasetDataModule
     from hiast.data.dataset import SegmentationDataset
-    from hiast.data.fourier import FourierAdaptation
+    from hiast.data.fourier import FourierAdaptation, FourierTowardsSource
     from hiast.data.joined import JoinedDataModule
     from hiast.data.known import (
         CityscapesDataModule,
@@ -33,6 +33,7 @@ __all__ = [
     "FixedScaleCrop",
     "FolderDataModule",
     "FourierAdaptation",
+    "FourierTowardsSource",
     "GTA5DataModule",
     "HardClassAugmentation",
     "JoinedDataModule",
@@ -58,6 +59,7 @@ _HOMES = {
     "FixedScaleCrop": "transforms",
     "FolderDataModule": "own_data",
     "FourierAdaptation": "fourier",
+    "FourierTowardsSource": "fourier",
     "GTA5DataModule": "known",
     "HardClassAugmentation": "copy_paste",
     "JoinedDataModule": "joined",

@@ -21,7 +21,7 @@ from hiast.data.pseudo_labelled import PseudoLabelledDataset
 from hiast.data.sample import Sample
 from hiast.data.sampler import BatchDraws, Key, Shuffled
 from hiast.data.skip_list import SkipList
-from hiast.data.strong import ImageAugmentation
+from hiast.data.strong import ImageAugmentation, NeedsReferences
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
 
@@ -70,7 +70,8 @@ class AdaptationDataModule(pl.LightningDataModule):
         target: Datamodule of the target, of the same classes.
         source_augmentation: Crop and flip of source images.
         target_augmentation: Crop and flip of target images.
-        strong: Colour augmentation of the strong view; needed in self-training.
+        strong: Colour augmentation of the strong view, needed in self-training; one that needs references gets
+            the source's training images, which are listed only then.
         hard_class_augmentation: Parameters of HPLA; None: without.
         num_workers: Worker processes, over all domains.
         seed: Of order and augmentation.
@@ -88,7 +89,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         *,
         source_augmentation: WeakAugmentation,
         target_augmentation: WeakAugmentation,
-        strong: ImageAugmentation | None = None,
+        strong: ImageAugmentation | NeedsReferences | None = None,
         hard_class_augmentation: HardClassAugmentation | None = None,
         num_workers: int = 4,
         seed: int = 888,
@@ -141,6 +142,8 @@ class AdaptationDataModule(pl.LightningDataModule):
         if self._plan is not None and (self.source.skips or self.target.skips):
             for domain in self._plan.domains:
                 self._images(domain)
+            if self._plan.round_directory is not None:
+                self._strong_view()
             if self.target.has_val:
                 self.target.val_dataset()
 
@@ -198,6 +201,12 @@ class AdaptationDataModule(pl.LightningDataModule):
     def _images(self, domain: Domain) -> SegmentationDataset | JoinedDataset:
         return self.source.train_dataset() if domain == "source" else self.labelling_images()
 
+    def _strong_view(self) -> ImageAugmentation:
+        assert self.strong is not None
+        if isinstance(self.strong, NeedsReferences):
+            return self.strong.bind(self.source.train_dataset())
+        return self.strong
+
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
         rank, world_size = placement(self)
         images = self._images(domain)
@@ -225,12 +234,11 @@ class AdaptationDataModule(pl.LightningDataModule):
                 round=plan.round,
                 stream=_CROPS[domain],
             )
-        assert self.strong is not None
         return PseudoLabelledDataset(
             images,
             plan.round_directory,
             weak=weak,
-            strong=self.strong,
+            strong=self._strong_view(),
             hard_class_augmentation=self.hard_class_augmentation,
             excluded=set(range(len(self.classes))) - self.source_classes,
             seed=self.seed,

@@ -5,23 +5,14 @@ Source: Yang and Soatto, FDA: Fourier Domain Adaptation for Semantic Segmentatio
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.strong import References
 from hiast.data.transforms import resize_image
 from hiast.errors import InputError
-
-
-class References(Protocol):
-    """Images of the other domain."""
-
-    def __len__(self) -> int: ...
-
-    def read_image(self, index: int) -> NDArray[np.uint8]:
-        """An image uint8 [H, W, 3]."""
-        ...
 
 
 def _waves(length: int, border: int) -> NDArray[np.complex64]:
@@ -60,8 +51,15 @@ def fourier_adapt(
     return adapted
 
 
+def _check_beta(beta: float) -> None:
+    if not 0 <= beta < 0.5:
+        raise InputError(f"The beta of Fourier adaptation is {beta}; it must be at least 0 and below 0.5.")
+
+
 class FourierAdaptation:
     """Fourier domain adaptation towards a random image of the other domain, as a strong view.
+
+    The image is drawn uniformly among all references by the generator of each call.
 
     Args:
         references: The other domain's images.
@@ -72,10 +70,7 @@ class FourierAdaptation:
     """
 
     def __init__(self, references: References, beta: float = 0.001) -> None:
-        if not 0 <= beta < 0.5:
-            raise InputError(
-                f"The beta of Fourier adaptation is {beta}; it must be at least 0 and below 0.5."
-            )
+        _check_beta(beta)
         if len(references) == 0:
             raise InputError(
                 "Fourier adaptation needs images of the other domain; its list of them is empty."
@@ -87,3 +82,28 @@ class FourierAdaptation:
         """Adapt an image uint8 [H, W, 3]."""
         reference = self.references.read_image(int(rng.integers(len(self.references))))
         return fourier_adapt(image, reference, self.beta)
+
+
+@dataclass(frozen=True)
+class FourierTowardsSource:
+    """Fourier adaptation towards the source, whose images are not known yet: what a configuration names.
+
+    Args:
+        beta: As of ``FourierAdaptation``.
+
+    Raises:
+        InputError: ``beta`` is out of range.
+    """
+
+    beta: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_beta(self.beta)
+
+    def bind(self, references: References) -> FourierAdaptation:
+        """The strong view towards the images of ``references``.
+
+        Raises:
+            InputError: There is no reference.
+        """
+        return FourierAdaptation(references, self.beta)

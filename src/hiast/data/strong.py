@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -20,6 +20,25 @@ from hiast.errors import InputError
 
 ImageAugmentation = Callable[[np.random.Generator, NDArray[np.uint8]], NDArray[np.uint8]]
 """Takes a generator and an image uint8 [H, W, 3], RGB; gives an image of the same shape."""
+
+
+class References(Protocol):
+    """Images that an augmentation looks at beside the one that it changes."""
+
+    def __len__(self) -> int: ...
+
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        """An image uint8 [H, W, 3], RGB."""
+        ...
+
+
+@runtime_checkable
+class NeedsReferences(Protocol):
+    """A strong augmentation that waits for the images of the source; a datamodule gives them."""
+
+    def bind(self, references: References) -> ImageAugmentation:
+        """The augmentation with its references."""
+        ...
 
 
 def import_albumentations() -> ModuleType:

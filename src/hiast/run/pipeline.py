@@ -32,7 +32,7 @@ from hiast.callbacks import (
     TargetStatistics,
     ValidationSchedule,
 )
-from hiast.callbacks.checkpoint import link_or_copy
+from hiast.callbacks.checkpoint import best_of, link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
@@ -246,6 +246,10 @@ class Pipeline:
         about = read_checkpoint(path, "meta")["hiast"]
         return path if about["round"] == number else None
 
+    def _best_before(self, stage: str, number: int) -> float | None:
+        path = self.directory.checkpoints(stage) / f"round_{number - 1}.ckpt"
+        return best_of(read_checkpoint(path, "meta")) if path.is_file() else None
+
     def _labels(self, stage: Stage, number: int, start: Path | None, stop: StopRequest) -> LabelRound | None:
         settings = stage.rounds[number - 1].labels
         if settings is None:
@@ -284,7 +288,12 @@ class Pipeline:
                 self.directory.metrics, self.record_every, label_round.signals if label_round else None
             ),
             PictureSheet(self.directory.pictures, self.pictures),
-            StageCheckpoint(self.directory.checkpoints(stage.name), stop.schedule, self.checkpoint_every),
+            StageCheckpoint(
+                self.directory.checkpoints(stage.name),
+                stop.schedule,
+                self.checkpoint_every,
+                best=self._best_before(stage.name, module.round_number),
+            ),
             stop,
         ]
         arguments = dict(self.trainer)
