@@ -81,7 +81,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     from hiast.evaluation.report import class_table
     from hiast.run.directory import write_json
     from hiast.run.local import check_processes, trainer_strategy
-    from hiast.run.refusals import trainer_refusals
+    from hiast.run.trainer import trainer_refusals
 
     path = require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH.")
     composed = compose("train", scenario) if scenario else None

@@ -43,7 +43,7 @@ def label(config: DictConfig) -> None:
     from hiast.pseudo_labels.generate import generate_round
     from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
     from hiast.run.local import check_processes, fabric_strategy
-    from hiast.run.refusals import trainer_refusals
+    from hiast.run.trainer import trainer_refusals
     from hiast.training import HIASTModule, load_module
 
     values = {

@@ -16,14 +16,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
-    AtomicCheckpointIO,
     LabelRound,
-    LabelSettings,
     MetricsFile,
     PictureSheet,
     StageCheckpoint,
@@ -40,45 +36,12 @@ from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_first
 from hiast.run.directory import RunDirectory
-from hiast.run.local import trainer_strategy
-from hiast.run.refusals import trainer_refusals
-from hiast.training import AdaptationModule, HIASTModule, WarmupModule
+from hiast.run.stages import Stage
+from hiast.run.trainer import build_trainer
+from hiast.training import AdaptationModule, HIASTModule
 from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Round:
-    """One fit: a whole stage, or one round of self-training.
-
-    Attributes:
-        module: Builds the stage's module; called with ``network``, ``classes``, ``steps``, ``accumulate``,
-            ``round_number``, ``validation_size`` and ``seed``.
-        steps: Optimiser steps.
-        batch_size: Images per domain and optimiser step, over all devices.
-        accumulate: Batches into which an optimiser step is divided.
-        labels: How the round's pseudo-labels are made; None for a stage without.
-    """
-
-    module: Callable[..., AdaptationModule]
-    steps: int
-    batch_size: int
-    accumulate: int = 1
-    labels: LabelSettings | None = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A named stage and its rounds.
-
-    Attributes:
-        name: ``source_only``, ``warmup`` or ``self_training``; the folder in the run directory.
-        rounds: What is fitted, in order.
-    """
-
-    name: str
-    rounds: Sequence[Round]
 
 
 @dataclass
@@ -166,8 +129,7 @@ class Pipeline:
             check_fit(read_checkpoint(self.init_from, "meta"), network, self.classes, self.init_from)
         domains: set[Domain] = set()
         for stage in self.stages:
-            for number, settings in enumerate(stage.rounds, start=1):
-                _share(settings.batch_size, settings.accumulate, stage.name)
+            for number in range(1, len(stage.rounds) + 1):
                 domains |= set(self._build(network, stage, number).domains)
         if is_first():
             self._list_images(domains)
@@ -222,7 +184,7 @@ class Pipeline:
         label_round = self._labels(stage, number, start, stop)
         self.datamodule.plan(
             domains=module.domains,
-            batch_size=_share(settings.batch_size, settings.accumulate, stage.name),
+            batch_size=settings.batch_size // settings.accumulate,
             steps=module.batches,
             start_step=module.batches_done,
             round=number if settings.labels else 0,
@@ -296,32 +258,15 @@ class Pipeline:
             ),
             stop,
         ]
-        arguments = dict(self.trainer)
-        with trainer_refusals():
-            plugins = [AtomicCheckpointIO(), *_cluster(), *arguments.pop("plugins", [])]
-        if isinstance(module, WarmupModule):
-            clipping = ("gradient_clip_val", "gradient_clip_algorithm")
-            module.clipping = {key: arguments.pop(key) for key in clipping if key in arguments}
-        # In the warm-up discriminator and network take part in different backward passes.
-        unused = isinstance(module, WarmupModule)
-        arguments["strategy"] = trainer_strategy(arguments, find_unused_parameters=unused)
-        with trainer_refusals():
-            return pl.Trainer(
-                max_epochs=1,
-                check_val_every_n_epoch=None,
-                val_check_interval=self.validate_every * module.accumulate,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                logger=list(self.loggers) or False,
-                log_every_n_steps=1 if not self.loggers else self.record_every,
-                default_root_dir=str(self.directory.path),
-                callbacks=callbacks,
-                plugins=plugins,
-                **arguments,
-            )
+        return build_trainer(
+            self.trainer,
+            module,
+            callbacks=callbacks,
+            loggers=self.loggers,
+            validate_every=self.validate_every,
+            record_every=self.record_every,
+            folder=self.directory.path,
+        )
 
     def _finish(
         self,
@@ -360,12 +305,6 @@ def _interrupted(stop: StopRequest) -> Iterator[None]:
         raise
 
 
-def _cluster() -> list[Any]:
-    """SLURM without Lightning's own way to requeue: its checkpoints hold no place to go on from in this library."""
-    by_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [SLURMEnvironment(auto_requeue=False)] if by_slurm else []
-
-
 def _stage_seed(seed: int, stage: str, number: int) -> int:
     return int(np.random.SeedSequence([seed, *stage.encode(), number]).generate_state(1)[0])
 
@@ -390,11 +329,3 @@ def _entropy(trainer: pl.Trainer) -> dict[str, float]:
 def _known(iou: dict[str, float]) -> dict[str, float | None]:
     """IoU of each class; None for an absent one, since JSON has no NaN."""
     return {name: None if math.isnan(value) else value for name, value in iou.items()}
-
-
-def _share(batch_size: int, accumulate: int, stage: str) -> int:
-    if batch_size % accumulate:
-        raise InputError(
-            f"{stage}.batch_size ({batch_size}) must be a multiple of accumulate ({accumulate})."
-        )
-    return batch_size // accumulate

@@ -1,0 +1,54 @@
+"""What a run consists of: named stages and their rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hiast.callbacks import LabelSettings
+from hiast.errors import InputError
+from hiast.training import AdaptationModule
+
+
+@dataclass(frozen=True)
+class Round:
+    """One fit: a whole stage, or one round of self-training.
+
+    Attributes:
+        module: Builds the stage's module; called with ``network``, ``classes``, ``steps``, ``accumulate``,
+            ``round_number``, ``validation_size`` and ``seed``.
+        steps: Optimiser steps.
+        batch_size: Images per domain and optimiser step, over all devices.
+        accumulate: Batches into which an optimiser step is divided.
+        labels: How the round's pseudo-labels are made; None for a stage without.
+    """
+
+    module: Callable[..., AdaptationModule]
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    labels: LabelSettings | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named stage and its rounds.
+
+    Attributes:
+        name: ``source_only``, ``warmup`` or ``self_training``; the folder in the run directory.
+        rounds: What is fitted, in order.
+
+    Raises:
+        InputError: A batch size does not divide into its batches.
+    """
+
+    name: str
+    rounds: Sequence[Round]
+
+    def __post_init__(self) -> None:
+        for settings in self.rounds:
+            if settings.batch_size % settings.accumulate:
+                raise InputError(
+                    f"{self.name}.batch_size ({settings.batch_size}) must be a multiple of accumulate "
+                    f"({settings.accumulate})."
+                )
