@@ -113,7 +113,9 @@ def test_download_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
         raise FileNotFoundError("cannot reach the hub")
 
     monkeypatch.setattr(smp, "create_model", unreachable)
-    with pytest.raises(InputError, match=r"imagenet of encoder resnet34.*weights=/path"):
+    with pytest.raises(
+        InputError, match=r"imagenet of encoder resnet34.*backbone\.weights=/path.*backbone\.weights=null"
+    ):
         SmpNetwork("FPN", "resnet34", "imagenet", 2)
 
 

@@ -114,7 +114,7 @@ def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
     if name is None:
         raise InputError(
             f"There are no ImageNet weights for layers={list(layers)}; "
-            f"use ResNet-101's [3, 4, 23, 3] or pretrained=null."
+            f"use ResNet-101's [3, 4, 23, 3] or backbone.pretrained=null."
         )
     try:
         model: nn.Module = timm.create_model(name, pretrained=True)
@@ -122,6 +122,6 @@ def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
         raise InputError(
             f"The ImageNet weights {name} could not be downloaded; "
             f"download https://huggingface.co/timm/{name} (pytorch_model.bin) elsewhere "
-            f"and give its path as pretrained=/path/pytorch_model.bin, or use pretrained=null."
+            f"and give its path as backbone.pretrained=/path/pytorch_model.bin, or use backbone.pretrained=null."
         ) from error
     return dict(model.state_dict())

