@@ -14,6 +14,7 @@ from hiast.data import (
     JoinedDataModule,
     SYNTHIADataModule,
 )
+from hiast.data.fourier import FourierTowardsSource
 from hiast.data.skip_list import SkipList
 from hiast.data.transforms import RandomSizedCrop, WeakAugmentation
 from hiast.errors import InputError
@@ -75,6 +76,17 @@ def test_only_what_is_needed_is_looked_for(drawn_copy: Path, tmp_path: Path, bro
     make(drawn_copy, record, GTA5DataModule(tmp_path), domains=("target",)).prepare_data()
     assert list(json.loads(record.read_text())) == ["target/train", "target/val"]
     make(drawn_copy, record).prepare_data()
+    assert set(json.loads(record.read_text())) == {"source/train", "target/train", "target/val"}
+
+
+def test_source_images_that_a_strong_view_needs_are_looked_for(
+    drawn_copy: Path, tmp_path: Path, broken: list[Path]
+) -> None:
+    record = tmp_path / "skipped.json"
+    module = make(drawn_copy, record)
+    module.strong = FourierTowardsSource()
+    module.plan(("target",), batch_size=2, steps=3, round=1, round_directory=tmp_path / "round")
+    module.prepare_data()
     assert set(json.loads(record.read_text())) == {"source/train", "target/train", "target/val"}
 
 
