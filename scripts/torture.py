@@ -233,13 +233,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="at least this many")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; printed")
     parser.add_argument("--small", action="store_true", help="tiny network, images and numbers of steps")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="loader workers, which outlive a kill by some seconds"
+    )
     parser.add_argument("--folder", type=Path, default=Path("outputs/torture"), help="emptied before")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     preload()
     _draw(folder / "data", arguments.small)
-    overrides = [f"data_root={folder / 'data'}", *(SMALL if arguments.small else DEMO)]
+    size = SMALL if arguments.small else DEMO
+    overrides = [
+        *(word for word in size if "num_workers" not in word),
+        f"data.num_workers={arguments.workers}",
+    ]
+    overrides.append(f"data_root={folder / 'data'}")
     began = time.monotonic()
     if code := wait(start(folder / "peace", overrides)):
         raise SystemExit(f"The run in peace ended with {code}: see {folder / 'peace/log.txt'}.")
