@@ -7,7 +7,7 @@ same requests are served in turn by
 
 - a straightforward pipeline: PIL decodes image and donor, whole images are pasted, then flipped and cropped;
 - the library's files, without a cache;
-- the library's cache, raw (the default), as lossless PNG tiles and as near-lossless JPEG tiles.
+- the library's cache, raw (the default), as lossless tiles of Zstandard and as near-lossless JPEG tiles.
 
 Before anything is timed, the tensors of all but the near-lossless one are compared with the straightforward ones. The
 strong view is the same code everywhere. Time is the processor's, of one process with one thread, files being in
@@ -42,7 +42,7 @@ from hiast.data.dataset import FileReader, SegmentationDataset
 from hiast.data.decode import read_ids
 from hiast.data.label_store import write_label
 from hiast.data.listing import Listing, Pair
-from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles
+from hiast.data.picture_file import JPEG_TILES, ZSTD_TILES, Tiles
 from hiast.data.pseudo_labelled import PseudoLabelledDataset
 from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
 from hiast.data.sample import Draw, Sample
@@ -266,7 +266,7 @@ def contestants(folder: Path, listing: Listing) -> list[Contestant]:
     watch = Stopwatch()
     files = dataset_of(folder, listing, FileReader(read_ids), watch)
     field.append(Contestant("no cache", TimedSteps(files, watch), watch, png))
-    ways: dict[str, Tiles | None] = {"raw cache": None, "PNG tiles": PNG_TILES, "JPEG tiles": JPEG_TILES}
+    ways: dict[str, Tiles | None] = {"raw cache": None, "zstd tiles": ZSTD_TILES, "JPEG tiles": JPEG_TILES}
     for title, tiles in ways.items():
         directory, watch = folder / title.replace(" ", "_"), Stopwatch()
         list(prepare(listing, folder / "data", directory, tiles=tiles))

@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy(name: str) -> None:
     [
         ("data_check", [], "No scenario was given"),
         ("data_check", ["+scenario=demo", "data_root=/nowhere"], "no folder /nowhere"),
-        ("data_check", ["+scenario=demo", "data.cache=zip"], "choose raw, png, jpeg"),
+        ("data_check", ["+scenario=demo", "data.cache=zip"], "choose raw, zstd, jpeg"),
         ("data_check", ["+scenario=demo", "outt=x"], "outt"),
         ("data_prepare", ["+scenario=demo", "data.cache=null"], "nothing to prepare"),
         ("data_prepare", ["+scenario=demo", "data_root=/nowhere"], "/nowhere/GTA5/images is missing"),
@@ -59,7 +59,7 @@ def test_wrong_input_is_one_sentence(run, name: str, words: list[str], wanted: s
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("cache", ["raw", "png"])
+@pytest.mark.parametrize("cache", ["raw", "zstd"])
 def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: str) -> None:
     from hiast.cli.config import compose
     from hiast.cli.domains import build_classes, build_domains

@@ -20,7 +20,7 @@ from hiast.data.copy_paste import HardClassAugmentation
 from hiast.data.dataset import SegmentationDataset
 from hiast.data.decode import read_image
 from hiast.data.label_store import write_label
-from hiast.data.picture_file import JPEG_TILES, PNG_TILES, Tiles
+from hiast.data.picture_file import JPEG_TILES, ZSTD_TILES, Tiles
 from hiast.data.pseudo_labelled import PseudoLabelledDataset
 from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
 from hiast.data.sample import Draw
@@ -29,8 +29,8 @@ from hiast.data.strong import StrongAugmentation
 from hiast.data.transforms import RandomSizedCrop, WeakAugmentation
 from hiast.errors import InputError
 
-SMALL_TILES = Tiles(".png", PNG_TILES.parameters, 16, 40)
-WAYS = [None, PNG_TILES, SMALL_TILES]
+SMALL_TILES = Tiles(".zst", ZSTD_TILES.parameters, 16, 40)
+WAYS = [None, ZSTD_TILES, SMALL_TILES]
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_what_is_up_to_date_is_left_alone_and_interrupted_work_goes_on(listing, 
     assert not prepare_image(listing.pairs[0].image, cached_path(directory, root, listing.pairs[0].image))
     list(prepare(listing, root, directory))
     assert list(prepare(listing, root, directory)) == [False, False]
-    assert list(prepare(listing, root, directory, tiles=PNG_TILES)) == [True, True]
+    assert list(prepare(listing, root, directory, tiles=ZSTD_TILES)) == [True, True]
     assert not list(directory.rglob("*.part"))
 
 
@@ -244,6 +244,17 @@ def test_a_cut_file_is_refused_and_made_anew(listing, tmp_path: Path, length: in
         reader.image(pair)
     make(listing, tmp_path, tiles)
     np.testing.assert_array_equal(reader.image(pair), read_image(pair.image))
+
+
+def test_a_tile_with_any_bit_turned_is_refused(listing, tmp_path: Path):
+    reader = make(listing, tmp_path, ZSTD_TILES)
+    pair = listing.pairs[0]
+    target = cached_path(tmp_path / "cache", tmp_path / "data", pair.image)
+    content = target.read_bytes()
+    for place in np.random.default_rng(0).integers(4096, len(content), 200).tolist():
+        target.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(InputError, match="damaged"):
+            reader.image(pair)
 
 
 @pytest.mark.parametrize("tiles", WAYS)
