@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Measure pseudo-label selection against the straightforward rule, on the same inputs, after checking equality.
+"""Measure pseudo-label selection against the published rule written in two ways, on the same inputs.
 
-The straightforward rule is the published one as one would first write it: float16 confidences in Python lists per
-class, ``numpy.quantile`` of each list, and a threshold looked up for every pixel. Both sides start from the largest
-probability and its class (softmax and max are in neither). Prints a markdown table.
+With lists, as one would first write it: float16 confidences in Python lists per class, ``numpy.quantile`` of each list,
+and a threshold looked up for every pixel. With arrays: the same in whole numpy arrays, which tells what is gained by
+leaving Python's lists and what by counting. That labels and thresholds of all are equal is checked first, for
+ClassBalanced too. All start from the largest probability and its class (softmax and max are in none). Time is the
+processor's; prints a markdown table.
 
     python scripts/bench_selection.py                      # 19 classes, 768x1536, groups of 2
     python scripts/bench_selection.py --images 3000        # ClassBalanced's memory over 3,000 images
@@ -43,10 +45,20 @@ def draw_group(seed: int, images: int, classes: int, height: int, width: int) ->
     return torch.cat(confidences), torch.cat(predictions)
 
 
-def instance_adaptive_with_lists(
-    groups: list[Group], policy: InstanceAdaptive
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
-    """The straightforward rule: labels and thresholds per group."""
+Chosen = Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]
+"""Labels and thresholds per group."""
+
+
+def move(policy: InstanceAdaptive, threshold: float, values: NDArray[np.float64]) -> float:
+    """The next threshold of a class, from the threshold and confidences of its pixels."""
+    level = 1 - policy.alpha * threshold**policy.gamma
+    local = np.float32(np.quantile(values, level))
+    moved = policy.beta * threshold + np.float64(np.float32(1 - policy.beta) * local)
+    return moved if moved < 1 else 0.999
+
+
+def instance_adaptive_with_lists(groups: list[Group], policy: InstanceAdaptive) -> Chosen:
+    """The rule with lists."""
     thresholds = np.full(policy.num_classes, 0.9)
     for confidence, prediction in ((c.numpy(), p.numpy()) for c, p in groups):
         lists: list[list[object]] = [[threshold] for threshold in thresholds]
@@ -54,37 +66,72 @@ def instance_adaptive_with_lists(
             lists[k].extend(confidence[prediction == k].astype(np.float16))
         for k, values in enumerate(lists):
             if len(values) > 1:
-                level = 1 - policy.alpha * thresholds[k] ** policy.gamma
-                local = np.float32(np.quantile(np.array(values, np.float64), level))
-                thresholds[k] = policy.beta * thresholds[k] + np.float64(np.float32(1 - policy.beta) * local)
-        thresholds[thresholds >= 1] = 0.999
+                thresholds[k] = move(policy, thresholds[k], np.array(values, np.float64))
         limits = np.array([thresholds[k] for k in prediction.ravel()]).reshape(prediction.shape)
         labels = np.where(confidence >= limits, prediction, 255).astype(np.uint8)
         yield labels, thresholds.copy()
 
 
+def instance_adaptive_with_arrays(groups: list[Group], policy: InstanceAdaptive) -> Chosen:
+    """The rule with arrays."""
+    thresholds = np.full(policy.num_classes, 0.9)
+    for confidence, prediction in ((c.numpy(), p.numpy()) for c, p in groups):
+        half, classes = confidence.astype(np.float16), prediction.astype(np.uint8)
+        for k in range(policy.num_classes):
+            values = half[classes == k]
+            if values.size:
+                thresholds[k] = move(policy, thresholds[k], np.append(values, thresholds[k]))
+        labels = np.where(confidence >= thresholds[prediction], classes, np.uint8(255))
+        yield labels, thresholds.copy()
+
+
+def class_balanced_with_lists(groups: list[Group], policy: ClassBalanced) -> Chosen:
+    """The rule of ClassBalanced with lists."""
+    arrays = [(c.numpy(), p.numpy()) for c, p in groups]
+    lists: list[list[object]] = [[] for _ in range(policy.num_classes)]
+    for confidence, prediction in arrays:
+        for k in range(policy.num_classes):
+            lists[k].extend(confidence[prediction == k].astype(np.float16)[:: policy.every])
+    level = 1 - policy.proportion
+    thresholds = np.array([np.quantile(np.array(v, np.float64), level) if v else 1.0 for v in lists])
+    for confidence, prediction in arrays:
+        labels = np.where(confidence >= thresholds[prediction], prediction, 255).astype(np.uint8)
+        yield labels, thresholds
+
+
 def check_equality(groups: list[Group], policy: InstanceAdaptive) -> None:
-    """Exit with an error unless both rules give the same labels and the same thresholds, bit for bit."""
-    for ours, (labels, thresholds) in zip(
-        select(groups, policy), instance_adaptive_with_lists(groups, policy), strict=True
-    ):
-        if not (np.array_equal(ours.labels.numpy(), labels) and np.array_equal(ours.thresholds, thresholds)):
-            raise SystemExit("The two rules differ: nothing was measured.")
+    """Exit with an error unless all give the same labels and the same thresholds, bit for bit."""
+    pairs = [
+        (select(groups, policy), instance_adaptive_with_lists(groups, policy)),
+        (select(groups, policy), instance_adaptive_with_arrays(groups, policy)),
+    ]
+    for every in (1, 4):
+        balanced = ClassBalanced(policy.num_classes, every=every)
+        pairs.append((select(groups, balanced), class_balanced_with_lists(groups, balanced)))
+    for selections, chosen in pairs:
+        for ours, (labels, thresholds) in zip(selections, chosen, strict=True):
+            same = np.array_equal(ours.labels.numpy(), labels)
+            if not (same and np.array_equal(ours.thresholds, thresholds)):
+                raise SystemExit("The rules differ: nothing was measured.")
 
 
 def milliseconds(
     work: Callable[[], object], repeats: int, images: int, synchronise: bool = False
 ) -> list[float]:
-    """Wall-clock milliseconds per image of each repetition, after one that does not count."""
+    """Milliseconds per image of each repetition, after one that does not count.
+
+    Processor time; with ``synchronise`` wall-clock time, the GPU's work included.
+    """
+    clock = time.perf_counter if synchronise else time.process_time
     taken = []
     for _ in range(repeats + 1):
         if synchronise:
             torch.cuda.synchronize()
-        start = time.perf_counter()
+        start = clock()
         work()
         if synchronise:
             torch.cuda.synchronize()
-        taken.append((time.perf_counter() - start) * 1000 / images)
+        taken.append((clock() - start) * 1000 / images)
     return taken[1:]
 
 
@@ -104,7 +151,7 @@ def _status(key: str) -> int:
 
 
 class Repeated:
-    """A re-iterable of many groups made from a few: rolled by another amount each time, so that all differ."""
+    """A re-iterable of many groups made from a few, confidences scaled by another factor each time."""
 
     def __init__(self, groups: list[Group], count: int) -> None:
         self._groups, self._count = groups, count
@@ -112,7 +159,6 @@ class Repeated:
     def __iter__(self) -> Iterator[Group]:
         for index in range(self._count):
             confidence, prediction = self._groups[index % len(self._groups)]
-            # Another level for each group, so that the confidences are not the same few numbers again and again.
             yield (confidence * (1 - index % 97 / 1000)).clamp_(min=1 / 16), prediction
 
 
@@ -128,41 +174,60 @@ def row(what: str, taken: list[float], note: str = "") -> str:
 
 
 def measure_cpu(arguments: argparse.Namespace) -> None:
-    """Both rules side by side, then the memory of both policies."""
+    """All rules side by side, then their memory and that of ClassBalanced."""
     size = (arguments.group, arguments.classes, arguments.height, arguments.width)
     groups = [draw_group(seed, *size) for seed in range(2)]
     policy = InstanceAdaptive(arguments.classes)
     check_equality(groups, policy)
-    images = len(groups) * arguments.group
-    # Alternating, so that both meet the same disturbances of the machine.
-    lists: list[float] = []
-    ours: list[float] = []
-    for _ in range(arguments.repeats):
-        ours += milliseconds(lambda: consume(select(groups, policy)), 3, images)
-        lists += milliseconds(lambda: consume(instance_adaptive_with_lists(groups, policy)), 1, images)
-    faster = statistics.median(lists) / statistics.median(ours)
-    print("| selection, equal bit for bit | ms per image, median | range | |\n|---|---|---|---|")
-    print(row("lists of float16, numpy.quantile, look-up per pixel", lists))
-    print(row("hiast.pseudo_labels.select", ours, f"{faster:.0f} times faster"))
-    print("\n| peak extra memory | images | MiB | ms per image |\n|---|---|---|---|")
-    balanced = ClassBalanced(arguments.classes)
-    report = {
-        "lists of float16": (len(groups), lambda _: consume(instance_adaptive_with_lists(groups, policy))),
-        "InstanceAdaptive": (len(groups), lambda _: consume(select(groups, policy))),
-        "ClassBalanced, a tenth": (
-            max(1, arguments.images // arguments.group // 10),
-            lambda count: consume(select(Repeated(groups, count), balanced)),
+    rules: dict[str, tuple[Callable[[], Iterator[object]], int]] = {
+        "lists of float16, numpy.quantile, look-up per pixel": (
+            lambda: instance_adaptive_with_lists(groups, policy),
+            1,
         ),
-        "ClassBalanced": (
-            max(1, arguments.images // arguments.group),
-            lambda count: consume(select(Repeated(groups, count), balanced)),
+        "arrays of float16, numpy.quantile, look-up by index": (
+            lambda: instance_adaptive_with_arrays(groups, policy),
+            3,
         ),
+        "hiast.pseudo_labels.select": (lambda: select(groups, policy), 3),
     }
-    for name, (count, work) in report.items():
-        start = time.perf_counter()
-        peak = peak_mebibytes(lambda work=work, count=count: work(count))
-        taken = (time.perf_counter() - start) * 1000 / (count * arguments.group)
-        print(f"| {name} | {count * arguments.group} | {peak:.0f} | {taken:.1f} |")
+    images = len(groups) * arguments.group
+    taken: dict[str, list[float]] = {name: [] for name in rules}
+    # Alternating, so that all meet the same disturbances of the machine.
+    for _ in range(arguments.repeats):
+        for name, (rule, repeats) in rules.items():
+            taken[name] += milliseconds(lambda rule=rule: consume(rule()), repeats, images)
+    ours = statistics.median(taken["hiast.pseudo_labels.select"])
+    print("| selection, equal bit for bit | ms per image, median | range | times select |\n|---|---|---|---|")
+    for name, times in taken.items():
+        print(row(name, times, f"{statistics.median(times) / ours:.1f}"))
+    work = {name: (images, lambda rule=rule: consume(rule())) for name, (rule, _) in rules.items()}
+    measure_memory(work | balanced_work(groups, arguments))
+
+
+def balanced_work(
+    groups: list[Group], arguments: argparse.Namespace
+) -> dict[str, tuple[int, Callable[[], None]]]:
+    """ClassBalanced over a tenth of the images and over all: name -> images, work."""
+    balanced = ClassBalanced(arguments.classes)
+    work = {}
+    for name, images in (
+        ("ClassBalanced, a tenth", arguments.images // 10),
+        ("ClassBalanced", arguments.images),
+    ):
+        count = max(1, images // arguments.group)
+        many = Repeated(groups, count)
+        work[name] = count * arguments.group, lambda many=many: consume(select(many, balanced))
+    return work
+
+
+def measure_memory(work: dict[str, tuple[int, Callable[[], None]]]) -> None:
+    """Print how much memory each piece of work needs for its images."""
+    print("\n| peak extra memory | images | MiB | ms per image |\n|---|---|---|---|")
+    for name, (images, do) in work.items():
+        start = time.process_time()
+        peak = peak_mebibytes(do)
+        taken = (time.process_time() - start) * 1000 / images
+        print(f"| {name} | {images} | {peak:.0f} | {taken:.1f} |")
 
 
 def measure_gpu(arguments: argparse.Namespace) -> None:
@@ -204,7 +269,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1536)
     parser.add_argument("--group", type=int, default=2, help="images per group")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--images", type=int, default=60, help="images for ClassBalanced's memory")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
@@ -219,7 +284,7 @@ def main() -> None:
     )
     device = f"; {torch.cuda.get_device_name()}" if arguments.device == "cuda" else ""
     print(
-        f"{model}, {arguments.threads} threads{device}; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{model}, {arguments.threads} thread(s){device}; Python {platform.python_version()}, torch {torch.__version__}, "
         f"numpy {np.__version__}; {arguments.classes} x {arguments.height} x {arguments.width}, groups of "
         f"{arguments.group}.\n"
     )
