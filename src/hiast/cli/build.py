@@ -10,16 +10,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hiast.callbacks import LabelSettings
 from hiast.classes import LabelSpace
 from hiast.cli.config import instantiate, plain
+from hiast.cli.domains import STAGES, build_domains, stage_names
 from hiast.cli.domains import build_classes as build_classes
-from hiast.cli.domains import build_domains
 from hiast.data import AdaptationDataModule, DatasetDataModule
 from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run import Round, Stage
-
-STAGES = ("source_only", "warmup", "self_training")
-
 
 _WHOLE_NUMBERS = {
     "seed": 0,
@@ -148,13 +145,7 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: ``stages`` names something else, or a stage's settings do not fit.
     """
-    if not isinstance(config.stages, ListConfig) or not set(config.stages) <= set(STAGES):
-        raise InputError(f"stages is {config.stages}: write a list of some of [{', '.join(STAGES)}].")
-    return [
-        Stage(name, _rounds(config[name]))
-        for name in STAGES
-        if name in config.stages and OmegaConf.select(config, f"{name}.module._target_") is not None
-    ]
+    return [Stage(name, _rounds(config[name])) for name in stage_names(config)]
 
 
 def _rounds(node: Any) -> list[Round]:

@@ -109,7 +109,7 @@ def _write(report: Report, sheet: Picture | None, out: Path) -> None:
 
 def _smallest(config: DictConfig) -> dict[str, int]:
     """Domain -> height of the lowest window that is cut from its images, where the crop has one."""
-    crops = {domain: config.data.get(f"{domain}_crop") or {} for domain in ("source", "target")}
+    crops = {domain: config.crop[domain] for domain in ("source", "target")}
     return {domain: int(crop["min_height"]) for domain, crop in crops.items() if "min_height" in crop}
 
 
@@ -174,10 +174,11 @@ def _needs(
 
 
 def _run(config: DictConfig, classes: LabelSpace) -> Run:
+    from hiast.cli.domains import stage_names
     from hiast.inspection.needs import Run
 
-    stages = [name for name in config.stages if config[name].get("module") is not None]
-    crop = config.data.target_crop
+    stages = stage_names(config)
+    crop = config.crop.target
     size = config.validation.size
     return Run(
         parameters=_parameters(config, classes),

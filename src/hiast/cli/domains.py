@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hiast.classes import LabelSpace
 from hiast.cli.config import choices, instantiate, require
@@ -15,6 +15,8 @@ from hiast.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+STAGES = ("source_only", "warmup", "self_training")
 
 
 def build_classes(config: DictConfig) -> LabelSpace:
@@ -57,6 +59,18 @@ def build_domains(
             "data.target joins several datasets, which only data.source may: name a single dataset."
         )
     return source, target
+
+
+def stage_names(config: DictConfig) -> list[str]:
+    """The stages to walk, in order; one whose module was left out (``warmup=none``) is not among them.
+
+    Raises:
+        InputError: ``stages`` names something else.
+    """
+    if not isinstance(config.stages, ListConfig) or not set(config.stages) <= set(STAGES):
+        raise InputError(f"stages is {config.stages}: write a list of some of [{', '.join(STAGES)}].")
+    modules = {name: OmegaConf.select(config, f"{name}.module._target_") for name in STAGES}
+    return [name for name in STAGES if name in config.stages and modules[name] is not None]
 
 
 def build_cache(config: DictConfig) -> Cache | None:
