@@ -284,9 +284,9 @@ def main() -> None:
     )
     device = f"; {torch.cuda.get_device_name()}" if arguments.device == "cuda" else ""
     print(
-        f"{model}, {arguments.threads} thread(s){device}; Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {np.__version__}; {arguments.classes} x {arguments.height} x {arguments.width}, groups of "
-        f"{arguments.group}.\n"
+        f"{model}, {arguments.threads} thread(s){device}; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {np.__version__}; {arguments.classes} x {arguments.height} x "
+        f"{arguments.width}, groups of {arguments.group}.\n"
     )
     measure_gpu(arguments) if arguments.device == "cuda" else measure_cpu(arguments)
 
