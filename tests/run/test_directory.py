@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,7 @@ def test_what_no_stage_has_used_yet_may_change(
     begin(tmp_path, CONFIG)
     leave_behind(tmp_path, *begun)
     begin(tmp_path, changed(path, value))
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == changed(path, value)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,11 @@ def test_a_run_without_warmup_goes_on(tmp_path: Path) -> None:
     begin(tmp_path, config)
     with pytest.raises(InputError, match="stages was"):
         begin(tmp_path, CONFIG)
+
+
+def test_every_start_is_recorded(tmp_path: Path) -> None:
+    for _ in range(2):
+        begin(tmp_path, CONFIG)
+    starts = json.loads((tmp_path / "environment.json").read_text())["starts"]
+    assert [start["seed"] for start in starts] == [1, 1]
+    assert {"command", "git", "packages", "python", "time", "torch_threads"} <= starts[1].keys()

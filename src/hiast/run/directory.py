@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 import weakref
 from functools import partial
 from importlib import metadata
@@ -66,7 +67,7 @@ class RunDirectory:
         return self.path / "pictures"
 
     def begin(self, config: str, seed: int) -> None:
-        """Lock the directory and record configuration and environment.
+        """Lock the directory and record the configuration, and the environment of this start behind earlier ones.
 
         Args:
             config: The whole configuration as YAML. A run that goes on must have the one that it began with, but
@@ -88,7 +89,9 @@ class RunDirectory:
                 "it, or choose another directory with run=DIR."
             )
         write_atomically(there, config.encode())
-        write_json(self.path / "environment.json", environment(seed))
+        starts = self.path / "environment.json"
+        before = json.loads(starts.read_text())["starts"] if starts.is_file() else []
+        write_json(starts, {"starts": [*before, environment(seed)]})
 
     def lock(self) -> None:
         """Take the directory for this process, until the process ends, however it ends.
@@ -155,8 +158,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def environment(seed: int) -> dict[str, Any]:
-    """What a run was made with: versions, seed, commit, devices."""
+    """What a run was made with: command, time, versions, seed, commit, devices."""
     return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "seed": seed,
         "python": platform.python_version(),
