@@ -140,7 +140,8 @@ def moment(rng: random.Random, longest: float) -> Callable[[], bool]:
     if rng.random() < 0.5:
         end = time.monotonic() + rng.uniform(0.0, longest)
         return lambda: time.monotonic() > end
-    wanted, after, entered = rng.choice(PHASES), rng.uniform(0.0, 0.1), [0.0]
+    # At once as often as later: some phases last for milliseconds.
+    wanted, after, entered = rng.choice(PHASES), rng.choice((0.0, rng.uniform(0.0, 0.1))), [0.0]
 
     def due() -> bool:
         if phase() == wanted and not entered[0]:
