@@ -46,7 +46,16 @@ ONLY = {
     "pseudo_labels": {"data": {"hiast.data.label_store", "hiast.data.round_writer"}},
     "evaluation": {"models": {"hiast.models.normalise"}},
 }
-LIGHTNING_FREE = {"classes", "errors", "files", "ranks", "models", "objectives", "pseudo_labels", "evaluation"}
+LIGHTNING_FREE = {
+    "classes",
+    "errors",
+    "files",
+    "ranks",
+    "models",
+    "objectives",
+    "pseudo_labels",
+    "evaluation",
+}
 """Parts that are plain torch or less."""
 
 

@@ -118,7 +118,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     scores = module.scores
     assert scores is not None
     if trainer.is_global_zero:
-        Console().print(class_table(scores))
+        Console().print(class_table(scores, module.classes))
         if config.output is not None:
             known = {name: None if math.isnan(value) else value for name, value in scores.iou.items()}
             write_json(

@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from hiast.classes import LabelSpace
 from hiast.evaluation.metrics import Scores
 
 Result = Mapping[str, Any]
@@ -46,13 +47,15 @@ def markdown_table(results: Sequence[Result]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
-def class_table(scores: Scores) -> Table:
-    """IoU of each class in percent, absent classes marked, then the means under their names."""
+def class_table(scores: Scores, classes: LabelSpace) -> Table:
+    """IoU of each class in percent, those that are absent or in no mean marked, then the means under their names."""
+    reported = {name for names in classes.reported.values() for name in names}
     table = Table(title="IoU in percent")
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for name, value in scores.iou.items():
-        table.add_row(name, "absent" if name in scores.absent else percent(value))
+        shown = name if name in reported else f"{name} (in no mean)"
+        table.add_row(shown, "absent" if name in scores.absent else percent(value))
     table.add_section()
     for title, value in scores.means.items():
         table.add_row(title, percent(value), style="bold")
