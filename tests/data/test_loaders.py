@@ -19,7 +19,8 @@ class Numbers:
 
 def kill():
     os.kill(worker.pid, signal.SIGKILL)
-    time.sleep(1)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    time.sleep(0.2)
     print("forked", flush=True)
 
 batches = iter(TrainLoader(Numbers(), BatchDraws(Shuffled(9), Key(1, 1, 1), batch_size=1, steps=100), 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import select
 import socket
 import subprocess
@@ -17,6 +19,15 @@ import pytest
 from hiast.data.scenes import write_cityscapes, write_gta5
 
 HERE = Path(__file__).parent
+
+
+def free_port() -> int:
+    """A port for processes to meet at, from below those that the system gives to outgoing connections meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class Launcher:
@@ -36,15 +47,14 @@ class Launcher:
         seconds: float = 400,
     ) -> list[int]:  # fmt: skip
         """Exit codes of a run in ``folder``, one per process."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         request = {
             "folder": str(folder), "overrides": [*self.overrides, *overrides], "faults": faults, "ranks": ranks,
-            "port": port, "faulty_rank": faulty_rank,
+            "port": free_port(), "faulty_rank": faulty_rank,
         }  # fmt: skip
         self.process.stdin.write(json.dumps(request) + "\n")
         return json.loads(self._answer(seconds))
+
+    port = staticmethod(free_port)
 
     def _answer(self, seconds: float) -> str:
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)

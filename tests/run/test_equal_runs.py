@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_two_processes_train_and_label_as_one(launcher, peace: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_torchrun_nodes_label_as_one(peace: Path, small_data: Path, tmp_path: Path) -> None:
+def test_two_torchrun_nodes_label_as_one(launcher, peace: Path, small_data: Path, tmp_path: Path) -> None:
     label = [
         str(Path(sys.executable).parent / "hiast-label"),
         f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}",
@@ -87,9 +86,7 @@ def test_two_torchrun_nodes_label_as_one(peace: Path, small_data: Path, tmp_path
         "trainer.accelerator=cpu",
         "group_size=2",
     ]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = launcher.port()
     torchrun = [
         sys.executable,
         "-m",
