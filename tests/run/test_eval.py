@@ -13,7 +13,8 @@ from PIL import Image
 
 from hiast.callbacks.metrics_file import read_metrics
 from hiast.cli.command import run_command
-from hiast.cli.eval import evaluate, split
+from hiast.cli.config import compose
+from hiast.cli.eval import _OWN, evaluate, split
 from hiast.models import DeepLabV2
 from hiast.training import load_module
 
@@ -123,6 +124,10 @@ def test_a_stranger_cannot_have_files_written(peace: Path, capsys) -> None:
 )
 def test_words_go_where_they_belong(words: list[str], own: list[str], scenario: list[str]) -> None:
     assert split(words) == (own, scenario)
+
+
+def test_the_words_of_evaluation_are_those_of_its_configuration() -> None:
+    assert set(compose("eval", ["checkpoint=x"])) == _OWN
 
 
 @pytest.mark.parametrize(

@@ -35,20 +35,7 @@ Evaluate a checkpoint on the labelled target images of its scenario.
   output=FILE.json              write the scores
 """
 
-_OWN = {
-    *(
-        "checkpoint",
-        "data_root",
-        "sizes",
-        "flip",
-        "window",
-        "teacher",
-        "masks",
-        "output",
-        "num_workers",
-        "trainer",
-    ),
-}
+_OWN = set("checkpoint data_root sizes flip window teacher masks output num_workers trainer".split())
 """Keys of ``conf/eval.yaml``."""
 
 
