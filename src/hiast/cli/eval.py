@@ -35,7 +35,18 @@ Evaluate a checkpoint on the labelled target images of its scenario.
   output=FILE.json              write the scores
 """
 
-_OWN = set("checkpoint data_root sizes flip window teacher masks output num_workers trainer".split())
+_OWN = {
+    "checkpoint",
+    "data_root",
+    "sizes",
+    "flip",
+    "window",
+    "teacher",
+    "masks",
+    "output",
+    "num_workers",
+    "trainer",
+}
 """Keys of ``conf/eval.yaml``."""
 
 
