@@ -89,7 +89,7 @@ class Pipeline:
 
         Returns:
             One result per round, in order: ``stage``, ``round``, ``steps``, ``means`` (title -> mIoU, 0..1),
-            ``iou`` (class -> IoU or None if absent), ``absent``, ``seconds``.
+            ``iou`` (class -> IoU or None if absent), ``signals`` (label-free), ``seconds``.
 
         Raises:
             InputError: Another process works in the directory, or an input does not fit.
