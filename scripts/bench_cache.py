@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench_loader import camera_picture
-from hiast.data.decode import read_image
-from hiast.data.picture_file import JPEG_TILES, ZSTD_TILES, Tiles, decode_tile, encode_tile
-from hiast.data.transforms import Window
+from hiast.data.geometry import Window
+from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles, decode_tile, encode_tile
+from hiast.data.io.images import read_image
 
 SIZE = 1024, 2048
 WINDOWS = ((700, 1400), (512, 1024))
@@ -148,7 +148,7 @@ def plus_green(tile: Pixels) -> Pixels:
 
 
 def compressors() -> dict[str, TiledFile]:
-    """General compressors of bytes, with and without differences to the left neighbour; nothing is lost."""
+    """General compressors of bytes, with and without differences to the left neighbor; nothing is lost."""
     size = ROWS * COLUMNS * 3
 
     def left(tile: Pixels) -> bytes:

@@ -35,20 +35,21 @@ import torch
 from PIL import Image
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data import pseudo_labelled
-from hiast.data.cache import CachedReader, cached_path, prepare
-from hiast.data.copy_paste import HardClassAugmentation
-from hiast.data.dataset import FileReader, SegmentationDataset
-from hiast.data.decode import read_ids
-from hiast.data.label_store import write_label
-from hiast.data.listing import Listing, Pair
-from hiast.data.picture_file import JPEG_TILES, ZSTD_TILES, Tiles
-from hiast.data.pseudo_labelled import PseudoLabelledDataset
-from hiast.data.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.data import pseudo_labeled
+from hiast.data.augmentation.copy_paste import HardClassAugmentation
+from hiast.data.augmentation.strong import StrongAugmentation
+from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
+from hiast.data.geometry import Window
+from hiast.data.io.cache import CachedReader, cached_path, prepare
+from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles
+from hiast.data.io.images import read_ids
+from hiast.data.io.listing import Listing, Pair
+from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
+from hiast.data.loading.segmentation import FileReader, SegmentationDataset
 from hiast.data.sample import Draw, Sample
-from hiast.data.scenes import CAMERA, draw_scene
-from hiast.data.strong import StrongAugmentation
-from hiast.data.transforms import RandomSizedCrop, WeakAugmentation, Window
+from hiast.pseudo_labels.round_reader import write_label
+from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.scenes import CAMERA, draw_scene
 
 CLASSES = len(CITYSCAPES_19)
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
@@ -103,9 +104,9 @@ class TimedReader:
 
 
 class Straightforward:
-    """Whole images by PIL and numpy; the draws of a PseudoLabelledDataset."""
+    """Whole images by PIL and numpy; the draws of a PseudoLabeledDataset."""
 
-    def __init__(self, dataset: PseudoLabelledDataset, watch: Stopwatch) -> None:
+    def __init__(self, dataset: PseudoLabeledDataset, watch: Stopwatch) -> None:
         self.dataset, self.watch = dataset, watch
         self.pairs = dataset.dataset.listing.pairs
         self.labels = {
@@ -159,17 +160,17 @@ class Contestant:
     watch: Stopwatch
     bytes_per_image: float
     seconds: float = 0.0
-    normalising: float = 0.0
+    normalizing: float = 0.0
 
     def serve(self, draw: Draw) -> Sample:
-        """One sample, timed, then normalised, timed apart."""
+        """One sample, timed, then normalized, timed apart."""
         start = time.process_time()
         sample = self.samples[draw]
         served = time.process_time()
         for key in ("image", "strong"):
             sample[key].float().div_(255).sub_(MEAN).div_(DEVIATION)
         self.seconds += served - start
-        self.normalising += time.process_time() - served
+        self.normalizing += time.process_time() - served
         return sample
 
 
@@ -189,7 +190,7 @@ def camera_picture(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
 
 
 def write_data(folder: Path, count: int, size: tuple[int, int]) -> Listing:
-    """Images, and a round with the drawn labels at labelling size; every fifth pixel row is not trusted."""
+    """Images, and a round with the drawn labels at labeling size; every fifth pixel row is not trusted."""
     label_size = size[0] * 3 // 4, size[1] * 3 // 4
     pairs = tuple(Pair(f"city/{i:03d}", folder / "data" / f"city_{i:03d}.png", None) for i in range(count))
     (folder / "data").mkdir(parents=True)
@@ -213,9 +214,9 @@ def write_data(folder: Path, count: int, size: tuple[int, int]) -> Listing:
     return Listing("benchmark", pairs, {index: index for index in range(CLASSES)}, CITYSCAPES_19, read_ids)
 
 
-def dataset_of(folder: Path, listing: Listing, reader: Any, watch: Stopwatch) -> PseudoLabelledDataset:
+def dataset_of(folder: Path, listing: Listing, reader: Any, watch: Stopwatch) -> PseudoLabeledDataset:
     """The library's dataset with the published augmentation, its steps counted."""
-    dataset = PseudoLabelledDataset(
+    dataset = PseudoLabeledDataset(
         SegmentationDataset(listing, reader=TimedReader(reader, watch)),
         folder / "round",
         weak=WeakAugmentation(RandomSizedCrop(512, 1024, 341, 1000)),
@@ -231,7 +232,7 @@ def dataset_of(folder: Path, listing: Listing, reader: Any, watch: Stopwatch) ->
 class TimedSteps:
     """Counts the library's functions for steps while a sample is made."""
 
-    def __init__(self, dataset: PseudoLabelledDataset, watch: Stopwatch) -> None:
+    def __init__(self, dataset: PseudoLabeledDataset, watch: Stopwatch) -> None:
         self.dataset, self.watch = dataset, watch
         self.names = {
             "copy_where": "paste",
@@ -241,11 +242,11 @@ class TimedSteps:
         dataset._label_window = watch.wrap(dataset._label_window, "labels")
 
     def __getitem__(self, draw: Draw) -> Sample:
-        originals = {name: getattr(pseudo_labelled, name) for name in self.names}
+        originals = {name: getattr(pseudo_labeled, name) for name in self.names}
         image, label = WeakAugmentation.image, WeakAugmentation.label
         self.dataset.dataset.reader.reads = 0
         for name, step in self.names.items():
-            setattr(pseudo_labelled, name, self.watch.wrap(originals[name], step))
+            setattr(pseudo_labeled, name, self.watch.wrap(originals[name], step))
         WeakAugmentation.image = self.watch.wrap(image, "crop, resize, flip")
         WeakAugmentation.label = self.watch.wrap(label, "crop, resize, flip")
         try:
@@ -254,7 +255,7 @@ class TimedSteps:
         finally:
             WeakAugmentation.image, WeakAugmentation.label = image, label
             for name, original in originals.items():
-                setattr(pseudo_labelled, name, original)
+                setattr(pseudo_labeled, name, original)
 
 
 def contestants(folder: Path, listing: Listing) -> list[Contestant]:
@@ -306,14 +307,14 @@ def table(field: list[Contestant], samples: int, largest: dict[str, int]) -> Ite
     rows: dict[str, Callable[[Contestant], str]] = {
         "**images/s, uint8**": lambda one: f"**{samples / one.seconds:.1f}**",
         "times the straightforward": lambda one: f"{base.seconds / one.seconds:.1f}",
-        "images/s, normalised here": lambda one: f"{samples / (one.seconds + one.normalising):.1f}",
-        "times the straightforward, normalised": lambda one: (
-            f"{(base.seconds + base.normalising) / (one.seconds + one.normalising):.1f}"
+        "images/s, normalized here": lambda one: f"{samples / (one.seconds + one.normalizing):.1f}",
+        "times the straightforward, normalized": lambda one: (
+            f"{(base.seconds + base.normalizing) / (one.seconds + one.normalizing):.1f}"
         ),
     }
     for step in STEPS:
         rows[f"ms: {step}"] = lambda one, step=step: f"{one.watch.seconds[step] / samples * 1e3:.1f}"
-    rows["ms: normalise image and strong"] = lambda one: f"{one.normalising / samples * 1e3:.1f}"
+    rows["ms: normalize image and strong"] = lambda one: f"{one.normalizing / samples * 1e3:.1f}"
     rows["MB on disk per image"] = lambda one: f"{one.bytes_per_image / 1e6:.2f}"
     rows["largest difference of a value"] = lambda one: str(largest[one.title])
     for title, cell in rows.items():

@@ -116,20 +116,20 @@ def check_equality(groups: list[Group], policy: InstanceAdaptive) -> None:
 
 
 def milliseconds(
-    work: Callable[[], object], repeats: int, images: int, synchronise: bool = False
+    work: Callable[[], object], repeats: int, images: int, synchronize: bool = False
 ) -> list[float]:
     """Milliseconds per image of each repetition, after one that does not count.
 
-    Processor time; with ``synchronise`` wall-clock time, the GPU's work included.
+    Processor time; with ``synchronize`` wall-clock time, the GPU's work included.
     """
-    clock = time.perf_counter if synchronise else time.process_time
+    clock = time.perf_counter if synchronize else time.process_time
     taken = []
     for _ in range(repeats + 1):
-        if synchronise:
+        if synchronize:
             torch.cuda.synchronize()
         start = clock()
         work()
-        if synchronise:
+        if synchronize:
             torch.cuda.synchronize()
         taken.append((clock() - start) * 1000 / images)
     return taken[1:]
@@ -249,9 +249,9 @@ def measure_gpu(arguments: argparse.Namespace) -> None:
         torch.equal(here.labels, there.labels.cpu()) and np.array_equal(here.thresholds, there.thresholds)
     ):
         raise SystemExit("CPU and GPU differ: nothing was measured.")
-    network_taken = milliseconds(forward, arguments.repeats * 5, arguments.group, synchronise=True)
+    network_taken = milliseconds(forward, arguments.repeats * 5, arguments.group, synchronize=True)
     taken = milliseconds(
-        lambda: consume(select([group], policy)), arguments.repeats * 5, arguments.group, synchronise=True
+        lambda: consume(select([group], policy)), arguments.repeats * 5, arguments.group, synchronize=True
     )
     share = statistics.median(taken) / statistics.median(network_taken)
     print("| on the GPU | ms per image, median | range | |\n|---|---|---|---|")

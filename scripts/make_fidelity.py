@@ -23,18 +23,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiast.data.copy_paste import HardClassAugmentation, hard_class_paste
+from hiast.data.augmentation.copy_paste import HardClassAugmentation, hard_class_paste
 from hiast.files import write_atomically
 from hiast.models import DeepLabV2, Discriminator, Teacher, load_published_weights
 from hiast.objectives import (
     HIASTLoss,
     adversarial_loss,
     discriminator_input,
-    normalised_entropy,
+    normalized_entropy,
     source_cross_entropy,
 )
 from hiast.pseudo_labels import Argmax, ClassBalanced, Constant, InstanceAdaptive, RoundStatistics, select
-from hiast.training import OptimiserSettings, Schedule
+from hiast.training import OptimizerSettings, Schedule
 from hiast.training.optim import set_rates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,7 +226,7 @@ def warmups() -> Iterator[dict[str, float]]:
             values = {
                 "adversarial": adversarial,
                 "discriminator": discriminator,
-                "target_entropy": normalised_entropy(target),
+                "target_entropy": normalized_entropy(target),
                 "source_cross_entropy": source_cross_entropy(
                     source, torch.from_numpy(arrays["source_labels"])
                 ),
@@ -241,7 +241,7 @@ def warmups() -> Iterator[dict[str, float]]:
             }
 
 
-# -- network, pasting, optimisation -----------------------------------------------------------------------------
+# -- network, pasting, optimization -----------------------------------------------------------------------------
 
 
 def deeplab() -> list[Difference]:
@@ -300,7 +300,7 @@ def pasting() -> tuple[list[Difference], list[Difference]]:
 def cosine(steps: int = 8000, rate: float = 3e-6) -> list[Difference]:
     """Every learning rate of a round, for backbone and head, against torch's own scheduler."""
     network = DeepLabV2(2, layers=(1, 1, 1, 1), width=1)
-    ours = OptimiserSettings(learning_rate=rate).build(network)
+    ours = OptimizerSettings(learning_rate=rate).build(network)
     theirs = torch.optim.Adam(
         [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": r} for r in (rate, 10 * rate)]
     )
@@ -445,7 +445,7 @@ def page() -> str:
             table([*columns, "largest difference"], measured),
             "## Equal to the rule, by tests alone\n",
             table(columns, reasoned),
-            "## Deviations, and the option that gives the published behaviour\n",
+            "## Deviations, and the option that gives the published behavior\n",
             table(["rule", "published", "ours by default", "option", "proven by"], deviations),
             "## Published defects that cannot happen here\n",
             table(["defect", "published", "ours", "proven by"], defects),

@@ -1,6 +1,6 @@
 """Draw the pictures of docs/method.md from drawn scenes: ``python scripts/make_method_pictures.py [FOLDER]``.
 
-Selection, statistics, hard-class pasting and colour augmentation are the library's own. Only the teacher is a stand-in:
+Selection, statistics, hard-class pasting and color augmentation are the library's own. Only the teacher is a stand-in:
 it takes the true labels of the scene, spoils some of them, and makes up a confidence (``stand_in_teacher``).
 """
 
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, IGNORED
-from hiast.data.copy_paste import HardClassAugmentation, HardClasses, hard_class_paste
-from hiast.data.scenes import CAMERA, draw_scene
-from hiast.data.strong import StrongAugmentation
+from hiast.data.augmentation.copy_paste import HardClassAugmentation, HardClasses, hard_class_paste
+from hiast.data.augmentation.strong import StrongAugmentation
 from hiast.files import write_atomically
 from hiast.pseudo_labels import ClassBalanced, Constant, InstanceAdaptive, Policy, RoundStatistics, select
+from hiast.scenes import CAMERA, draw_scene
 
 SIZE = (256, 512)
 IMAGES = 120
@@ -187,15 +187,15 @@ def draw_thresholds(thresholds: NDArray[np.float64] | None) -> Figure:
     figure = Figure(figsize=(8.6, 4.3), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0.9, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-    lines = {name: (whole[:, CITYSCAPES_19.index(name)], _colour(name)) for name in SHOWN}
+    lines = {name: (whole[:, CITYSCAPES_19.index(name)], _color(name)) for name in SHOWN}
     lines["a constant 0.9"] = (np.full(len(whole), 0.9), np.array([0.5, 0.5, 0.5]))
     places = _spread([float(values[-1]) for values, _ in lines.values()], 0.011)
     end = len(whole) - 1
-    for (name, (values, colour)), place in zip(lines.items(), places, strict=True):
+    for (name, (values, color)), place in zip(lines.items(), places, strict=True):
         if name in SHOWN:
-            axes.plot(values, color=colour, linewidth=2, solid_capstyle="round")
+            axes.plot(values, color=color, linewidth=2, solid_capstyle="round")
         axes.annotate(
-            name, (end, values[-1]), (1.03 * end, place), color=0.85 * colour, va="center", annotation_clip=False,
+            name, (end, values[-1]), (1.03 * end, place), color=0.85 * color, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1},
         )  # fmt: skip
     axes.set(xlabel="group of two images", ylabel="threshold of the class", xlim=(0, end))
@@ -212,7 +212,7 @@ def draw_regions(scene: Scene, labels: NDArray[np.uint8]) -> Figure:
     grid = figure.subplots(2, 2)
     ignored = labels == IGNORED
     show(grid[0, 0], scene.image, "Target image, no label")
-    show(grid[0, 1], CITYSCAPES_19.colourise(scene.prediction), "Most probable class")
+    show(grid[0, 1], CITYSCAPES_19.colorize(scene.prediction), "Most probable class")
     picture = grid[1, 0].imshow(scene.confidence, cmap="viridis", vmin=0.5, vmax=1)
     grid[1, 0].set_title("Confidence of that class", loc="left", fontsize=10)
     grid[1, 0].axis("off")
@@ -272,7 +272,7 @@ def draw_paste(
     show(grid[0, 1], faded, f"Donor, drawn for '{CITYSCAPES_19.names[chosen]}': its hard classes")
     show(
         grid[1, 1],
-        np.where(copied[..., None], CITYSCAPES_19.colourise(labels[donor]), 255),
+        np.where(copied[..., None], CITYSCAPES_19.colorize(labels[donor]), 255),
         "their pseudo-labels",
     )
     show(grid[0, 2], image, "What the networks see")
@@ -300,20 +300,20 @@ def show(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
 
 
 def _hatched(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours of the labels; ignored pixels are striped, so that they look like no class."""
+    """Colors of the labels; ignored pixels are striped, so that they look like no class."""
     rows, columns = np.indices(labels.shape)
     stripes = np.where((rows + columns) % 12 < 4, 205, 245).astype(np.uint8)[..., None]
-    return np.where((labels == IGNORED)[..., None], stripes, CITYSCAPES_19.colourise(labels))
+    return np.where((labels == IGNORED)[..., None], stripes, CITYSCAPES_19.colorize(labels))
 
 
 def _legend(labels: NDArray[np.uint8]) -> list[Patch]:
     present = [int(index) for index in np.unique(labels) if index != IGNORED]
     names = [CITYSCAPES_19.names[index] for index in present]
-    return [Patch(color=_colour(name), label=name) for name in names]
+    return [Patch(color=_color(name), label=name) for name in names]
 
 
-def _colour(name: str) -> NDArray[np.float64]:
-    return np.array(CITYSCAPES_19.colours[CITYSCAPES_19.index(name)]) / 255
+def _color(name: str) -> NDArray[np.float64]:
+    return np.array(CITYSCAPES_19.colors[CITYSCAPES_19.index(name)]) / 255
 
 
 def _spread(values: list[float], gap: float) -> list[float]:

@@ -39,8 +39,8 @@ def measure(seed: int, out: Path, overrides: list[str]) -> dict[str, Any]:
     adapted = train(out / f"adapted_{seed}", data, seed, overrides)
     seconds = time.monotonic() - began
     steps = sum(result["steps"] for result in adapted)
-    labelled = ["dataset@data.source=cityscapes", "stages=[source_only]", f"source_only.steps={steps}"]
-    oracle = train(out / f"oracle_{seed}", data, seed, [*overrides, *labelled])
+    labeled = ["dataset@data.source=cityscapes", "stages=[source_only]", f"source_only.steps={steps}"]
+    oracle = train(out / f"oracle_{seed}", data, seed, [*overrides, *labeled])
     row = {
         f"{r['stage']} {r['round']}".replace(" 1", "", r["stage"] != "self_training"): r["means"][TITLE]
         for r in adapted

@@ -6,7 +6,7 @@
 
 Every attempt is a process of its own, forked from one that has everything imported, so that an attempt costs no
 start-up. Nothing else is shared with it but a few bytes of memory, in which it says what it is doing. A run is killed
-and continued until it ends; then its weights, optimiser states, labels, manifests, metrics and results are compared,
+and continued until it ends; then its weights, optimizer states, labels, manifests, metrics and results are compared,
 bit by bit, with those of the run in peace. Ends with 1 if anything differs, with 2 if a phase was never hit.
 """
 
@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-PHASES = ("starting", "labelling", "training", "validating", "saving", "finishing")
+PHASES = ("starting", "labeling", "training", "validating", "saving", "finishing")
 SMALL = (
     "backbone=deeplab_v2_resnet101", "+backbone.layers=[1,1,1,1]", "+backbone.width=8", "backbone.pretrained=null",
     "source_only.steps=4", "source_only.batch_size=2", "warmup.steps=4", "warmup.batch_size=1",
@@ -74,7 +74,7 @@ def track_phases() -> None:
     from hiast.run import Pipeline
     from hiast.training import AdaptationModule
 
-    rounds.generate_round = tracked(rounds.generate_round, "labelling")
+    rounds.generate_round = tracked(rounds.generate_round, "labeling")
     for kind, method, name in (
         (Pipeline, "_fit", "starting"),
         (Pipeline, "_finish", "finishing"),
@@ -221,7 +221,7 @@ def preload() -> None:
     import torch
 
     import hiast.cli.build
-    import hiast.evaluation.report  # noqa: F401
+    import hiast.evaluation.tables  # noqa: F401
 
     torch.set_num_threads(1)
 
@@ -280,7 +280,7 @@ def _summary(phases: list[str], runs: int, wrong: list[str], seconds: float) -> 
 
 
 def _draw(root: Path, small: bool) -> None:
-    from hiast.data.scenes import write_cityscapes, write_gta5
+    from hiast.scenes import write_cityscapes, write_gta5
 
     size = (64, 128) if small else (128, 256)
     write_gta5(root, 6 if small else 60, size)

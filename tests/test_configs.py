@@ -12,10 +12,11 @@ from omegaconf import DictConfig
 
 from hiast.cli import build
 from hiast.cli.config import choices, compose, conf_directory, instantiate, plain
-from hiast.data import AdaptationDataModule, strong
-from hiast.data.copy_paste import HardClassAugmentation
-from hiast.data.fourier import FourierTowardsSource
-from hiast.data.transforms import FixedScaleCrop
+from hiast.data import AdaptationDataModule
+from hiast.data.augmentation import strong
+from hiast.data.augmentation.copy_paste import HardClassAugmentation
+from hiast.data.augmentation.fourier import FourierTowardsSource
+from hiast.data.augmentation.weak import FixedScaleCrop
 from hiast.errors import InputError
 from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
 from hiast.pseudo_labels import Argmax, ClassBalanced, Constant, InstanceAdaptive
@@ -128,7 +129,7 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
 def test_every_group_is_walked():
     folders = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     # Templates are copied by hiast-data-new, whose tests fill them in.
-    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy", "optimiser"}
+    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy", "optimizer"}
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))
@@ -208,7 +209,7 @@ TABLE: dict[str, dict[str, Any]] = {
 
 
 def head_rate(module: AdaptationModule) -> float:
-    backbone, head = module.optimiser.build(module.network).param_groups
+    backbone, head = module.optimizer.build(module.network).param_groups
     assert head["lr"] == pytest.approx(10 * backbone["lr"], rel=1e-12)
     return head["lr"]
 
@@ -234,16 +235,16 @@ def test_rounds_have_the_published_values(name: str):
     wanted, config = TABLE[name], scenario(name)
     rounds = stages_of(config)["self_training"].rounds
     modules = [module_of(config, settings, number) for number, settings in enumerate(rounds, 1)]
-    assert [m.optimiser.learning_rate for m in modules] == wanted["rates"]
+    assert [m.optimizer.learning_rate for m in modules] == wanted["rates"]
     assert [(r.batch_size, r.steps) for r in rounds] == [(6, 8000)] * 3
     for made in modules:
         assert (made.momentum, made.source_weight, made.batch_norm) == (0.999, 0.0, "affine")
-        optimiser = made.optimiser
-        assert (optimiser.kind, optimiser.betas, optimiser.weight_decay) == ("adam", (0.9, 0.999), 5e-4)
-        assert (optimiser.schedule.shape, optimiser.schedule.floor) == ("cosine", 0.001)
+        optimizer = made.optimizer
+        assert (optimizer.kind, optimizer.betas, optimizer.weight_decay) == ("adam", (0.9, 0.999), 5e-4)
+        assert (optimizer.schedule.shape, optimizer.schedule.floor) == ("cosine", 0.001)
         terms = (made.loss.kld, made.loss.entropy, made.loss.consistency)
         assert terms == ((0.1, 3.0, 0.0) if name.startswith("iast") else (0.1, 1.0, 0.5))
-        assert (made.loss.region, made.loss.denominator, made.loss.class_normalised) == (
+        assert (made.loss.region, made.loss.denominator, made.loss.class_normalized) == (
             "ignored", "nonzero", False,
         )  # fmt: skip
     policies = policies_of(config)
@@ -325,7 +326,7 @@ def test_policies_are_one_override(override: str, kind: type, values: dict[str, 
     ("override", "wanted"),
     [
         ("loss=no_consistency", (0.1, 1.0, 0.0)),
-        ("loss=no_regularisers", (0.0, 0.0, 0.5)),
+        ("loss=no_regularizers", (0.0, 0.0, 0.5)),
         ("loss=cross_entropy", (0.0, 0.0, 0.0)),
         ("loss=iast", (0.1, 3.0, 0.0)),
     ],
@@ -386,18 +387,18 @@ def test_no_warmup_leaves_the_stage_out(name: str):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_options_of_the_optimiser_are_one_override(stage: str):
-    prefix = f"{stage}.module.optimiser"
+def test_options_of_the_optimizer_are_one_override(stage: str):
+    prefix = f"{stage}.module.optimizer"
     words = (f"{prefix}.kind=adamw", f"{prefix}.weight_decay=0.01", f"{prefix}.schedule.shape=poly")
     config = scenario("gta5_cityscapes", *words)
-    made = module_of(config, stages_of(config)[stage].rounds[0]).optimiser
+    made = module_of(config, stages_of(config)[stage].rounds[0]).optimizer
     assert (made.kind, made.weight_decay, made.schedule.shape) == ("adamw", 0.01, "poly")
 
 
 @pytest.mark.parametrize("loss", choices("loss"))
 def test_options_of_the_loss_go_with_every_choice(loss: str):
-    config = scenario("gta5_cityscapes", f"loss={loss}", "loss.class_normalised=true", "loss.region=all")
-    assert (first(config).loss.class_normalised, first(config).loss.region) == (True, "all")
+    config = scenario("gta5_cityscapes", f"loss={loss}", "loss.class_normalized=true", "loss.region=all")
+    assert (first(config).loss.class_normalized, first(config).loss.region) == (True, "all")
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 # The same, where only single modules of a part are free.
 ONLY = {
-    "pseudo_labels": {"data": {"hiast.data.label_store", "hiast.data.round_writer"}},
-    "evaluation": {"models": {"hiast.models.normalise"}},
+    "pseudo_labels": {"data": {"hiast.pseudo_labels.round_reader", "hiast.pseudo_labels.round_writer"}},
+    "evaluation": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {
     "classes",

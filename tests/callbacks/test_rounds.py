@@ -14,9 +14,9 @@ from tiny import bare_trainer
 from hiast import HIASTModule
 from hiast.callbacks import LabelRound, LabelSettings, StopRequest, ValidationSchedule
 from hiast.callbacks.rounds import weights_hash
-from hiast.data.label_store import RoundReader
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import Argmax, Constant
+from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import SourceOnlyModule
 
 
@@ -53,7 +53,7 @@ def test_the_teacher_labels_and_then_copies_the_student(tmp_path):
 
 
 def prepared(module, index):
-    from hiast.data.transforms import resize_image
+    from hiast.data.geometry import resize_image
 
     image = torch.from_numpy(resize_image(Images().read_image(index), *SIZE)).permute(2, 0, 1)
     return module.prepare(image[None])
@@ -77,7 +77,7 @@ def test_a_round_that_goes_on_keeps_its_teacher(tmp_path):
 
 
 def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
-    from hiast.callbacks.statistics import estimate_on
+    from hiast.callbacks.bn_statistics import estimate_on
 
     module, plain = two_networks(statistics="target"), two_networks()
     before = weights_hash(module.teacher.network)

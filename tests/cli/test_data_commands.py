@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hiast.data.scenes import CAMERA, GAME, draw_scene
+from hiast.scenes import CAMERA, GAME, draw_scene
 
 
 @pytest.mark.parametrize("name", ["data_check", "data_draw", "data_prepare", "data_new"])
@@ -72,7 +72,7 @@ def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: s
     config = compose("train", words)
     cached, plain = (build_domains(config, build_classes(config), cached=cached) for cached in (True, False))
     for side, other in zip(cached, plain, strict=True):
-        one, two = side.train_dataset(labelled=False), other.train_dataset(labelled=False)
+        one, two = side.train_dataset(labeled=False), other.train_dataset(labeled=False)
         assert isinstance(one.reader, CachedReader) and not isinstance(two.reader, CachedReader)
         assert all(torch.equal(one[i]["image"], two[i]["image"]) for i in range(len(two)))
     assert not isinstance(cached[1].val_dataset().reader, CachedReader)
@@ -173,7 +173,7 @@ MERGED = {
     "road": ("road", "sidewalk"), "building": ("building", "wall", "fence"), "vegetation": ("vegetation", "terrain"),
     "sky": ("sky",), "person": ("person", "rider"), "vehicle": ("car", "truck", "bus", "motorcycle", "bicycle"),
 }  # fmt: skip
-COLOURS = {"road": (128, 64, 128), "building": (70, 70, 70), "vegetation": (107, 142, 35), "sky": (70, 130, 180),
+COLORS = {"road": (128, 64, 128), "building": (70, 70, 70), "vegetation": (107, 142, 35), "sky": (70, 130, 180),
            "person": (220, 20, 60), "car": (0, 0, 142), "truck": (0, 0, 70)}  # fmt: skip
 
 
@@ -188,9 +188,9 @@ def six_classes(labels: np.ndarray) -> np.ndarray:
 
 
 def write_own(root: Path) -> None:
-    """JPEG images; source labels in RGB colours with cars and trucks apart, target labels as 8-bit ids."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:6] = [COLOURS[name] for name in (*SIX[:5], "car")]
+    """JPEG images; source labels in RGB colors with cars and trucks apart, target labels as 8-bit ids."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[:6] = [COLORS[name] for name in (*SIX[:5], "car")]
     for index in range(10):
         source, (side, look) = index < 5, (("mine_source", GAME) if index < 5 else ("mine_target", CAMERA))
         image, labels = draw_scene(index, (64, 128), look)
@@ -200,8 +200,8 @@ def write_own(root: Path) -> None:
             (place / kind / "trip").mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(place / f"images/trip/{index}.jpg", quality=95)
         if source:
-            painted = colours[six]
-            painted[(six == 5) & (np.arange(128) < 64)] = COLOURS["truck"]
+            painted = colors[six]
+            painted[(six == 5) & (np.arange(128) < 64)] = COLORS["truck"]
             Image.fromarray(painted).save(place / f"labels/trip/{index}.png")
         else:
             Image.fromarray(six).save(place / f"labels/trip/{index}.png")
@@ -262,7 +262,7 @@ def test_video_template(run, tmp_path: Path) -> None:
     assert run("data_new", "name=mine", "target=video")[0] == 0
     config = compose("train", ["--config-dir", "my_conf", "+scenario=mine"])
     _, target = build_domains(config, build_classes(config))
-    assert target.train_dataset(labelled=False).names == tuple(
+    assert target.train_dataset(labeled=False).names == tuple(
         f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
     )
     assert not target.has_val

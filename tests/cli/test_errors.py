@@ -57,7 +57,7 @@ def test_train(capsys, tmp_path, monkeypatch, words, wanted):
         (["+warmup.module.adversarial_wieght=1"], ["warmup.module", "adversarial_wieght"]),
         (["warmup.module.adversarial_weight=-1"], ["adversarial_weight", "-1"]),
         (["self_training.module.momentum=abc"], ["self_training", "momentum", "abc"]),
-        (["self_training.by_round.3.module.optimiser.learning_rate=x"], ["learning_rate", "x"]),
+        (["self_training.by_round.3.module.optimizer.learning_rate=x"], ["learning_rate", "x"]),
         (["trainer.precision=half"], ["trainer", "half"]),
         (["trainer.accelerator=cuda"], ["trainer", "not available"]),
     ],

@@ -14,7 +14,7 @@ from hiast.models import (
     Teacher,
     freeze_batch_norm,
     still_statistics,
-    synchronise_batch_norm,
+    synchronize_batch_norm,
 )
 
 NETWORKS = {
@@ -87,13 +87,13 @@ def test_unknown_mode(network):
         freeze_batch_norm(network, "half")
 
 
-def test_synchronised_norm_keeps_activation_and_freezing(network):
+def test_synchronized_norm_keeps_activation_and_freezing(network):
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = network.eval()(images)
     freeze_batch_norm(network, "full")
     count = len(norms(network))
-    converted = synchronise_batch_norm(network).train()
+    converted = synchronize_batch_norm(network).train()
     assert sum(isinstance(module, nn.SyncBatchNorm) for module in converted.modules()) == count
     assert not any(norm.training for norm in norms(converted))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation on another domain, against means written out."""
+"""Statistics of batch normalization on another domain, against means written out."""
 
 import copy
 

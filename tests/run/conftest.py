@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from hiast.data.scenes import write_cityscapes, write_gta5
+from hiast.scenes import write_cityscapes, write_gta5
 
 HERE = Path(__file__).parent
 

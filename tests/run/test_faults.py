@@ -13,7 +13,7 @@ import pytest
 import torch
 
 STEP = "hiast.training.module:AdaptationModule.on_train_batch_start"
-LABEL = "hiast.pseudo_labels.stages:write_label"
+LABEL = "hiast.pseudo_labels.workers:write_label"
 SOURCE = "stages=[source_only]"
 CHECKPOINT = "source_only/checkpoints/last.ckpt"
 
@@ -73,7 +73,7 @@ def small_disk(copied: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_disk_full_while_labelling(
+def test_disk_full_while_labeling(
     launcher, peace: Path, copied: Path, small_disk: Path, torture: ModuleType
 ) -> None:
     assert launcher.train(copied) == [1]

@@ -11,7 +11,7 @@ import pytest
 
 CHECKPOINT = "hiast.callbacks.checkpoint"
 MODULE = "hiast.training.module:AdaptationModule"
-WRITER = "hiast.data.round_writer:RoundWriter"
+WRITER = "hiast.pseudo_labels.round_writer:RoundWriter"
 
 # In the order in which one run meets them: each kill finds the run where the one before has left it.
 KILLS = {
@@ -31,16 +31,16 @@ KILLS = {
     "behind the result": {"at": "hiast.run.directory:RunDirectory.write_result", "when": "after"},
     "building the discriminator": {"at": "hiast.training.warmup:Discriminator", "call": 2},  # 1: to try it out
     "training the discriminator": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
-    "before the first label": {"at": "hiast.pseudo_labels.stages:write_label"},
+    "before the first label": {"at": "hiast.pseudo_labels.workers:write_label"},
     "between a label and its record": {"at": f"{WRITER}.append"},
-    "labelling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
-    "before the manifest": {"at": "hiast.data.round_writer:thresholds_to_csv"},
+    "labeling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
+    "before the manifest": {"at": "hiast.pseudo_labels.round_writer:thresholds_to_csv"},
     "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
     "behind the teacher's new start": {
         "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",
     },
     "in self-training": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
-    "labelling the next round": {"at": f"{WRITER}.append", "call": 2},
+    "labeling the next round": {"at": f"{WRITER}.append", "call": 2},
     "in the last round": {"at": f"{MODULE}.on_train_batch_start", "call": 4},
 }  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_sigterm_keeps_the_step(launcher, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("INT", 130)])
 def test_a_signal_to_the_whole_job_keeps_the_step(launcher, tmp_path: Path, name: str, code: int) -> None:
-    """Loader workers are signalled too, and are needed until the step is done."""
+    """Loader workers are signaled too, and are needed until the step is done."""
     import torch
 
     stop = {"at": f"{MODULE}.on_train_batch_start", "call": 3, "do": ["signal_job", name]}

@@ -26,7 +26,7 @@ from hiast.training import (
     AdaptationModule,
     HIASTModule,
     NonFiniteLossError,
-    OptimiserSettings,
+    OptimizerSettings,
     Schedule,
     SourceOnlyModule,
     WarmupModule,
@@ -65,7 +65,7 @@ def image(seed: int = 0, height: int = 40, width: int = 56) -> np.ndarray:
 def test_source_only_equals_plain_torch():
     items = batches(3, ignored=0.3)
     made = SourceOnlyModule(
-        TinyNetwork(), CLASSES, optimiser=settings(schedule=Schedule("constant")), steps=3
+        TinyNetwork(), CLASSES, optimizer=settings(schedule=Schedule("constant")), steps=3
     )
     fit(made, items)
     plain = TinyNetwork().to(memory_format=torch.channels_last).train()
@@ -87,7 +87,7 @@ def test_source_only_equals_plain_torch():
 def test_accumulation_equals_one_bigger_batch():
     whole = batches(2, size=4)
     parts = [half for item in whole for half in halves(item)]
-    options = {"optimiser": settings(), "steps": 2, "batch_norm": "full"}
+    options = {"optimizer": settings(), "steps": 2, "batch_norm": "full"}
     one = fit(SourceOnlyModule(TinyNetwork(), CLASSES, **options), whole)
     two = fit(SourceOnlyModule(TinyNetwork(), CLASSES, accumulate=2, **options), parts)
     assert len(one.gradients) == len(two.gradients) == 2
@@ -103,7 +103,7 @@ def test_gradient_scaling_changes_no_weight():
 
     items = batches(3)
     plain, scaled = (
-        SourceOnlyModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=3) for _ in range(2)
+        SourceOnlyModule(TinyNetwork(), CLASSES, optimizer=settings(), steps=3) for _ in range(2)
     )
     fit(plain, items)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
@@ -115,7 +115,7 @@ def test_gradient_scaling_changes_no_weight():
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(stage, precision):
-    made = stage(TinyNetwork(), CLASSES, optimiser=settings(), steps=3)
+    made = stage(TinyNetwork(), CLASSES, optimizer=settings(), steps=3)
     with torch.no_grad():
         made.network.head.bias[0] = float("nan")
     before = state(made)
@@ -135,7 +135,7 @@ def test_the_networks_own_draws_depend_on_seed_stage_round_and_position_only():
             self.encoder.append(nn.Dropout(0.5))
 
     def trained(**more) -> dict[str, torch.Tensor]:
-        made = SourceOnlyModule(Noisy(), CLASSES, optimiser=settings(), steps=2, **more)
+        made = SourceOnlyModule(Noisy(), CLASSES, optimizer=settings(), steps=2, **more)
         fit(made, batches(2))
         return state(made.network)
 
@@ -147,7 +147,7 @@ def test_the_networks_own_draws_depend_on_seed_stage_round_and_position_only():
     assert not same(trained(round_number=2), first)
 
 
-def test_batch_norm_is_synchronised_where_there_are_several_accelerators():
+def test_batch_norm_is_synchronized_where_there_are_several_accelerators():
     def converted(world_size: int, device: str) -> bool:
         made = SourceOnlyModule(TinyNetwork(), CLASSES)
         strategy = SimpleNamespace(root_device=torch.device(device))
@@ -189,7 +189,7 @@ def test_validation_reports_scores_and_the_label_free_entropy():
 def varied(stage: type[AdaptationModule]) -> AdaptationModule:
     """A module none of whose settings is the default."""
     shared = {
-        "optimiser": OptimiserSettings(1e-3, 4.0, 1e-3, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 1.1)),
+        "optimizer": OptimizerSettings(1e-3, 4.0, 1e-3, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 1.1)),
         "steps": 1,
         "round_number": 2,
         "validation_size": (24, 48),

@@ -26,7 +26,7 @@ CHOICES = {
 
 def module_of(steps: int = STEPS, **choice) -> WarmupModule:
     choice = {"adversarial_weight": 0.7, "discriminator_rate": 1e-3} | choice
-    made = WarmupModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=steps, **choice)
+    made = WarmupModule(TinyNetwork(), CLASSES, optimizer=settings(), steps=steps, **choice)
     if made.discriminator is not None:
         torch.manual_seed(3)
         made.discriminator = Discriminator(len(CLASSES), width=4)
@@ -34,7 +34,7 @@ def module_of(steps: int = STEPS, **choice) -> WarmupModule:
 
 
 class Reference:
-    """Two networks and two optimisers, stepped as method section 6 says."""
+    """Two networks and two optimizers, stepped as method section 6 says."""
 
     def __init__(self, choice: dict) -> None:
         made = module_of(**choice)
@@ -228,7 +228,7 @@ def test_a_warmup_without_anything_is_refused():
         WarmupModule(TinyNetwork(), CLASSES, discriminator_input=None)
 
 
-def test_minent_has_one_optimiser_and_no_discriminator():
+def test_minent_has_one_optimizer_and_no_discriminator():
     made = module_of(**CHOICES["minent"])
     assert made.discriminator is None
     assert len(made.configure_optimizers()) == 1

@@ -52,12 +52,12 @@ class StageCheckpoint(pl.Callback):
     """Saves every few steps, after each validation, and when the run is told to stop.
 
     ``last.ckpt`` is what the next stage starts from and what is reported. ``best.ckpt`` has the highest mean on the
-    labelled target images; it uses labels that a real adaptation does not have, so nothing is chosen by it.
+    labeled target images; it uses labels that a real adaptation does not have, so nothing is chosen by it.
 
     Args:
         directory: The stage's ``checkpoints`` folder.
         schedule: Says where a validation follows, which saves when it has been recorded.
-        every: Optimiser steps between two saves.
+        every: Optimizer steps between two saves.
         keep_best: Also keep ``best.ckpt``.
         best: Mean of the ``best.ckpt`` that an earlier round left.
     """
@@ -136,7 +136,7 @@ class StageCheckpoint(pl.Callback):
             self._save(trainer, module)
 
     def _save(self, trainer: pl.Trainer, module: AdaptationModule, name: str = "last.ckpt") -> None:
-        # Lightning's weights_only means here: leave the optimisers out.
+        # Lightning's weights_only means here: leave the optimizers out.
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self._saved = module.batches_done
 
@@ -159,7 +159,7 @@ def link_or_copy(file: Path, other: Path) -> None:
 
 
 def _at_step(module: AdaptationModule) -> bool:
-    """Whether no gradient is waiting for its optimiser step."""
+    """Whether no gradient is waiting for its optimizer step."""
     return module.batches_done % module.accumulate == 0
 
 

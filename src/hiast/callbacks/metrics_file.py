@@ -26,7 +26,7 @@ class MetricsFile(pl.Callback):
 
     Args:
         path: The file.
-        every: Optimiser steps between two rows of loss terms.
+        every: Optimizer steps between two rows of loss terms.
         signals: Gives what is known of a round's pseudo-labels once they are made; None in other stages.
     """
 

@@ -1,4 +1,4 @@
-"""How far training, validation and labelling are."""
+"""How far training, validation and labeling are."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class StageProgress(pl.Callback):
 
 
 class LabelProgress:
-    """Says how far a labelling is; given to ``generate_round`` as ``progress``. Use it as a context manager.
+    """Says how far a labeling is; given to ``generate_round`` as ``progress``. Use it as a context manager.
 
     Args:
-        title: What is being labelled.
+        title: What is being labeled.
         console: Where a live line goes; None: standard error.
     """
 

@@ -16,18 +16,18 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.progress import LabelProgress
-from hiast.callbacks.statistics import estimate_on
 from hiast.callbacks.stop import StopRequest
 from hiast.data import AdaptationDataModule
-from hiast.data.dataset import SegmentationDataset
-from hiast.data.label_store import RoundReader
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import InstanceAdaptive
+from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
+from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """How a round is labelled (method section 2).
+    """How a round is labeled (method section 2).
 
     Attributes:
         policy: Builds the selection policy; called with ``num_classes``.
@@ -121,7 +121,7 @@ class LabelRound(pl.Callback):
 
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        images = data.labelling_images()
+        images = data.labeling_images()
         # Before the statistics are estimated, whose last bits depend on the machine that does it.
         weights = weights_hash(module.teacher.network)
         if module.statistics == "target":
@@ -129,7 +129,7 @@ class LabelRound(pl.Callback):
             with trainer.precision_plugin.forward_context():
                 for network in (module.network, module.teacher.network):
                     estimate_on(network, module, images)
-        title = f"{module.stage}, round {self.round_number}: labelling"
+        title = f"{module.stage}, round {self.round_number}: labeling"
         log.info("%s %d images.", title, len(images))
         with LabelProgress(title) as progress:
             self._generate(trainer, module, images, weights, progress)
@@ -176,7 +176,7 @@ def predictor(
     """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction int64 [b, h, w].
 
     Args:
-        module: Says how images are normalised and on which device.
+        module: Says how images are normalized and on which device.
         network: The network that labels; in eval mode.
         autocast: Context of the run's precision.
     """

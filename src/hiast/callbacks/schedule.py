@@ -11,7 +11,7 @@ class ValidationSchedule(pl.Callback):
     """Places validations so that the last one falls on the last step, also in a run that goes on from a checkpoint.
 
     Args:
-        every: Optimiser steps between two validations.
+        every: Optimizer steps between two validations.
         images: Whether there are any images to validate on.
     """
 

@@ -13,7 +13,7 @@ from hiast.cli.config import instantiate, plain
 from hiast.cli.domains import STAGES, build_domains, stage_names
 from hiast.cli.domains import build_classes as build_classes
 from hiast.data import AdaptationDataModule, DatasetDataModule
-from hiast.data.transforms import WeakAugmentation
+from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run import Round, Stage
@@ -109,7 +109,7 @@ def build_target(
     if not trusted and (node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner):
         raise InputError(
             f"The checkpoint says that {node.get('_target_')} reads the target, and a checkpoint is trusted with plain "
-            "labelled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
+            "labeled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
         )
     if data_root is not None:
         folders = (Path(str(folder)) for folder in (node["data_root"], trained["data_root"], data_root))

@@ -40,8 +40,8 @@ def draw(config: DictConfig) -> None:
     from omegaconf import ListConfig
     from rich.console import Console
 
+    from hiast import scenes
     from hiast.cli.build import check_whole_number, size_of
-    from hiast.data import scenes
 
     sources = {"gta5": scenes.write_gta5, "synthia": scenes.write_synthia}
     targets = {"cityscapes": scenes.write_cityscapes, "robotcar": scenes.write_robotcar}

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hiast.classes import LabelSpace
 from hiast.cli.config import choices, instantiate, require
 from hiast.data import DatasetDataModule, JoinedDataModule
-from hiast.data.cache import FORMATS, Cache
+from hiast.data.io.cache import FORMATS, Cache
 from hiast.errors import InputError
 
 if TYPE_CHECKING:

@@ -47,10 +47,10 @@ def train(config: DictConfig) -> int:
 
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
-    from hiast.evaluation.report import stage_table
+    from hiast.evaluation.tables import stage_table
     from hiast.ranks import is_first
     from hiast.run import Pipeline, RunDirectory
-    from hiast.run.local import check_processes
+    from hiast.run.distributed import check_processes
 
     classes = build.build_classes(config)
     build.check_numbers(config)
@@ -97,7 +97,7 @@ def _new_run(name: str) -> Path:
     """A directory named after the time; processes that Lightning starts share the name through the environment."""
     import os
 
-    from hiast.run.local import processes_outside
+    from hiast.run.distributed import processes_outside
 
     if (processes_outside() or 1) > 1:
         raise InputError(

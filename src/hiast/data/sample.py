@@ -23,8 +23,8 @@ class Sample(TypedDict):
 
     Keys:
         image: uint8 [3, H, W], RGB, 0..255. In self-training the weak view, which the teacher sees.
-        label: uint8 [H, W], class index or 255. Missing for an unlabelled image.
-        strong: uint8 [3, H, W], the colour-augmented copy of ``image`` that the student sees.
+        label: uint8 [H, W], class index or 255. Missing for an unlabeled image.
+        strong: uint8 [3, H, W], the color-augmented copy of ``image`` that the student sees.
         name: Unique name of the image: path relative to the image folder, with "/", without suffix.
     """
 

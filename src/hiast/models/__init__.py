@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from hiast.models.batch_norm import estimate_statistics
 from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
 from hiast.models.network import (
     SegmentationNetwork,
     freeze_batch_norm,
     still_statistics,
-    synchronise_batch_norm,
+    synchronize_batch_norm,
 )
-from hiast.models.normalise import normalise
+from hiast.models.normalize import normalize
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
-from hiast.models.statistics import estimate_statistics
 from hiast.models.teacher import Teacher
 from hiast.models.weights import LoadReport, load_published_weights
 
@@ -28,7 +28,7 @@ __all__ = [
     "estimate_statistics",
     "freeze_batch_norm",
     "load_published_weights",
-    "normalise",
+    "normalize",
     "still_statistics",
-    "synchronise_batch_norm",
+    "synchronize_batch_norm",
 ]

@@ -1,4 +1,4 @@
-"""What every segmentation network offers to the stages, and how its batch normalisation is frozen."""
+"""What every segmentation network offers to the stages, and how its batch normalization is frozen."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 
 class SegmentationNetwork(nn.Module):
-    """Base of the networks: normalised images float [B,3,H,W] in, logits [B,C,H,W] at image size out.
+    """Base of the networks: normalized images float [B,3,H,W] in, logits [B,C,H,W] at image size out.
 
     Attributes:
         num_classes: Classes C of the logits.
         mean: Mean of each RGB channel that the network expects to be subtracted, for images scaled to 0..1.
         std: Divisor of each RGB channel, likewise.
-        batch_norm: How batch normalisation is frozen, see :func:`freeze_batch_norm`.
+        batch_norm: How batch normalization is frozen, see :func:`freeze_batch_norm`.
     """
 
     num_classes: int
@@ -37,7 +37,7 @@ class SegmentationNetwork(nn.Module):
         self.batch_norm: BatchNormMode = "none"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B,C,H,W] of normalised ``images`` [B,3,H,W]."""
+        """Logits [B,C,H,W] of normalized ``images`` [B,3,H,W]."""
         raise NotImplementedError
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
@@ -54,7 +54,7 @@ class SegmentationNetwork(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> SegmentationNetwork:
-        """Set the mode of all parts; fully frozen batch normalisation stays in eval mode."""
+        """Set the mode of all parts; fully frozen batch normalization stays in eval mode."""
         super().train(mode)
         if self.batch_norm == "full":
             for norm in _batch_norms(self):
@@ -63,7 +63,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def freeze_batch_norm(network: SegmentationNetwork, mode: BatchNormMode = "affine") -> None:
-    """Freeze the batch normalisation of ``network``; every call replaces what an earlier one set.
+    """Freeze the batch normalization of ``network``; every call replaces what an earlier one set.
 
     Args:
         network: Network to change in place.
@@ -88,7 +88,7 @@ def freeze_batch_norm(network: SegmentationNetwork, mode: BatchNormMode = "affin
 
 @contextmanager
 def still_statistics(network: nn.Module) -> Iterator[None]:
-    """Within this context batch normalisation uses batch statistics in training, but its running ones do not move."""
+    """Within this context batch normalization uses batch statistics in training, but its running ones do not move."""
     momenta = [(norm, norm.momentum) for norm in _batch_norms(network)]
     for norm, _ in momenta:
         norm.momentum = 0.0
@@ -99,10 +99,10 @@ def still_statistics(network: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def synchronise_batch_norm(network: nn.Module) -> nn.Module:
-    """Replace batch normalisation by one whose batch statistics span all processes.
+def synchronize_batch_norm(network: nn.Module) -> nn.Module:
+    """Replace batch normalization by one whose batch statistics span all processes.
 
-    Encoders of timm fuse the activation into the normalisation; torch's own conversion drops it without a
+    Encoders of timm fuse the activation into the normalization; torch's own conversion drops it without a
     word, so theirs is used.
     """
     from timm.layers import convert_sync_batchnorm

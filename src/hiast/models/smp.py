@@ -65,9 +65,9 @@ class SmpNetwork(SegmentationNetwork):
             load_backbone_weights(core.model if encoder.startswith("tu-") else core, state, str(weights))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B,C,H,W] at the size of the normalised ``images`` [B,3,H,W].
+        """Logits [B,C,H,W] at the size of the normalized ``images`` [B,3,H,W].
 
-        Sizes that the encoder's stride does not divide are padded with zeros (the mean colour) at the right
+        Sizes that the encoder's stride does not divide are padded with zeros (the mean color) at the right
         and the bottom; the padding is cut off the logits.
         """
         height, width = images.shape[-2:]

@@ -32,7 +32,7 @@ class Teacher(nn.Module):
     def update(self, student: nn.Module) -> None:
         """Average the parameters: ``momentum * own + (1 - momentum) * student``; copy the buffers.
 
-        Buffers (the statistics of batch normalisation) are copied, as they are averages already.
+        Buffers (the statistics of batch normalization) are copied, as they are averages already.
         """
         own, theirs = _parallel(list(self.network.parameters()), list(student.parameters()))
         torch._foreach_mul_(own, self.momentum)

@@ -1,4 +1,4 @@
-"""Labelling a whole data set into a round directory: streaming, overlapped, distributed, continued when interrupted."""
+"""Labeling a whole data set into a round directory: streaming, overlapped, distributed, continued when interrupted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hiast.data.label_store import RoundReader
 from hiast.errors import InputError
+from hiast.pseudo_labels.collectives import Processes, SingleProcess, agree
+from hiast.pseudo_labels.labeler import Walk
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.processes import Processes, SingleProcess, agree
-from hiast.pseudo_labels.stages import Predict, ReadImage, Stages
-from hiast.pseudo_labels.walk import Walk
+from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.pseudo_labels.workers import Predict, ReadImage, Stages
 
 Progress = Callable[[int, int], None]
 

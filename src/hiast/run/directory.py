@@ -20,7 +20,7 @@ import torch
 from hiast.errors import InputError
 from hiast.files import write_atomically
 from hiast.ranks import is_first
-from hiast.run.settings import first_difference
+from hiast.run.resume_check import first_difference
 
 _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",

@@ -57,9 +57,9 @@ class Pipeline:
         trainer: Arguments for ``pl.Trainer`` (devices, precision, ...).
         loggers: Lightning loggers.
         validation_size: (height, width) of images in validation and prediction; None keeps theirs.
-        validate_every: Optimiser steps between two validations; the last step of a round is always validated.
-        checkpoint_every: Optimiser steps between two checkpoints.
-        record_every: Optimiser steps between two rows of loss terms.
+        validate_every: Optimizer steps between two validations; the last step of a round is always validated.
+        checkpoint_every: Optimizer steps between two checkpoints.
+        record_every: Optimizer steps between two rows of loss terms.
         seed: Decides everything.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
@@ -141,7 +141,7 @@ class Pipeline:
         if "source" in domains:
             self.datamodule.source.train_dataset()
         if "target" in domains:
-            self.datamodule.labelling_images()
+            self.datamodule.labeling_images()
         if self.datamodule.target.has_val:
             self.datamodule.target.val_dataset()
 

@@ -17,9 +17,9 @@ class Round:
     Attributes:
         module: Builds the stage's module; called with ``network``, ``classes``, ``steps``, ``accumulate``,
             ``round_number``, ``validation_size`` and ``seed``.
-        steps: Optimiser steps.
-        batch_size: Images per domain and optimiser step, over all devices.
-        accumulate: Batches into which an optimiser step is divided.
+        steps: Optimizer steps.
+        batch_size: Images per domain and optimizer step, over all devices.
+        accumulate: Batches into which an optimizer step is divided.
         labels: How the round's pseudo-labels are made; None for a stage without.
     """
 

@@ -14,7 +14,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from hiast.callbacks import AtomicCheckpointIO
 from hiast.errors import InputError
-from hiast.run.local import trainer_strategy
+from hiast.run.distributed import trainer_strategy
 from hiast.training import AdaptationModule, WarmupModule
 
 
@@ -35,8 +35,8 @@ def build_trainer(
         module: What is fitted.
         callbacks: In the order in which they are called.
         loggers: Lightning loggers.
-        validate_every: Optimiser steps between two validations.
-        record_every: Optimiser steps between two records of the loggers.
+        validate_every: Optimizer steps between two validations.
+        record_every: Optimizer steps between two records of the loggers.
         folder: The run directory.
 
     Raises:

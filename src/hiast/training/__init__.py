@@ -10,7 +10,7 @@ from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.training.checkpoint import read_checkpoint
 from hiast.training.module import AdaptationModule, NonFiniteLossError
-from hiast.training.optim import OptimiserSettings, Schedule
+from hiast.training.optim import OptimizerSettings, Schedule
 from hiast.training.self_training import HIASTModule
 from hiast.training.source_only import SourceOnlyModule
 from hiast.training.warmup import WarmupModule
@@ -19,7 +19,7 @@ __all__ = [
     "AdaptationModule",
     "HIASTModule",
     "NonFiniteLossError",
-    "OptimiserSettings",
+    "OptimizerSettings",
     "Schedule",
     "SourceOnlyModule",
     "WarmupModule",

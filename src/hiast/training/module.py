@@ -1,4 +1,4 @@
-"""What the three stages share: network, optimiser, learning rates, validation and the contents of a checkpoint."""
+"""What the three stages share: network, optimizer, learning rates, validation and the contents of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
-from hiast.data.decode import read_image
+from hiast.data.io.images import read_image
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError, RunError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import SegmentationNetwork, freeze_batch_norm, still_statistics, synchronise_batch_norm
+from hiast.models import SegmentationNetwork, freeze_batch_norm, still_statistics, synchronize_batch_norm
 from hiast.models.network import BatchNormMode
-from hiast.models.normalise import normalise
+from hiast.models.normalize import normalize
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
-from hiast.training.optim import OptimiserSettings, set_rates
+from hiast.training.optim import OptimizerSettings, set_rates
 
 Statistics = Literal["moving", "target"]
 
@@ -38,21 +38,21 @@ class AdaptationModule(pl.LightningModule, ABC):
     """Base of the stages. A stage says which domains it reads and how a batch becomes losses.
 
     Args:
-        network: Segmentation network: normalised images [B, 3, H, W] -> logits [B, C, H, W], with ``mean``, ``std``,
+        network: Segmentation network: normalized images [B, 3, H, W] -> logits [B, C, H, W], with ``mean``, ``std``,
             ``encoder_parameters()`` and ``head_parameters()``.
         classes: The scenario's label space; its length is C.
-        optimiser: How the network learns.
-        steps: Optimiser steps of the stage (of one round in self-training), at least 1.
-        accumulate: Batches per optimiser step.
+        optimizer: How the network learns.
+        steps: Optimizer steps of the stage (of one round in self-training), at least 1.
+        accumulate: Batches per optimizer step.
         round_number: Which round this is, from 1.
         validation_size: (height, width) to which images are resized for validation and prediction; None keeps
             theirs.
         batch_norm: ``"none"``, ``"affine"`` (published from the warm-up on: weight and bias do not learn, statistics
             still move) or ``"full"`` (statistics stand still too).
-        statistics: Which statistics of batch normalisation a network is evaluated, labels and is saved with:
+        statistics: Which statistics of batch normalization a network is evaluated, labels and is saved with:
             ``"moving"`` (published), averages that move with every image that the stage trains on; or ``"target"``,
             those of target images, estimated anew for the weights at hand where they are needed, while in training
-            each domain is normalised by its own batches.
+            each domain is normalized by its own batches.
         seed: Decides every random draw inside the network (dropout), as a function of stage, round and batch.
 
     Attributes:
@@ -69,7 +69,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         network: SegmentationNetwork,
         classes: LabelSpace,
         *,
-        optimiser: OptimiserSettings | None = None,
+        optimizer: OptimizerSettings | None = None,
         steps: int = 1000,
         accumulate: int = 1,
         round_number: int = 1,
@@ -88,7 +88,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         # Convolutions run faster this way, on tensor cores and on CPUs; results stay the same kind of tensors.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = classes
-        self.optimiser = optimiser or OptimiserSettings()
+        self.optimizer = optimizer or OptimizerSettings()
         self.steps = steps
         self.accumulate = accumulate
         self.round_number = round_number
@@ -109,7 +109,7 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     @property
     def batches_done(self) -> int:
-        """Batches of this round that have gone through an optimiser, over all runs of the program."""
+        """Batches of this round that have gone through an optimizer, over all runs of the program."""
         if self._trainer is None:
             return self._batches_before
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
@@ -117,7 +117,7 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     @property
     def steps_done(self) -> int:
-        """Optimiser steps of this round that are done."""
+        """Optimizer steps of this round that are done."""
         return self.batches_done // self.accumulate
 
     @property
@@ -129,20 +129,20 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scalar terms of a batch; ``total`` is what is minimised."""
+        """Named scalar terms of a batch; ``total`` is what is minimized."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C, H, W] of uint8 images [B, 3, H, W]."""
         return self.network(self.prepare(images))  # type: ignore[no-any-return]
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Normalised float images of uint8 images [B, 3, H, W], as the network wants them."""
-        return normalise(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
+        """Normalized float images of uint8 images [B, 3, H, W], as the network wants them."""
+        return normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
-        """Let batch normalisation span all devices (method section 7); torch has that on accelerators only."""
+        """Let batch normalization span all devices (method section 7); torch has that on accelerators only."""
         if stage == "fit" and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type != "cpu":
-            synchronise_batch_norm(self.network)
+            synchronize_batch_norm(self.network)
 
     def on_fit_start(self) -> None:
         """Have Lightning accumulate what the stage's settings say; by hand is another matter, see the warm-up."""
@@ -150,8 +150,8 @@ class AdaptationModule(pl.LightningModule, ABC):
             self.trainer.accumulate_grad_batches = self.accumulate
 
     def configure_optimizers(self) -> Any:
-        """A fresh optimiser; learning rates are set batch by batch, so that there is no scheduler to restore."""
-        return self.optimiser.build(self.network)
+        """A fresh optimizer; learning rates are set batch by batch, so that there is no scheduler to restore."""
+        return self.optimizer.build(self.network)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the position alone: learning rates and the seed of the network's own draws."""
@@ -169,9 +169,9 @@ class AdaptationModule(pl.LightningModule, ABC):
         self._batches_before -= self.batches_done % self.accumulate
 
     def set_learning_rates(self) -> None:
-        """Give every optimiser its rate for the coming step."""
+        """Give every optimizer its rate for the coming step."""
         for optimizer in self.trainer.optimizers:
-            set_rates(optimizer, self.optimiser.schedule, self.steps_done, self.steps)
+            set_rates(optimizer, self.optimizer.schedule, self.steps_done, self.steps)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch, checked and logged."""
@@ -225,7 +225,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         )
 
     def validation_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """Count one batch of labelled target images; returns the predicted labels."""
+        """Count one batch of labeled target images; returns the predicted labels."""
         label = batch["label"]
         probabilities = self.probabilities(
             batch["image"], (label.shape[-2], label.shape[-1]), **self.inference
@@ -278,7 +278,7 @@ class AdaptationModule(pl.LightningModule, ABC):
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments as plain values, stored in checkpoints."""
         return {
-            "optimiser": self.optimiser.to_dict(),
+            "optimizer": self.optimizer.to_dict(),
             "steps": self.steps,
             "accumulate": self.accumulate,
             "round_number": self.round_number,
@@ -294,7 +294,7 @@ class AdaptationModule(pl.LightningModule, ABC):
     ) -> Self:
         """The inverse of ``arguments``."""
         values = dict(arguments)
-        values["optimiser"] = OptimiserSettings(**values["optimiser"])
+        values["optimizer"] = OptimizerSettings(**values["optimizer"])
         return cls(network, classes, **values)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

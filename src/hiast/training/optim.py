@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate groups and schedules of the three stages."""
+"""Optimizers, learning-rate groups and schedules of the three stages."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class OptimiserSettings:
-    """How a network is optimised in one stage (method section 7).
+class OptimizerSettings:
+    """How a network is optimized in one stage (method section 7).
 
     Attributes:
         learning_rate: Rate of the backbone at the start of a stage or round.
@@ -73,19 +73,19 @@ class OptimiserSettings:
 
     def __post_init__(self) -> None:
         check_not_negative(
-            "optimiser",
+            "optimizer",
             learning_rate=self.learning_rate,
             head_factor=self.head_factor,
             weight_decay=self.weight_decay,
         )
         if self.kind not in ("adam", "adamw"):
-            raise InputError(f"optimiser.kind is '{self.kind}': choose adam or adamw.")
+            raise InputError(f"optimizer.kind is '{self.kind}': choose adam or adamw.")
         if isinstance(self.schedule, Mapping):
             object.__setattr__(self, "schedule", Schedule(**self.schedule))
         object.__setattr__(self, "betas", tuple(self.betas))
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        """A fresh optimiser with one group for the backbone and one for the head.
+        """A fresh optimizer with one group for the backbone and one for the head.
 
         Every group carries ``start_rate`` and ``backbone_rate`` so that ``set_rates`` needs nothing else.
         Parameters that do not require gradients are left out.
@@ -107,7 +107,7 @@ class OptimiserSettings:
         return kind(groups, betas=self.betas, weight_decay=self.weight_decay)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint; ``OptimiserSettings(**d)`` gives the settings back."""
+        """Plain values for a checkpoint; ``OptimizerSettings(**d)`` gives the settings back."""
         values = asdict(self)
         return values | {"betas": list(self.betas)}
 

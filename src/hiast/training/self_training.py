@@ -84,7 +84,7 @@ class HIASTModule(AdaptationModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """An optimiser step of the student, then the teacher follows."""
+        """An optimizer step of the student, then the teacher follows."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.teacher.update(self.network)
 

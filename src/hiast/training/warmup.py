@@ -13,7 +13,7 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError, check_not_negative
 from hiast.models import Discriminator, SegmentationNetwork
-from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 from hiast.objectives.adversarial import INPUTS, LOSSES
 from hiast.training.module import AdaptationModule
 
@@ -24,9 +24,9 @@ SOURCE, TARGET = 0, 1
 class WarmupModule(AdaptationModule):
     """Source cross-entropy, with an adversarial and an entropy term on target images.
 
-    The network step minimises source cross-entropy + adversarial_weight * loss(D(target), source)
-    + entropy_weight * mean normalised entropy; the discriminator step then tells the detached outputs apart.
-    Both optimisers are stepped by hand, since Lightning's automatic way knows one.
+    The network step minimizes source cross-entropy + adversarial_weight * loss(D(target), source)
+    + entropy_weight * mean normalized entropy; the discriminator step then tells the detached outputs apart.
+    Both optimizers are stepped by hand, since Lightning's automatic way knows one.
 
     Args:
         network: See ``AdaptationModule``.
@@ -34,13 +34,13 @@ class WarmupModule(AdaptationModule):
         discriminator_input: ``"softmax"`` (as AdaptSegNet), ``"entropy"`` (as AdvEnt), or None for no discriminator.
         discriminator_loss: ``"mse"`` (published) or ``"bce"``, on the discriminator's raw outputs.
         adversarial_weight: Weight of the network's adversarial term.
-        entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
+        entropy_weight: Weight of entropy minimization (MinEnt) on target images.
         discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
         settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
 
     Attributes:
         clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
-            where optimisers are stepped by hand.
+            where optimizers are stepped by hand.
     """
 
     stage: ClassVar[str] = "warmup"
@@ -84,8 +84,8 @@ class WarmupModule(AdaptationModule):
         self.discriminator = None if discriminator_input is None else Discriminator(len(classes))
 
     def configure_optimizers(self) -> Any:
-        """The network's optimiser and, where there is one, the discriminator's."""
-        optimizers = [self.optimiser.build(self.network)]
+        """The network's optimizer and, where there is one, the discriminator's."""
+        optimizers = [self.optimizer.build(self.network)]
         if self.discriminator is not None:
             rate = self.discriminator_rate
             group = {"params": self.discriminator.parameters(), "start_rate": rate, "backbone_rate": rate}
@@ -121,7 +121,7 @@ class WarmupModule(AdaptationModule):
             terms["adversarial"] = self._judged(target_logits, SOURCE)
             total = total + self.adversarial_weight * terms["adversarial"]
         if self.entropy_weight:
-            terms["target_entropy"] = normalised_entropy(target_logits)
+            terms["target_entropy"] = normalized_entropy(target_logits)
             total = total + self.entropy_weight * terms["target_entropy"]
         terms["total"] = total
         return terms, source_logits, target_logits
@@ -157,7 +157,7 @@ class WarmupModule(AdaptationModule):
                 optimizer.step()
             else:
                 scaler.step(optimizer.optimizer)
-        # Lightning renews the scale after every optimiser: the second would be unscaled by another number than its
+        # Lightning renews the scale after every optimizer: the second would be unscaled by another number than its
         # gradients were scaled with.
         if scaler is not None:
             scaler.update()
