@@ -62,8 +62,8 @@ def module_of(config: DictConfig, settings: Round, number: int = 1) -> Adaptatio
     return settings.module(
         network=small_network(len(classes)),
         classes=classes,
-        steps=settings.steps,
-        accumulate=settings.accumulate,
+        max_steps=settings.max_steps,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
         round_number=number,
         validation_size=build.size_of(config.validation.size, "validation.size"),
         seed=config.seed,
@@ -96,7 +96,7 @@ def test_every_scenario_builds_everything(name: str):
         for number, settings in enumerate(stage.rounds, 1):
             made = module_of(config, settings, number)
             assert type(made) is kinds[stage.name]
-            assert settings.batch_size % settings.accumulate == 0
+            assert settings.batch_size % settings.accumulate_grad_batches == 0
             assert (settings.labels is not None) is (stage.name == "self_training")
     assert len(policies_of(config)) == config.self_training.rounds
 
@@ -221,13 +221,13 @@ def test_stages_have_the_published_values(name: str):
     (source,), (warmup,) = stages["source_only"].rounds, stages["warmup"].rounds
     of_source, of_warmup = module_of(config, source), module_of(config, warmup)
     rate, batch, steps = wanted["source_only"]
-    assert (head_rate(of_source), source.batch_size, source.steps) == (pytest.approx(rate), batch, steps)
-    assert of_source.batch_norm == "none"
+    assert (head_rate(of_source), source.batch_size, source.max_steps) == (pytest.approx(rate), batch, steps)
+    assert of_source.freeze_bn == "none"
     rate, batch, steps, weight, judge = wanted["warmup"]
-    assert (head_rate(of_warmup), warmup.batch_size, warmup.steps) == (pytest.approx(rate), batch, steps)
-    assert (of_warmup.adversarial_weight, of_warmup.discriminator_rate) == (weight, judge)
+    assert (head_rate(of_warmup), warmup.batch_size, warmup.max_steps) == (pytest.approx(rate), batch, steps)
+    assert (of_warmup.adversarial_weight, of_warmup.discriminator_lr) == (weight, judge)
     assert (of_warmup.discriminator_input, of_warmup.discriminator_loss) == ("softmax", "mse")
-    assert (of_warmup.entropy_weight, of_warmup.batch_norm) == (0.0, "affine")
+    assert (of_warmup.entropy_weight, of_warmup.freeze_bn) == (0.0, "affine")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -235,13 +235,13 @@ def test_rounds_have_the_published_values(name: str):
     wanted, config = TABLE[name], scenario(name)
     rounds = stages_of(config)["self_training"].rounds
     modules = [module_of(config, settings, number) for number, settings in enumerate(rounds, 1)]
-    assert [m.optimizer.learning_rate for m in modules] == wanted["rates"]
-    assert [(r.batch_size, r.steps) for r in rounds] == [(6, 8000)] * 3
+    assert [m.optimizer.lr for m in modules] == wanted["rates"]
+    assert [(r.batch_size, r.max_steps) for r in rounds] == [(6, 8000)] * 3
     for made in modules:
-        assert (made.momentum, made.source_weight, made.batch_norm) == (0.999, 0.0, "affine")
+        assert (made.ema_decay, made.source_weight, made.freeze_bn) == (0.999, 0.0, "affine")
         optimizer = made.optimizer
-        assert (optimizer.kind, optimizer.betas, optimizer.weight_decay) == ("adam", (0.9, 0.999), 5e-4)
-        assert (optimizer.schedule.shape, optimizer.schedule.floor) == ("cosine", 0.001)
+        assert (optimizer.name, optimizer.betas, optimizer.weight_decay) == ("adam", (0.9, 0.999), 5e-4)
+        assert (optimizer.schedule.name, optimizer.schedule.min_lr_factor) == ("cosine", 0.001)
         terms = (made.loss.kld, made.loss.entropy, made.loss.consistency)
         assert terms == ((0.1, 3.0, 0.0) if name.startswith("iast") else (0.1, 1.0, 0.5))
         assert (made.loss.region, made.loss.denominator, made.loss.class_normalized) == (
@@ -259,7 +259,7 @@ def test_data_has_the_published_values(name: str):
     classes = build.build_classes(config)
     assert len(classes) == wanted["classes"]
     assert list(classes.reported) == wanted["reported"]
-    assert (config.seed, config.validation.every) == (888, 400)
+    assert (config.seed, config.validation.every_n_steps) == (888, 400)
     assert tuple(config.validation.size) == wanted["sizes"][-1]
     data = build.build_datamodule(config, classes)
     for domain in ("source", "target"):
@@ -389,10 +389,10 @@ def test_no_warmup_leaves_the_stage_out(name: str):
 @pytest.mark.parametrize("stage", STAGES)
 def test_options_of_the_optimizer_are_one_override(stage: str):
     prefix = f"{stage}.module.optimizer"
-    words = (f"{prefix}.kind=adamw", f"{prefix}.weight_decay=0.01", f"{prefix}.schedule.shape=poly")
+    words = (f"{prefix}.name=adamw", f"{prefix}.weight_decay=0.01", f"{prefix}.schedule.name=poly")
     config = scenario("gta5_cityscapes", *words)
     made = module_of(config, stages_of(config)[stage].rounds[0]).optimizer
-    assert (made.kind, made.weight_decay, made.schedule.shape) == ("adamw", 0.01, "poly")
+    assert (made.name, made.weight_decay, made.schedule.name) == ("adamw", 0.01, "poly")
 
 
 @pytest.mark.parametrize("loss", choices("loss"))

@@ -29,10 +29,11 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "ranks": set(),
-    "data": set(),
+    "data": {"pseudo_labels"},
+    "scenes": set(),
     "models": set(),
     "objectives": set(),
-    "pseudo_labels": {"data"},
+    "pseudo_labels": set(),
     "evaluation": {"models"},
     "training": {"data", "models", "objectives", "pseudo_labels", "evaluation"},
     "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation"},
@@ -43,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # The same, where only single modules of a part are free.
 ONLY = {
-    "pseudo_labels": {"data": {"hiast.pseudo_labels.round_reader", "hiast.pseudo_labels.round_writer"}},
+    "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
     "evaluation": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {

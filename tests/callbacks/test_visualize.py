@@ -57,7 +57,7 @@ def make_sample(seed: int, strong: bool = False, size: tuple[int, int] = (32, 64
 
 def run(folder: Path, count: int) -> PictureSheet:
     torch.manual_seed(0)
-    module = Tiny(OneConvolution(), CITYSCAPES_19, steps=4)
+    module = Tiny(OneConvolution(), CITYSCAPES_19, max_steps=4)
     training = DataLoader([{"target": make_sample(seed, strong=True)} for seed in range(8)], batch_size=2)
     validation = DataLoader([make_sample(seed, size=(40 + seed, 80)) for seed in range(5)], batch_size=1)
     callback = PictureSheet(folder, count)

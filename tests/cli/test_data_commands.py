@@ -19,7 +19,7 @@ from PIL import Image
 from hiast.scenes import CAMERA, GAME, draw_scene
 
 
-@pytest.mark.parametrize("name", ["data_check", "data_draw", "data_prepare", "data_new"])
+@pytest.mark.parametrize("name", ["data_check", "data_demo", "data_prepare", "data_new"])
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = (
         f"import sys; sys.argv[1:] = ['--help']; from hiast.cli.{name} import main\n"
@@ -42,9 +42,9 @@ def test_help_imports_nothing_heavy(name: str) -> None:
         ("data_prepare", ["+scenario=demo", "data_root=/nowhere"], "/nowhere/GTA5/images is missing"),
         ("data_prepare", ["+scenario=demo", "unpack=true"], "holds no archive *_images.zip"),
         ("data_prepare", ["+scenario=synthia_cityscapes", "unpack=true"], ".rar"),
-        ("data_draw", ["datasets=[gta5,kitti]"], "kitti: choose among gta5"),
-        ("data_draw", ["size=128"], "size must be [height, width]"),
-        ("data_draw", ["train=0"], "train must be"),
+        ("data_demo", ["datasets=[gta5,kitti]"], "kitti: choose among gta5"),
+        ("data_demo", ["size=128"], "size must be [height, width]"),
+        ("data_demo", ["train=0"], "train must be"),
         ("data_new", [], "name=NAME is needed"),
         ("data_new", ["name=../x"], "use letters"),
         ("data_new", ["name=demo"], "exists"),
@@ -209,8 +209,8 @@ def write_own(root: Path) -> None:
 
 TINY = [
     "backbone=efficientnet_lite0_fpn", "backbone.weights=null", "trainer=cpu", "data.num_workers=0", "pictures=0",
-    "source_only.steps=1", "source_only.batch_size=1", "warmup.steps=1", "warmup.batch_size=1", "seed=1",
-    "self_training.rounds=1", "self_training.steps=1", "self_training.batch_size=1", "validation.size=[32,64]",
+    "source_only.max_steps=1", "source_only.batch_size=1", "warmup.max_steps=1", "warmup.batch_size=1", "seed=1",
+    "self_training.rounds=1", "self_training.max_steps=1", "self_training.batch_size=1", "validation.size=[32,64]",
     *(f"data.{side}_crop.{key}={value}" for side in ("source", "target")
       for key, value in {"height": 32, "width": 64, "min_height": 32, "max_height": 64}.items()),
 ]  # fmt: skip
@@ -270,12 +270,12 @@ def test_video_template(run, tmp_path: Path) -> None:
 
 def test_drawn_scenes_are_what_a_scenario_reads(run) -> None:
     words = ["data_root=drawn", "datasets=[synthia,cityscapes]", "size=[64,128]", "train=3", "val=2"]
-    code, said, _ = run("data_draw", *words)
+    code, said, _ = run("data_demo", *words)
     assert code == 0 and "SYNTHIA" in said, said
     before = {path: path.read_bytes() for path in Path("drawn").rglob("*.png")}
     assert len(before) == 2 * (3 + 3 + 2)
     code, said, _ = run("data_check", "+scenario=synthia_cityscapes", "data_root=drawn")
     assert code == 0, said
-    code, _, _ = run("data_draw", *words)
+    code, _, _ = run("data_demo", *words)
     assert code == 0
     assert {path: path.read_bytes() for path in Path("drawn").rglob("*.png")} == before

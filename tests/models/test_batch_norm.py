@@ -13,7 +13,7 @@ from hiast.models import (
     SmpNetwork,
     Teacher,
     freeze_batch_norm,
-    still_statistics,
+    frozen_running_stats,
     synchronize_batch_norm,
 )
 
@@ -105,7 +105,7 @@ def test_still_statistics_do_not_move():
     source, target = torch.randn(2, 3, 8, 8) + 5, torch.randn(2, 3, 8, 8)
     alone = copy.deepcopy(network)
     alone(target)
-    with still_statistics(network):
+    with frozen_running_stats(network):
         during = network(source)
     network(target)
     torch.testing.assert_close(during, copy.deepcopy(alone).train()(source))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hiast.errors import InputError
-from hiast.models import estimate_statistics
+from hiast.models import reestimate_bn_stats
 
 
 def make():
@@ -20,7 +20,7 @@ def test_plain_mean_over_batches(training):
     network = make().train(training)
     before = copy.deepcopy(network.state_dict())
     batches = [torch.randn(2, 3, 5, 6) * scale for scale in (1.0, 3.0, 0.5)]
-    estimate_statistics(network, iter(batches))
+    reestimate_bn_stats(network, iter(batches))
     features = [network[0](batch) for batch in batches]
     mean = torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0)
     variance = torch.stack([f.var((0, 2, 3)) for f in features]).mean(0)
@@ -34,4 +34,4 @@ def test_plain_mean_over_batches(training):
 
 def test_no_images():
     with pytest.raises(InputError, match="without images"):
-        estimate_statistics(make(), [])
+        reestimate_bn_stats(make(), [])

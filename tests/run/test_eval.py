@@ -174,7 +174,7 @@ def test_the_best_checkpoint_of_a_stage_is_the_best_of_all_rounds(
     more = (
         "stages=[self_training]",
         f"init_from={peace / 'warmup/checkpoints/last.ckpt'}",
-        f"self_training.by_round.2.module.optimizer.learning_rate={rate}",
+        f"self_training.by_round.2.module.optimizer.lr={rate}",
     )
     assert launcher.train(tmp_path, *more) == [0], (tmp_path / "log_0.txt").read_text()
     rows = read_metrics(tmp_path / "run/metrics.csv")

@@ -148,7 +148,7 @@ def bare_trainer(**more: Any) -> pl.Trainer:
 
 
 def settings(rate: float = 1e-3, **more: Any) -> OptimizerSettings:
-    return OptimizerSettings(learning_rate=rate, **more)
+    return OptimizerSettings(lr=rate, **more)
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

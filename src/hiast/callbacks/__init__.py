@@ -8,10 +8,11 @@ from hiast.callbacks.picture_sheet import PictureSheet
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
 from hiast.callbacks.schedule import ValidationSchedule
-from hiast.callbacks.stop import StopRequest
+from hiast.callbacks.stop import GracefulShutdown
 
 __all__ = [
     "AtomicCheckpointIO",
+    "GracefulShutdown",
     "LabelRound",
     "LabelSettings",
     "MaskWriter",
@@ -19,7 +20,6 @@ __all__ = [
     "PictureSheet",
     "StageCheckpoint",
     "StageProgress",
-    "StopRequest",
     "TargetStatistics",
     "ValidationSchedule",
     "score_values",

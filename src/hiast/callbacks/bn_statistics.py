@@ -12,7 +12,7 @@ from hiast.callbacks.schedule import ValidationSchedule
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image
 from hiast.data.loading.segmentation import SegmentationDataset
-from hiast.models import estimate_statistics
+from hiast.models import reestimate_bn_stats
 from hiast.training import AdaptationModule
 
 BATCH = 4
@@ -37,7 +37,7 @@ class TargetStatistics(pl.Callback):
         """Estimate, unless training simply goes on, which normalizes by batches."""
         assert isinstance(pl_module, AdaptationModule)
         ends = pl_module.batches_done == pl_module.batches
-        if pl_module.statistics == "target" and (ends or self.schedule.follows(trainer, pl_module)):
+        if pl_module.bn_statistics == "target" and (ends or self.schedule.follows(trainer, pl_module)):
             data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
             with trainer.precision_plugin.forward_context():
                 estimate_on(pl_module.network, pl_module, data.labeling_images())
@@ -45,7 +45,7 @@ class TargetStatistics(pl.Callback):
 
 def estimate_on(network: nn.Module, module: AdaptationModule, images: SegmentationDataset) -> None:
     """Estimate the statistics of ``network`` on images as ``module`` sees them in validation."""
-    estimate_statistics(network, _batches(module, images))
+    reestimate_bn_stats(network, _batches(module, images))
 
 
 def _batches(module: AdaptationModule, images: SegmentationDataset) -> Iterator[Tensor]:

@@ -98,7 +98,7 @@ class StageCheckpoint(pl.Callback):
     ) -> None:
         """Save at every ``every``-th step, unless a validation or the end of training is about to."""
         module = _module(pl_module)
-        due = module.batches_done % (self.every * module.accumulate) == 0
+        due = module.batches_done % (self.every * module.accumulate_grad_batches) == 0
         if due and module.batches_done < module.batches and not self.schedule.follows(trainer, module):
             self._save(trainer, module)
 
@@ -160,7 +160,7 @@ def link_or_copy(file: Path, other: Path) -> None:
 
 def _at_step(module: AdaptationModule) -> bool:
     """Whether no gradient is waiting for its optimizer step."""
-    return module.batches_done % module.accumulate == 0
+    return module.batches_done % module.accumulate_grad_batches == 0
 
 
 def _module(module: pl.LightningModule) -> AdaptationModule:

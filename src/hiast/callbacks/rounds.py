@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.progress import LabelProgress
-from hiast.callbacks.stop import StopRequest
+from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
@@ -66,7 +66,7 @@ class LabelRound(pl.Callback):
         settings: How to label.
         round_number: Round, counted from 1.
         seed: Decides, with the round, the order of the images.
-        made_by: The checkpoint that labels, in words, for the manifest.
+        labeled_with: The checkpoint that labels, in words, for the manifest.
         stop: Asked after each group whether to stop; the round is continued later.
     """
 
@@ -77,14 +77,14 @@ class LabelRound(pl.Callback):
         *,
         round_number: int,
         seed: int,
-        made_by: str,
-        stop: StopRequest | None = None,
+        labeled_with: str,
+        stop: GracefulShutdown | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
         self.round_number = round_number
         self.seed = seed
-        self.made_by = made_by
+        self.labeled_with = labeled_with
         self.stop = stop
         self._signals: dict[str, float] | None = None
 
@@ -124,7 +124,7 @@ class LabelRound(pl.Callback):
         images = data.labeling_images()
         # Before the statistics are estimated, whose last bits depend on the machine that does it.
         weights = weights_hash(module.teacher.network)
-        if module.statistics == "target":
+        if module.bn_statistics == "target":
             # The student too, whose statistics the teacher takes over in training: the stage before need not have.
             with trainer.precision_plugin.forward_context():
                 for network in (module.network, module.teacher.network):
@@ -157,9 +157,9 @@ class LabelRound(pl.Callback):
             seed=[self.seed, self.round_number],
             identity={
                 "round": self.round_number,
-                "made_by": self.made_by,
+                "labeled_with": self.labeled_with,
                 "weights": weights,
-                **circumstances(module, trainer.precision),
+                **label_identity(module, trainer.precision),
             },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
             progress=tell,
@@ -190,11 +190,11 @@ def predictor(
     return predict
 
 
-def circumstances(module: AdaptationModule, precision: str) -> dict[str, object]:
+def label_identity(module: AdaptationModule, precision: str) -> dict[str, object]:
     """What else decides the labels that a network makes, for the identity of a round."""
     return {
         "network": getattr(module.network, "recipe", None),
-        "statistics": module.statistics,
+        "bn_statistics": module.bn_statistics,
         "precision": precision,
     }
 

@@ -18,7 +18,7 @@ from hiast.training.module import AdaptationModule
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StopRequest(pl.Callback):
+class GracefulShutdown(pl.Callback):
     """Notices SIGTERM and SIGINT and stops at the next point where a checkpoint covers all that was done.
 
     It stands in for Lightning's handlers: that of SIGTERM talks to the other processes from wherever the signal found
@@ -82,7 +82,7 @@ class StopRequest(pl.Callback):
     ) -> None:
         """Stop behind a whole optimizer step."""
         assert isinstance(pl_module, AdaptationModule)
-        whole = pl_module.batches_done % pl_module.accumulate == 0
+        whole = pl_module.batches_done % pl_module.accumulate_grad_batches == 0
         if whole and not self.schedule.follows(trainer, pl_module):
             self.stop_if_asked(trainer)
 

@@ -21,13 +21,17 @@ from hiast.run import Round, Stage
 _WHOLE_NUMBERS = {
     "seed": 0,
     "pictures": 0,
-    "checkpoint_every": 1,
-    "record_every": 1,
-    "validation.every": 1,
+    "checkpoint_every_n_steps": 1,
+    "log_every_n_steps": 1,
+    "validation.every_n_steps": 1,
     "data.num_workers": 0,
     "self_training.rounds": 1,
     "pseudo_label.group_size": 1,
-    **{f"{stage}.{key}": 1 for stage in STAGES for key in ("steps", "batch_size", "accumulate")},
+    **{
+        f"{stage}.{key}": 1
+        for stage in STAGES
+        for key in ("max_steps", "batch_size", "accumulate_grad_batches")
+    },
 }
 """Keys that hold whole numbers, and the least each may be."""
 
@@ -150,7 +154,7 @@ def build_stages(config: DictConfig) -> list[Stage]:
 
 def _rounds(node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
-    # Keys as text, so that the command line reaches them: self_training.by_round.2.steps=100
+    # Keys as text, so that the command line reaches them: self_training.by_round.2.max_steps=100
     differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
     count = int(values.pop("rounds", 1))
     rounds = []
@@ -161,9 +165,9 @@ def _rounds(node: Any) -> list[Round]:
         rounds.append(
             Round(
                 module=instantiate(merged.module),
-                steps=merged.steps,
+                max_steps=merged.max_steps,
                 batch_size=merged.batch_size,
-                accumulate=merged.get("accumulate", 1),
+                accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
                 labels=None if labels is None else _labels(labels, number),
             )
         )

@@ -35,7 +35,7 @@ def label(config: DictConfig) -> None:
     from rich.console import Console
 
     from hiast.callbacks.progress import LabelProgress
-    from hiast.callbacks.rounds import circumstances, predictor, weights_hash
+    from hiast.callbacks.rounds import label_identity, predictor, weights_hash
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
     from hiast.data.datasets import folder
@@ -81,7 +81,7 @@ def label(config: DictConfig) -> None:
             identity={
                 "weights": weights_hash(network),
                 "checkpoint": Path(values["checkpoint"]).name,
-                **circumstances(module, str(options["precision"])),
+                **label_identity(module, str(options["precision"])),
             },
             processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
             overwrite=config.overwrite,

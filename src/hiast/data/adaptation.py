@@ -15,12 +15,12 @@ from hiast.data.augmentation.copy_paste import HardClassAugmentation
 from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.checks.skip_list import SkipList
-from hiast.data.datasets.base import DatasetDataModule, placement, share
+from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size, share
 from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
-from hiast.data.loading.sampler import BatchDraws, Key, Shuffled
+from hiast.data.loading.sampler import Key, PositionBatchSampler, Shuffled
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
@@ -122,7 +122,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         """Indices of the classes that the source can hold."""
         return self.source.classes_present
 
-    def keep_skipped(self, path: Path | str) -> None:
+    def use_skip_list(self, path: Path | str) -> None:
         """Keep in a file which pairs are left out of the run, and leave out those that it already names.
 
         So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
@@ -133,8 +133,8 @@ class AdaptationDataModule(pl.LightningDataModule):
                 several sources source/NAME/train.
         """
         skip_list = SkipList(Path(path))
-        self.source.keep_skipped(skip_list, "source")
-        self.target.keep_skipped(skip_list, "target")
+        self.source.use_skip_list(skip_list, "source")
+        self.target.use_skip_list(skip_list, "target")
 
     def prepare_data(self) -> None:
         """Extract frames and find out what is left out; Lightning calls this in one process per machine."""
@@ -196,7 +196,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         if not self.target.has_val:
             return []
         dataset = self.target.val_dataset()
-        return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
+        return validation_loader(dataset, len(dataset), *rank_and_world_size(self), self.num_workers)
 
     def _images(self, domain: Domain) -> SegmentationDataset | JoinedDataset:
         return self.source.train_dataset() if domain == "source" else self.labeling_images()
@@ -208,9 +208,9 @@ class AdaptationDataModule(pl.LightningDataModule):
         return self.strong
 
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
-        rank, world_size = placement(self)
+        rank, world_size = rank_and_world_size(self)
         images = self._images(domain)
-        draws = BatchDraws(
+        draws = PositionBatchSampler(
             self.source.train_order() if domain == "source" else Shuffled(len(images)),
             Key(self.seed, plan.round, _DRAWS[domain]),
             batch_size=share(plan.batch_size, world_size),

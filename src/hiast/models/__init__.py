@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hiast.models.batch_norm import estimate_statistics
+from hiast.models.batch_norm import reestimate_bn_stats
 from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
 from hiast.models.network import (
     SegmentationNetwork,
     freeze_batch_norm,
-    still_statistics,
+    frozen_running_stats,
     synchronize_batch_norm,
 )
 from hiast.models.normalize import normalize
@@ -25,10 +25,10 @@ __all__ = [
     "SmpNetwork",
     "Teacher",
     "build_from_recipe",
-    "estimate_statistics",
     "freeze_batch_norm",
+    "frozen_running_stats",
     "load_published_weights",
     "normalize",
-    "still_statistics",
+    "reestimate_bn_stats",
     "synchronize_batch_norm",
 ]

@@ -12,7 +12,7 @@ from hiast.errors import InputError
 
 
 @torch.no_grad()
-def estimate_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def reestimate_bn_stats(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics by the mean over batches of a domain; nothing else of the network changes.
 
     Source: adaptive batch normalization, Li et al. 2016. Every batch counts the same; no label is needed.

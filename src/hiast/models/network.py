@@ -87,7 +87,7 @@ def freeze_batch_norm(network: SegmentationNetwork, mode: BatchNormMode = "affin
 
 
 @contextmanager
-def still_statistics(network: nn.Module) -> Iterator[None]:
+def frozen_running_stats(network: nn.Module) -> Iterator[None]:
     """Within this context batch normalization uses batch statistics in training, but its running ones do not move."""
     momenta = [(norm, norm.momentum) for norm in _batch_norms(network)]
     for norm, _ in momenta:

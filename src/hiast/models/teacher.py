@@ -14,12 +14,12 @@ class Teacher(nn.Module):
 
     Args:
         student: Network to copy. Later calls must give one of the same architecture.
-        momentum: Share of the old average kept by an update, 0..1; 1 never changes.
+        ema_decay: Share of the old average kept by an update, 0..1; 1 never changes.
     """
 
-    def __init__(self, student: nn.Module, momentum: float = 0.999) -> None:
+    def __init__(self, student: nn.Module, ema_decay: float = 0.999) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.ema_decay = ema_decay
         self.network = copy.deepcopy(student).requires_grad_(False).eval()
         self.training = False
 
@@ -30,13 +30,13 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        """Average the parameters: ``momentum * own + (1 - momentum) * student``; copy the buffers.
+        """Average the parameters: ``ema_decay * own + (1 - ema_decay) * student``; copy the buffers.
 
         Buffers (the statistics of batch normalization) are copied, as they are averages already.
         """
         own, theirs = _parallel(list(self.network.parameters()), list(student.parameters()))
-        torch._foreach_mul_(own, self.momentum)
-        torch._foreach_add_(own, theirs, alpha=1.0 - self.momentum)
+        torch._foreach_mul_(own, self.ema_decay)
+        torch._foreach_add_(own, theirs, alpha=1.0 - self.ema_decay)
         self._copy_buffers(student)
 
     @torch.no_grad()

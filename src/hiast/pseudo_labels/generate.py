@@ -10,7 +10,7 @@ import numpy as np
 
 from hiast.errors import InputError
 from hiast.pseudo_labels.collectives import Processes, SingleProcess, agree
-from hiast.pseudo_labels.labeler import Walk
+from hiast.pseudo_labels.labeler import RoundLabeler
 from hiast.pseudo_labels.policies import Policy
 from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.pseudo_labels.workers import Predict, ReadImage, Stages
@@ -74,7 +74,7 @@ def generate_round(
     processes = processes or SingleProcess()
     plan = _plan(names, policy, size, group_size, seed, identity or {})
     with ExitStack() as stack:
-        walk = Walk(Path(directory), plan, policy, processes, progress)
+        walk = RoundLabeler(Path(directory), plan, policy, processes, progress)
         if walk.begin(stack, overwrite):
             stages = Stages(read_image, predict, size, policy.num_classes, readers, writers)
             walk.go(stack.enter_context(stages), depth=2, lag=writers)

@@ -43,7 +43,7 @@ class Window:
     labels: Future[list[LabelRecord]] | None
 
 
-class Walk:
+class RoundLabeler:
     """One process's way through a round. Every process goes it with the same arguments."""
 
     def __init__(

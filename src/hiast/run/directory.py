@@ -19,7 +19,7 @@ import torch
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
-from hiast.ranks import is_first
+from hiast.ranks import is_rank_zero
 from hiast.run.resume_check import first_difference
 
 _RECORDED_PACKAGES = (
@@ -78,7 +78,7 @@ class RunDirectory:
             InputError: Another process works in it, it cannot be written, or it holds a run of another
                 configuration.
         """
-        if not is_first():
+        if not is_rank_zero():
             return
         self.lock()
         there = self.path / "config.yaml"

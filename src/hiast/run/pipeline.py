@@ -19,12 +19,12 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
+    GracefulShutdown,
     LabelRound,
     MetricsFile,
     PictureSheet,
     StageCheckpoint,
     StageProgress,
-    StopRequest,
     TargetStatistics,
     ValidationSchedule,
 )
@@ -34,7 +34,7 @@ from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
-from hiast.ranks import is_first
+from hiast.ranks import is_rank_zero
 from hiast.run.directory import RunDirectory
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
@@ -57,9 +57,9 @@ class Pipeline:
         trainer: Arguments for ``pl.Trainer`` (devices, precision, ...).
         loggers: Lightning loggers.
         validation_size: (height, width) of images in validation and prediction; None keeps theirs.
-        validate_every: Optimizer steps between two validations; the last step of a round is always validated.
-        checkpoint_every: Optimizer steps between two checkpoints.
-        record_every: Optimizer steps between two rows of loss terms.
+        val_every_n_steps: Optimizer steps between two validations; the last step of a round is always validated.
+        checkpoint_every_n_steps: Optimizer steps between two checkpoints.
+        log_every_n_steps: Optimizer steps between two rows of loss terms.
         seed: Decides everything.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
@@ -75,9 +75,9 @@ class Pipeline:
     trainer: dict[str, Any] = field(default_factory=dict)
     loggers: Sequence[Any] = ()
     validation_size: tuple[int, int] | None = None
-    validate_every: int = 400
-    checkpoint_every: int = 400
-    record_every: int = 50
+    val_every_n_steps: int = 400
+    checkpoint_every_n_steps: int = 400
+    log_every_n_steps: int = 50
     seed: int = 888
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Pipeline:
     bare_network: Callable[[], SegmentationNetwork] | None = None
 
     def run(self) -> list[dict[str, Any]]:
-        """Walk all stages.
+        """RoundLabeler all stages.
 
         Returns:
             One result per round, in order: ``stage``, ``round``, ``steps``, ``means`` (title -> mIoU, 0..1),
@@ -98,14 +98,14 @@ class Pipeline:
         """
         if not self.stages:
             raise InputError("There is no stage to run: name at least one in stages.")
-        if is_first():
+        if is_rank_zero():
             self.directory.lock()
-        self.datamodule.keep_skipped(self.directory.skipped)
+        self.datamodule.use_skip_list(self.directory.skipped)
         network = self._check()
-        schedule = ValidationSchedule(self.validate_every, images=self.datamodule.target.has_val)
+        schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
         start = self.init_from
-        with StopRequest(schedule) as stop, _interrupted(stop):
+        with GracefulShutdown(schedule) as stop, _interrupted(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
@@ -131,7 +131,7 @@ class Pipeline:
         for stage in self.stages:
             for number in range(1, len(stage.rounds) + 1):
                 domains |= set(self._build(network, stage, number).domains)
-        if is_first():
+        if is_rank_zero():
             self._list_images(domains)
         return network
 
@@ -154,8 +154,8 @@ class Pipeline:
             return settings.module(
                 network=copy.deepcopy(network),
                 classes=self.classes,
-                steps=settings.steps,
-                accumulate=settings.accumulate,
+                max_steps=settings.max_steps,
+                accumulate_grad_batches=settings.accumulate_grad_batches,
                 round_number=number,
                 validation_size=self.validation_size,
                 seed=self.seed,
@@ -169,7 +169,7 @@ class Pipeline:
         stage: Stage,
         number: int,
         start: Path | None,
-        stop: StopRequest,
+        stop: GracefulShutdown,
     ) -> dict[str, Any]:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
@@ -184,7 +184,7 @@ class Pipeline:
         label_round = self._labels(stage, number, start, stop)
         self.datamodule.plan(
             domains=module.domains,
-            batch_size=settings.batch_size // settings.accumulate,
+            batch_size=settings.batch_size // settings.accumulate_grad_batches,
             steps=module.batches,
             start_step=module.batches_done,
             round=number if settings.labels else 0,
@@ -212,7 +212,9 @@ class Pipeline:
         path = self.directory.checkpoints(stage) / f"round_{number - 1}.ckpt"
         return best_of(read_checkpoint(path, "meta")) if path.is_file() else None
 
-    def _labels(self, stage: Stage, number: int, start: Path | None, stop: StopRequest) -> LabelRound | None:
+    def _labels(
+        self, stage: Stage, number: int, start: Path | None, stop: GracefulShutdown
+    ) -> LabelRound | None:
         settings = stage.rounds[number - 1].labels
         if settings is None:
             return None
@@ -221,7 +223,7 @@ class Pipeline:
             settings,
             round_number=number,
             seed=self.seed,
-            made_by=self._describe(start),
+            labeled_with=self._describe(start),
             stop=stop,
         )
 
@@ -237,7 +239,7 @@ class Pipeline:
         )
 
     def _make_trainer(
-        self, stage: Stage, module: AdaptationModule, label_round: LabelRound | None, stop: StopRequest
+        self, stage: Stage, module: AdaptationModule, label_round: LabelRound | None, stop: GracefulShutdown
     ) -> pl.Trainer:
         # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
         # the checkpoint before the stop.
@@ -247,13 +249,13 @@ class Pipeline:
             TargetStatistics(stop.schedule),
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(
-                self.directory.metrics, self.record_every, label_round.signals if label_round else None
+                self.directory.metrics, self.log_every_n_steps, label_round.signals if label_round else None
             ),
             PictureSheet(self.directory.pictures, self.pictures),
             StageCheckpoint(
                 self.directory.checkpoints(stage.name),
                 stop.schedule,
-                self.checkpoint_every,
+                self.checkpoint_every_n_steps,
                 best=self._best_before(stage.name, module.round_number),
             ),
             stop,
@@ -263,8 +265,8 @@ class Pipeline:
             module,
             callbacks=callbacks,
             loggers=self.loggers,
-            validate_every=self.validate_every,
-            record_every=self.record_every,
+            val_every_n_steps=self.val_every_n_steps,
+            log_every_n_steps=self.log_every_n_steps,
             folder=self.directory.path,
         )
 
@@ -280,7 +282,7 @@ class Pipeline:
         result: dict[str, Any] = {
             "stage": stage.name,
             "round": number,
-            "steps": module.steps,
+            "steps": module.max_steps,
             "means": {} if module.scores is None else module.scores.means,
             "iou": {} if module.scores is None else _known(module.scores.iou),
             "signals": _entropy(trainer) | ({} if label_round is None else label_round.signals()),
@@ -295,7 +297,7 @@ class Pipeline:
 
 
 @contextmanager
-def _interrupted(stop: StopRequest) -> Iterator[None]:
+def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
     """Say how the run was told to stop."""
     try:
         yield

@@ -21,13 +21,13 @@ from hiast.errors import InputError, RunError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import SegmentationNetwork, freeze_batch_norm, still_statistics, synchronize_batch_norm
+from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
 from hiast.models.network import BatchNormMode
 from hiast.models.normalize import normalize
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
-from hiast.training.optim import OptimizerSettings, set_rates
+from hiast.training.optim import OptimizerSettings, set_lrs
 
-Statistics = Literal["moving", "target"]
+Statistics = Literal["running", "target"]
 
 
 class NonFiniteLossError(RunError):
@@ -42,15 +42,15 @@ class AdaptationModule(pl.LightningModule, ABC):
             ``encoder_parameters()`` and ``head_parameters()``.
         classes: The scenario's label space; its length is C.
         optimizer: How the network learns.
-        steps: Optimizer steps of the stage (of one round in self-training), at least 1.
-        accumulate: Batches per optimizer step.
+        max_steps: Optimizer steps of the stage (of one round in self-training), at least 1.
+        accumulate_grad_batches: Batches per optimizer step.
         round_number: Which round this is, from 1.
         validation_size: (height, width) to which images are resized for validation and prediction; None keeps
             theirs.
-        batch_norm: ``"none"``, ``"affine"`` (published from the warm-up on: weight and bias do not learn, statistics
+        freeze_bn: ``"none"``, ``"affine"`` (published from the warm-up on: weight and bias do not learn, statistics
             still move) or ``"full"`` (statistics stand still too).
-        statistics: Which statistics of batch normalization a network is evaluated, labels and is saved with:
-            ``"moving"`` (published), averages that move with every image that the stage trains on; or ``"target"``,
+        bn_statistics: Which statistics of batch normalization a network is evaluated, labels and is saved with:
+            ``"running"`` (published), averages that move with every image that the stage trains on; or ``"target"``,
             those of target images, estimated anew for the weights at hand where they are needed, while in training
             each domain is normalized by its own batches.
         seed: Decides every random draw inside the network (dropout), as a function of stage, round and batch.
@@ -70,31 +70,32 @@ class AdaptationModule(pl.LightningModule, ABC):
         classes: LabelSpace,
         *,
         optimizer: OptimizerSettings | None = None,
-        steps: int = 1000,
-        accumulate: int = 1,
+        max_steps: int = 1000,
+        accumulate_grad_batches: int = 1,
         round_number: int = 1,
         validation_size: tuple[int, int] | None = None,
-        batch_norm: BatchNormMode = "none",
-        statistics: Statistics = "moving",
+        freeze_bn: BatchNormMode = "none",
+        bn_statistics: Statistics = "running",
         seed: int = 888,
     ) -> None:
         super().__init__()
-        if steps < 1 or accumulate < 1:
+        if max_steps < 1 or accumulate_grad_batches < 1:
             raise InputError(
-                f"{self.stage}: steps ({steps}) and accumulate ({accumulate}) must be at least 1."
+                f"{self.stage}: max_steps ({max_steps}) and accumulate_grad_batches ({accumulate_grad_batches}) "
+                "must be at least 1."
             )
-        if statistics not in get_args(Statistics):
-            raise InputError(f"{self.stage}: statistics is '{statistics}': choose moving or target.")
+        if bn_statistics not in get_args(Statistics):
+            raise InputError(f"{self.stage}: bn_statistics is '{bn_statistics}': choose running or target.")
         # Convolutions run faster this way, on tensor cores and on CPUs; results stay the same kind of tensors.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes = classes
         self.optimizer = optimizer or OptimizerSettings()
-        self.steps = steps
-        self.accumulate = accumulate
+        self.max_steps = max_steps
+        self.accumulate_grad_batches = accumulate_grad_batches
         self.round_number = round_number
         self.validation_size = None if validation_size is None else (validation_size[0], validation_size[1])
-        self.batch_norm = batch_norm
-        self.statistics = statistics
+        self.freeze_bn = freeze_bn
+        self.bn_statistics = bn_statistics
         self.seed = seed
         self.metrics = SegmentationMetrics(classes)
         self.scores: Scores | None = None
@@ -103,7 +104,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         self._entropies: list[Tensor] = []
         self._batches_before = 0
         self._buffers_before: list[Tensor] = []
-        freeze_batch_norm(network, batch_norm)
+        freeze_batch_norm(network, freeze_bn)
 
     # -- progress -----------------------------------------------------------------------------------------------
 
@@ -118,12 +119,12 @@ class AdaptationModule(pl.LightningModule, ABC):
     @property
     def steps_done(self) -> int:
         """Optimizer steps of this round that are done."""
-        return self.batches_done // self.accumulate
+        return self.batches_done // self.accumulate_grad_batches
 
     @property
     def batches(self) -> int:
         """Batches of this round."""
-        return self.steps * self.accumulate
+        return self.max_steps * self.accumulate_grad_batches
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class AdaptationModule(pl.LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Have Lightning accumulate what the stage's settings say; by hand is another matter, see the warm-up."""
         if self.automatic_optimization:
-            self.trainer.accumulate_grad_batches = self.accumulate
+            self.trainer.accumulate_grad_batches = self.accumulate_grad_batches
 
     def configure_optimizers(self) -> Any:
         """A fresh optimizer; learning rates are set batch by batch, so that there is no scheduler to restore."""
@@ -158,7 +159,7 @@ class AdaptationModule(pl.LightningModule, ABC):
         self.set_learning_rates()
         key = [self.seed, *self.stage.encode(), self.round_number, self.batches_done, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        if self.batches_done % self.accumulate == 0:
+        if self.batches_done % self.accumulate_grad_batches == 0:
             self._buffers_before = [buffer.clone() for buffer in self.network.buffers()]
 
     def forget_unfinished_step(self) -> None:
@@ -166,12 +167,12 @@ class AdaptationModule(pl.LightningModule, ABC):
         with torch.no_grad():
             for buffer, before in zip(self.network.buffers(), self._buffers_before, strict=True):
                 buffer.copy_(before)
-        self._batches_before -= self.batches_done % self.accumulate
+        self._batches_before -= self.batches_done % self.accumulate_grad_batches
 
     def set_learning_rates(self) -> None:
         """Give every optimizer its rate for the coming step."""
         for optimizer in self.trainer.optimizers:
-            set_rates(optimizer, self.optimizer.schedule, self.steps_done, self.steps)
+            set_lrs(optimizer, self.optimizer.schedule, self.steps_done, self.max_steps)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch, checked and logged."""
@@ -182,7 +183,7 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     def training_statistics(self) -> AbstractContextManager[None]:
         """Around a batch's losses: statistics that are estimated on the target must not be moved by training."""
-        return still_statistics(self.network) if self.statistics == "target" else nullcontext()
+        return frozen_running_stats(self.network) if self.bn_statistics == "target" else nullcontext()
 
     def check_and_log(self, terms: dict[str, Tensor]) -> None:
         """Stop at a loss that is not finite, in all processes and before it reaches the weights; log the terms.
@@ -279,12 +280,12 @@ class AdaptationModule(pl.LightningModule, ABC):
         """Constructor arguments as plain values, stored in checkpoints."""
         return {
             "optimizer": self.optimizer.to_dict(),
-            "steps": self.steps,
-            "accumulate": self.accumulate,
+            "max_steps": self.max_steps,
+            "accumulate_grad_batches": self.accumulate_grad_batches,
             "round_number": self.round_number,
             "validation_size": None if self.validation_size is None else list(self.validation_size),
-            "batch_norm": self.batch_norm,
-            "statistics": self.statistics,
+            "freeze_bn": self.freeze_bn,
+            "bn_statistics": self.bn_statistics,
             "seed": self.seed,
         }
 

@@ -18,37 +18,37 @@ class Schedule:
     """Learning rate as a function of the step within a round, and of nothing else.
 
     Attributes:
-        shape: ``"cosine"``, ``"poly"`` or ``"constant"``.
-        floor: Cosine ends at ``floor`` times the backbone's rate, for every group alike (method section 7).
+        name: ``"cosine"``, ``"poly"`` or ``"constant"``.
+        min_lr_factor: The cosine schedule ends at ``min_lr_factor`` times the lr of the backbone, in every group.
         power: Exponent of the poly shape.
     """
 
-    shape: str = "cosine"
-    floor: float = 0.001
+    name: str = "cosine"
+    min_lr_factor: float = 0.001
     power: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.shape not in ("cosine", "poly", "constant"):
-            raise InputError(f"schedule.shape is '{self.shape}': choose cosine, poly or constant.")
+        if self.name not in ("cosine", "poly", "constant"):
+            raise InputError(f"schedule.name is '{self.name}': choose cosine, poly or constant.")
 
-    def rate(self, group_rate: float, backbone_rate: float, step: int, steps: int) -> float:
+    def lr(self, group_lr: float, backbone_lr: float, step: int, steps: int) -> float:
         """Learning rate of a group at ``step`` (0-based) of ``steps``.
 
-        Cosine: m + (g - m) (1 + cos(pi s / S)) / 2 with m = floor * backbone rate; poly: g (1 - s / S)^power.
+        Cosine: m + (g - m) (1 + cos(pi s / S)) / 2 with m = min_lr_factor * backbone rate; poly: g (1 - s / S)^power.
 
         Args:
-            group_rate: The group's rate at step 0.
-            backbone_rate: The backbone's rate at step 0, which sets the shared floor.
+            group_lr: The group's rate at step 0.
+            backbone_lr: The backbone's rate at step 0, which sets the shared min_lr_factor.
             step: Steps done before this one, 0..steps.
             steps: Steps of the round, at least 1.
         """
-        if self.shape == "constant":
-            return group_rate
+        if self.name == "constant":
+            return group_lr
         share = min(step / steps, 1.0)
-        if self.shape == "poly":
-            return float(group_rate * (1.0 - share) ** self.power)
-        floor = self.floor * backbone_rate
-        return floor + (group_rate - floor) * (1.0 + math.cos(math.pi * share)) / 2.0
+        if self.name == "poly":
+            return float(group_lr * (1.0 - share) ** self.power)
+        min_lr_factor = self.min_lr_factor * backbone_lr
+        return min_lr_factor + (group_lr - min_lr_factor) * (1.0 + math.cos(math.pi * share)) / 2.0
 
 
 @dataclass(frozen=True)
@@ -56,30 +56,30 @@ class OptimizerSettings:
     """How a network is optimized in one stage (method section 7).
 
     Attributes:
-        learning_rate: Rate of the backbone at the start of a stage or round.
-        head_factor: The head learns this many times faster.
+        lr: Rate of the backbone at the start of a stage or round.
+        head_lr_mult: The head learns this many times faster.
         weight_decay: L2 decay (Adam) or decoupled decay (AdamW).
         betas: Adam's moments.
-        kind: ``"adam"`` (published) or ``"adamw"``.
+        name: ``"adam"`` (published) or ``"adamw"``.
         schedule: Shape of the rate within a round.
     """
 
-    learning_rate: float = 3e-6
-    head_factor: float = 10.0
+    lr: float = 3e-6
+    head_lr_mult: float = 10.0
     weight_decay: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
-    kind: str = "adam"
+    name: str = "adam"
     schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
         check_not_negative(
             "optimizer",
-            learning_rate=self.learning_rate,
-            head_factor=self.head_factor,
+            lr=self.lr,
+            head_lr_mult=self.head_lr_mult,
             weight_decay=self.weight_decay,
         )
-        if self.kind not in ("adam", "adamw"):
-            raise InputError(f"optimizer.kind is '{self.kind}': choose adam or adamw.")
+        if self.name not in ("adam", "adamw"):
+            raise InputError(f"optimizer.name is '{self.name}': choose adam or adamw.")
         if isinstance(self.schedule, Mapping):
             object.__setattr__(self, "schedule", Schedule(**self.schedule))
         object.__setattr__(self, "betas", tuple(self.betas))
@@ -87,24 +87,24 @@ class OptimizerSettings:
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimizer with one group for the backbone and one for the head.
 
-        Every group carries ``start_rate`` and ``backbone_rate`` so that ``set_rates`` needs nothing else.
+        Every group carries ``initial_lr`` and ``backbone_lr`` so that ``set_lrs`` needs nothing else.
         Parameters that do not require gradients are left out.
         """
-        rate = self.learning_rate
+        lr = self.lr
         groups: list[dict[str, Any]] = []
-        for parameters, factor in ((_encoder(network), 1.0), (_head(network), self.head_factor)):
+        for parameters, factor in ((_encoder(network), 1.0), (_head(network), self.head_lr_mult)):
             trained = [p for p in parameters if p.requires_grad]
             if trained:
                 groups.append(
                     {
                         "params": trained,
-                        "lr": rate * factor,
-                        "start_rate": rate * factor,
-                        "backbone_rate": rate,
+                        "lr": lr * factor,
+                        "initial_lr": lr * factor,
+                        "backbone_lr": lr,
                     }
                 )
-        kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
-        return kind(groups, betas=self.betas, weight_decay=self.weight_decay)
+        optimizer = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
+        return optimizer(groups, betas=self.betas, weight_decay=self.weight_decay)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint; ``OptimizerSettings(**d)`` gives the settings back."""
@@ -112,10 +112,10 @@ class OptimizerSettings:
         return values | {"betas": list(self.betas)}
 
 
-def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int, steps: int) -> None:
+def set_lrs(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int, steps: int) -> None:
     """Give every group its learning rate for ``step`` (0-based) of ``steps``."""
     for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(group["start_rate"], group["backbone_rate"], step, steps)
+        group["lr"] = schedule.lr(group["initial_lr"], group["backbone_lr"], step, steps)
 
 
 def _encoder(network: nn.Module) -> list[nn.Parameter]:

@@ -31,7 +31,7 @@ def make(root: Path, record: Path | None = None, source=None, domains=("source",
         num_workers=0,
     )
     if record is not None:
-        module.keep_skipped(record)
+        module.use_skip_list(record)
     module.plan(domains, batch_size=2, steps=3)
     return module
 
@@ -98,7 +98,7 @@ def test_nothing_is_written_where_nothing_is_skipped(drawn_data: Path, tmp_path:
         target_augmentation=WEAK,
         num_workers=0,
     )
-    module.keep_skipped(tmp_path / "skipped.json")
+    module.use_skip_list(tmp_path / "skipped.json")
     module.plan(("source", "target"), 2, 3)
     module.prepare_data()
     assert len(names(module)) == 6

@@ -6,7 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from hiast.data.loading.sampler import BLOCK, BatchDraws, Key, RareClasses, Shard, Shuffled, Weighted
+from hiast.data.loading.sampler import (
+    BLOCK,
+    Key,
+    PositionBatchSampler,
+    RareClasses,
+    Shard,
+    Shuffled,
+    Weighted,
+)
 from hiast.errors import InputError
 
 KEY = Key(888, 2, 20)
@@ -14,7 +22,7 @@ KEY = Key(888, 2, 20)
 
 def batches(**changes) -> list:
     options = {"batch_size": 4, "steps": 9, "rank": 0, "world_size": 1, "start_step": 0} | changes
-    return list(BatchDraws(Shuffled(10), KEY, **options))
+    return list(PositionBatchSampler(Shuffled(10), KEY, **options))
 
 
 def test_every_image_once_per_epoch_in_a_new_order() -> None:
@@ -52,14 +60,14 @@ def test_goes_on_at_any_step_without_replay(start: int) -> None:
 
 
 def test_starting_late_costs_nothing() -> None:
-    draws = BatchDraws(Shuffled(25_000), KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
+    draws = PositionBatchSampler(Shuffled(25_000), KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
     assert len(list(draws)) == 1  # would never end if it were replayed
 
 
 def test_length_is_that_of_the_whole_pass_and_epochs_go_on() -> None:
-    draws = BatchDraws(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
+    draws = PositionBatchSampler(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
     assert len(draws) == 9
-    whole = BatchDraws(Shuffled(10), KEY, batch_size=4, steps=9)
+    whole = PositionBatchSampler(Shuffled(10), KEY, batch_size=4, steps=9)
     whole.set_epoch(2)
     assert next(iter(whole))[0].position == 2 * 36
     assert len(list(whole)) == 9
@@ -158,7 +166,7 @@ def test_weighted_sources_start_anywhere_at_once() -> None:
     for position in (2499, 3, BLOCK, BLOCK - 1, 0):
         assert weighted([3, 1, 0]).index(KEY, position) == drawn[position]
     assert drawn != [order.index(Key(889, 2, 20), p) for p in range(2500)]
-    draws = BatchDraws(order, KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
+    draws = PositionBatchSampler(order, KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
     assert len(list(draws)) == 1  # would never end if it were replayed
 
 
@@ -169,7 +177,7 @@ def test_weighted_sources_fit_their_weights() -> None:
 
 
 def test_a_later_epoch_starts_at_its_beginning() -> None:
-    draws = BatchDraws(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
+    draws = PositionBatchSampler(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
     assert [batch[0].position for batch in draws] == [20, 24, 28, 32]
     draws.set_epoch(1)
     assert [batch[0].position for batch in draws] == list(range(36, 72, 4))

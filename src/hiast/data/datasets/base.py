@@ -22,7 +22,7 @@ from hiast.data.io.listing import Listing, MissingLabelsError, SizeMismatch, Spl
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.loaders import TrainLoader, validation_loader
-from hiast.data.loading.sampler import BatchDraws, Key, Order, RareClasses, Shuffled
+from hiast.data.loading.sampler import Key, Order, PositionBatchSampler, RareClasses, Shuffled
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
@@ -30,7 +30,7 @@ from hiast.errors import InputError
 _DRAWS, _CROPS = 10, 11
 
 
-def placement(module: pl.LightningDataModule) -> tuple[int, int]:
+def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
     """(rank, world size) of the module's trainer; (0, 1) without one."""
     trainer: Any = module.trainer
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
@@ -152,7 +152,7 @@ class DatasetDataModule(pl.LightningDataModule):
         """Whether files are checked when a dataset is opened, and pairs may be left out."""
         return "skip" in (self.unreadable, self.size_mismatch)
 
-    def keep_skipped(self, skip_list: SkipList, role: str) -> None:
+    def use_skip_list(self, skip_list: SkipList, role: str) -> None:
         """Leave out what a list says, and add to it what is found to be left out of datasets that it lacks.
 
         Args:
@@ -191,9 +191,9 @@ class DatasetDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of weakly augmented images with labels; one epoch is as many whole batches as there are."""
-        rank, world_size = placement(self)
+        rank, world_size = rank_and_world_size(self)
         dataset = self.train_dataset()
-        draws = BatchDraws(
+        draws = PositionBatchSampler(
             self.train_order(),
             Key(self.seed, 0, _DRAWS),
             batch_size=share(self.batch_size, world_size),
@@ -209,7 +209,7 @@ class DatasetDataModule(pl.LightningDataModule):
         if not self.has_val:
             return []
         dataset = self.val_dataset()
-        return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
+        return validation_loader(dataset, len(dataset), *rank_and_world_size(self), self.num_workers)
 
     def _dataset(self, split: Split, labeled: bool) -> SegmentationDataset:
         if (split, labeled) not in self._datasets:

@@ -142,10 +142,10 @@ class JoinedDataModule:
         """Whether pairs of any may be left out."""
         return any(module.skips for module in self.modules)
 
-    def keep_skipped(self, skip_list: SkipList, role: str) -> None:
-        """As ``DatasetDataModule.keep_skipped``, for each of them, with its title added to the role."""
+    def use_skip_list(self, skip_list: SkipList, role: str) -> None:
+        """As ``DatasetDataModule.use_skip_list``, for each of them, with its title added to the role."""
         for module in self.modules:
-            module.keep_skipped(skip_list, f"{role}/{module.title}")
+            module.use_skip_list(skip_list, f"{role}/{module.title}")
         self._dataset = None
 
     def train_dataset(self) -> JoinedDataset:

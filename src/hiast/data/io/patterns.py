@@ -94,7 +94,7 @@ def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
     if not folder.is_dir():
         raise InputError(
             f"{folder} is missing: the {purpose} belong there; download them or set data_root. To try things out, "
-            "hiast-data-draw makes some."
+            "hiast-data-demo makes some."
         )
     regex = shape.regex()
     below = "" if shape.folder == "." else f"{shape.folder}/"

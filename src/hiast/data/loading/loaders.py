@@ -14,7 +14,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hiast.data.loading.sampler import BatchDraws, Shard
+from hiast.data.loading.sampler import PositionBatchSampler, Shard
 from hiast.data.sample import Sample
 
 
@@ -27,7 +27,7 @@ class Loader(DataLoader[Sample]):
 
 
 class TrainLoader:
-    """The batches of a dataset by ``BatchDraws``.
+    """The batches of a dataset by ``PositionBatchSampler``.
 
     Lightning asks loaders for their iterator before a fit begins, when the labels of a round may not exist
     yet. Here workers start, and the dataset is touched, at the first batch only.
@@ -38,7 +38,7 @@ class TrainLoader:
         num_workers: Worker processes; 0: samples are made in this process.
     """
 
-    def __init__(self, dataset: Dataset[Sample], draws: BatchDraws, num_workers: int) -> None:
+    def __init__(self, dataset: Dataset[Sample], draws: PositionBatchSampler, num_workers: int) -> None:
         self.dataset = dataset
         self.sampler = draws  # Lightning looks for a sampler here, to tell it the epoch.
         self._loader = Loader(dataset, batch_sampler=draws, **loader_options(num_workers))

@@ -173,7 +173,7 @@ def _block(key: Key, number: int, shares: tuple[Fraction, ...]) -> tuple[NDArray
     return sources, earlier
 
 
-class BatchDraws(Sampler[list[Draw]]):
+class PositionBatchSampler(Sampler[list[Draw]]):
     """The batches of one rank: at step s, rank r takes positions s*B*W + r*B up to + B.
 
     Args:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare ways to keep decoded images on disk from which random crops are read.
 
-    python scripts/bench_cache.py [--images 4] [--windows 20] [--folder DIR]
+    python benchmarks/cache.py [--images 4] [--windows 20] [--folder DIR]
 
 Drawn scenes of Cityscapes' size are written as PNG with about its 2.4 MB, decoded, and written again in each way: raw,
 or in tiles of the cache's size, each compressed by itself. Before anything is timed, the windows of all lossless ways
@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench_loader import camera_picture
 from hiast.data.geometry import Window
 from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles, decode_tile, encode_tile
 from hiast.data.io.images import read_image
+from loader import camera_picture
 
 SIZE = 1024, 2048
 WINDOWS = ((700, 1400), (512, 1024))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run the demo once in peace, then again and again with SIGKILL at random moments, and compare all that was made.
 
-    scripts/torture.py                     the demo with fewer steps and scenes, at least 50 kills
-    scripts/torture.py --small --kills 5   a tiny network and few steps, for a quick look
+    benchmarks/kill_test.py                     the demo with fewer steps and scenes, at least 50 kills
+    benchmarks/kill_test.py --small --kills 5   a tiny network and few steps, for a quick look
 
 Every attempt is a process of its own, forked from one that has everything imported, so that an attempt costs no
 start-up. Nothing else is shared with it but a few bytes of memory, in which it says what it is doing. A run is killed
@@ -30,15 +30,17 @@ from typing import Any
 PHASES = ("starting", "labeling", "training", "validating", "saving", "finishing")
 SMALL = (
     "backbone=deeplab_v2_resnet101", "+backbone.layers=[1,1,1,1]", "+backbone.width=8", "backbone.pretrained=null",
-    "source_only.steps=4", "source_only.batch_size=2", "warmup.steps=4", "warmup.batch_size=1",
-    "self_training.steps=4", "self_training.batch_size=2", "self_training.rounds=2",
+    "source_only.max_steps=4", "source_only.batch_size=2", "warmup.max_steps=4", "warmup.batch_size=1",
+    "self_training.max_steps=4", "self_training.batch_size=2", "self_training.rounds=2",
     "pseudo_label.policy.beta=0.1",  # the thresholds of an untrained network have to move fast to keep anything
-    "data.num_workers=0", "checkpoint_every=1", "validation.every=2", "record_every=1", "pictures=1",
+    "data.num_workers=0", "checkpoint_every_n_steps=1", "validation.every_n_steps=2",
+    "log_every_n_steps=1", "pictures=1",
     "validation.size=[64,128]", "data.source_crop.height=64", "data.source_crop.width=128",
     "data.target_crop.height=64", "data.target_crop.width=128",
 )  # fmt: skip
 DEMO = (
-    "source_only.steps=60", "warmup.steps=20", "self_training.steps=20", "checkpoint_every=5", "validation.every=20",
+    "source_only.max_steps=60", "warmup.max_steps=20", "self_training.max_steps=20", "checkpoint_every_n_steps=5",
+    "validation.every_n_steps=20",
 )  # fmt: skip
 
 _phase = mmap.mmap(-1, 16)
@@ -151,7 +153,7 @@ def moment(rng: random.Random, longest: float) -> Callable[[], bool]:
     return due
 
 
-def torture(
+def kill_test(
     folder: Path, overrides: Sequence[str], moment: Callable[[], Callable[[], bool]], left: int
 ) -> list[str]:
     """Kill and continue a run until it ends, at most ``left`` times; returns the phases in which it was killed."""
@@ -237,7 +239,7 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=0, help="loader workers, which outlive a kill by some seconds"
     )
-    parser.add_argument("--folder", type=Path, default=Path("outputs/torture"), help="emptied before")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/kill_test"), help="emptied before")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
@@ -259,7 +261,7 @@ def main() -> None:
     runs, wrong = 0, []
     while len(phases) < arguments.kills or (set(PHASES) - set(phases) and len(phases) < 3 * arguments.kills):
         place = folder / f"killed_{runs}"
-        killed = torture(place, overrides, lambda: moment(rng, whole / 4), left=20)
+        killed = kill_test(place, overrides, lambda: moment(rng, whole / 4), left=20)
         found = differences(folder / "peace" / "run", place / "run")
         print(f"Run {runs}: {len(killed)} kills ({', '.join(killed)}); {len(found)} differences.", flush=True)
         wrong += found

@@ -1,6 +1,6 @@
 """Measures the demo over seeds: each stage, and the same network trained on target labels for as many steps.
 
-    python scripts/measure_demo.py --seeds 11 12 13 --out outputs/measure_demo [key=value ...]
+    python benchmarks/demo.py --seeds 11 12 13 --out outputs/measure_demo [key=value ...]
 
 Scenes, order and augmentation all follow the seed. A run that was stopped goes on. Prints a Markdown table.
 """
@@ -34,12 +34,12 @@ def main() -> None:
 def measure(seed: int, out: Path, overrides: list[str]) -> dict[str, Any]:
     """Scores of one seed: stage -> mIoU, with ``oracle`` and ``seconds``."""
     data = out / f"data_{seed}"
-    call("hiast-data-draw", f"data_root={data}", f"seed={seed}")
+    call("hiast-data-demo", f"data_root={data}", f"seed={seed}")
     began = time.monotonic()
     adapted = train(out / f"adapted_{seed}", data, seed, overrides)
     seconds = time.monotonic() - began
     steps = sum(result["steps"] for result in adapted)
-    labeled = ["dataset@data.source=cityscapes", "stages=[source_only]", f"source_only.steps={steps}"]
+    labeled = ["dataset@data.source=cityscapes", "stages=[source_only]", f"source_only.max_steps={steps}"]
     oracle = train(out / f"oracle_{seed}", data, seed, [*overrides, *labeled])
     row = {
         f"{r['stage']} {r['round']}".replace(" 1", "", r["stage"] != "self_training"): r["means"][TITLE]

@@ -7,9 +7,9 @@ leaving Python's lists and what by counting. That labels and thresholds of all a
 ClassBalanced too. All start from the largest probability and its class (softmax and max are in none). Time is the
 processor's; prints a markdown table.
 
-    python scripts/bench_selection.py                      # 19 classes, 768x1536, groups of 2
-    python scripts/bench_selection.py --images 3000        # ClassBalanced's memory over 3,000 images
-    python scripts/bench_selection.py --device cuda        # beside DeepLabV2's forward pass
+    python benchmarks/selection.py                      # 19 classes, 768x1536, groups of 2
+    python benchmarks/selection.py --images 3000        # ClassBalanced's memory over 3,000 images
+    python benchmarks/selection.py --device cuda        # beside DeepLabV2's forward pass
 """
 
 from __future__ import annotations

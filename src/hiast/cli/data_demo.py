@@ -1,4 +1,4 @@
-"""``hiast-data-draw``: drawn scenes, to try everything out without a download."""
+"""``hiast-data-demo``: drawn scenes, to try everything out without a download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USAGE = """
-hiast-data-draw [key=value ...]
+hiast-data-demo [key=value ...]
 
 Draw driving scenes and write them exactly as GTA5, SYNTHIA, Cityscapes and RobotCar come.
 
@@ -28,7 +28,7 @@ Then: hiast-train +scenario=demo data_root=DIR
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(draw, "data_draw", USAGE))
+    sys.exit(run_command(draw, "data_demo", USAGE))
 
 
 def draw(config: DictConfig) -> None:

@@ -1,6 +1,6 @@
 """Images per second and core of the self-training loader, against a straightforward pipeline.
 
-    python scripts/bench_loader.py [--samples 60] [--height 1024] [--width 2048] [--folder DIR]
+    python benchmarks/loader.py [--samples 60] [--height 1024] [--width 2048] [--folder DIR]
 
 Drawn scenes of Cityscapes' size are written as PNG with about its 2.4 MB, with a round of pseudo-labels. Then the
 same requests are served in turn by

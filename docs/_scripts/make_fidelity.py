@@ -1,4 +1,4 @@
-"""Write docs/fidelity.md: ``python scripts/make_fidelity.py [FILE]``.
+"""Write docs/fidelity.md: ``python docs/_scripts/make_fidelity.py [FILE]``.
 
 Every difference in it is measured here, by running the library on the inputs of tests/golden and comparing with the
 published results stored beside them. A difference beyond its limit, or the name of a test that does not exist, stops
@@ -35,9 +35,9 @@ from hiast.objectives import (
 )
 from hiast.pseudo_labels import Argmax, ClassBalanced, Constant, InstanceAdaptive, RoundStatistics, select
 from hiast.training import OptimizerSettings, Schedule
-from hiast.training.optim import set_rates
+from hiast.training.optim import set_lrs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 TEXTS = Path(__file__).with_name("fidelity_rules.json")
 
@@ -300,14 +300,14 @@ def pasting() -> tuple[list[Difference], list[Difference]]:
 def cosine(steps: int = 8000, rate: float = 3e-6) -> list[Difference]:
     """Every learning rate of a round, for backbone and head, against torch's own scheduler."""
     network = DeepLabV2(2, layers=(1, 1, 1, 1), width=1)
-    ours = OptimizerSettings(learning_rate=rate).build(network)
+    ours = OptimizerSettings(lr=rate).build(network)
     theirs = torch.optim.Adam(
         [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": r} for r in (rate, 10 * rate)]
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, steps, eta_min=0.001 * rate)
     largest = 0.0
     for step in range(steps + 1):
-        set_rates(ours, Schedule(), step, steps)
+        set_lrs(ours, Schedule(), step, steps)
         for a, b in zip(ours.param_groups, theirs.param_groups, strict=True):
             largest = max(largest, abs(a["lr"] - b["lr"]) / b["lr"])
         theirs.step()
@@ -425,8 +425,9 @@ def page() -> str:
         for row in texts["deviations"]
     ]
     made = (
-        f"Measured on {datetime.date.today().isoformat()} by `python scripts/make_fidelity.py` on {processor()}, one "
-        f"thread, Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
+        f"Measured on {datetime.date.today().isoformat()} by `python docs/_scripts/make_fidelity.py` on "
+        f"{processor()}, one thread, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"NumPy {np.__version__}, "
         f"Lightning {pytorch_lightning.__version__}."
     )
     columns = ["rule", "published", "ours", "proven by"]
