@@ -126,7 +126,17 @@ def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
     Returns:
         Header, and one row per candidate in the order of the choice's table.
     """
-    header = ["candidate", "steps", "ensemble mIoU", "InfoMax", "entropy", "SND", "views", "source mIoU", "verdict"]
+    header = [
+        "candidate",
+        "steps",
+        "ensemble mIoU",
+        "InfoMax",
+        "entropy",
+        "SND",
+        "views",
+        "source mIoU",
+        "verdict",
+    ]
     rows = []
     for row in choice.table:
         scores = row.candidate.scores
@@ -171,7 +181,9 @@ def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
     if len(table) == 1:
         return f"{selected.candidate.name} is selected: it is the only candidate."
     refused = sum(row.rank is None for row in table)
-    among = f"{len(table)} candidates" if not refused else f"{len(table) - refused} of {len(table)} candidates"
+    among = (
+        f"{len(table)} candidates" if not refused else f"{len(table) - refused} of {len(table)} candidates"
+    )
     checks = "" if not refused else f"; the checks refused {', '.join(_refused_names(table))}"
     if selected is best:
         return (

@@ -76,8 +76,8 @@ def measure_target(
         consistency=float(np.mean(list(agreed.values()))) if agreed else math.nan,
         views=agreed,
         teacher_miou=math.nan if teacher is None else pair.compute().miou,
-        predicted=_named(classes, summary.predicted),
-        mean_probabilities=_named(classes, summary.mean_probabilities),
+        predicted=_named(classes, summary.predicted) if summary.images else {},
+        mean_probabilities=_named(classes, summary.mean_probabilities) if summary.images else {},
     )
 
 

@@ -85,13 +85,8 @@ def classes_vanished(now: CandidateScores, start: CandidateScores, limits: Limit
     ]
     if not gone:
         return None
-    return (
-        f"Under {100 * limits.vanished:g} % of the pixels that the start predicts as {', '.join(gone)} are left "
-        "to this class."
-        if len(gone) == 1
-        else f"Under {100 * limits.vanished:g} % of the pixels that the start predicts as {', '.join(gone)} are left "
-        "to these classes."
-    )
+    subject = f"Class {gone[0]} has" if len(gone) == 1 else f"Classes {', '.join(gone)} have"
+    return f"{subject} vanished: under {100 * limits.vanished:g} % of what the start predicts is left."
 
 
 def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
