@@ -6,7 +6,7 @@ from hiast.selection.candidates import SOURCE_ONLY, TARGET_STATISTICS, Candidate
 from hiast.selection.choose import Choice, Row, Rule, choice_cells, choose
 from hiast.selection.ensemble import PredictionStore, compare, ensemble_agreement
 from hiast.selection.guards import DynamicTeacher, batch_density, class_ratio_floor, return_to
-from hiast.selection.measure import class_shares, measure_source, measure_target
+from hiast.selection.measure import class_shares, measure_source, measure_target, with_ensemble
 from hiast.selection.records import CandidateRecords, read_choice, write_choice
 from hiast.selection.rules import EnsembleRule, Limits, Verdict
 from hiast.selection.samples import evenly_spaced, held_out
@@ -49,5 +49,6 @@ __all__ = [
     "raised",
     "read_choice",
     "return_to",
+    "with_ensemble",
     "write_choice",
 ]

@@ -27,6 +27,7 @@ class CandidateScores:
         source_miou: mIoU on the held-out share of the source, in 0..1.
         teacher_miou: mIoU between teacher and student on the target, in 0..1.
         previous_miou: mIoU between this candidate and the one before on the target, in 0..1.
+        previous_iou: Class -> IoU between both.
         ensemble_pixels: Share of target pixels with the same class as the ensemble of all candidates, in 0..1.
         ensemble_miou: mIoU with that ensemble, in 0..1.
         predicted: Class -> share of the target pixels that are predicted so.
@@ -43,6 +44,7 @@ class CandidateScores:
     source_miou: float = math.nan
     teacher_miou: float = math.nan
     previous_miou: float = math.nan
+    previous_iou: Mapping[str, float] = field(default_factory=dict)
     ensemble_pixels: float = math.nan
     ensemble_miou: float = math.nan
     predicted: Mapping[str, float] = field(default_factory=dict)

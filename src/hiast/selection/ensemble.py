@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -122,7 +123,7 @@ class PredictionStore:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 values: Quantized = archive["probabilities"]
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{path} is missing or damaged: remove the folder {path.parent} and run again, so that its "
                 "predictions are made anew."

@@ -13,8 +13,8 @@ from torch import Tensor
 from hiast.classes import LabelSpace
 from hiast.evaluation.metrics import SegmentationMetrics
 from hiast.selection.agreement import PairCounter
-from hiast.selection.candidates import CandidateScores
-from hiast.selection.ensemble import PredictionStore
+from hiast.selection.candidates import Candidate, CandidateScores
+from hiast.selection.ensemble import PredictionStore, compare, ensemble_agreement
 from hiast.selection.scores import TargetScores
 from hiast.selection.views import VIEWS, Predict, View, ViewConsistency, resized
 
@@ -51,7 +51,7 @@ def measure_target(
         device: Where to count.
 
     Returns:
-        All scores of the target but ``previous_miou``, ``ensemble_*`` and ``labels``.
+        All scores of the target but those that ``with_ensemble`` adds, and ``labels``.
     """
     target = TargetScores(len(classes), seed=seed).to(device)
     consistency = ViewConsistency(len(classes), views, device)
@@ -108,6 +108,43 @@ def measure_source(
         probabilities = resized(predict(images), (label.shape[-2], label.shape[-1]))
         metrics.update(probabilities.argmax(1), label)
     return next(iter(metrics.compute().means.values()))
+
+
+def with_ensemble(
+    candidates: Sequence[Candidate],
+    store: PredictionStore,
+    classes: LabelSpace,
+    weights: Mapping[str, int] | None = None,
+) -> list[Candidate]:
+    """Add to all candidates what depends on the others: agreement with the ensemble, and with the one before.
+
+    Args:
+        candidates: In the order in which they were made. Looks without a checkpoint have no vote and stay as they are.
+        store: Holds predictions of the same images for each candidate with a checkpoint.
+        classes: The label space.
+        weights: See ``ensemble_agreement``.
+
+    Returns:
+        The candidates with ``ensemble_pixels``, ``ensemble_miou``, ``previous_miou`` and ``previous_iou``.
+
+    Raises:
+        InputError: See ``ensemble_agreement``.
+    """
+    voters = [candidate.name for candidate in candidates if candidate.checkpoint]
+    agreed = ensemble_agreement(store, voters, weights)
+    result = []
+    for candidate in candidates:
+        if candidate.checkpoint:
+            scores = agreed[candidate.name]
+            candidate = candidate.with_scores(ensemble_pixels=scores.agreement, ensemble_miou=scores.miou)
+            place = voters.index(candidate.name)
+            if place:
+                pair = compare(store, voters[place - 1], candidate.name)
+                candidate = candidate.with_scores(
+                    previous_miou=pair.miou, previous_iou=_named(classes, pair.iou)
+                )
+        result.append(candidate)
+    return result
 
 
 def class_shares(classes: LabelSpace, pixels: NDArray[np.int64], total: int) -> Mapping[str, float]:

@@ -41,7 +41,7 @@ class CandidateRecords:
         values = _read_json(self.path)
         try:
             return [Candidate.from_dict(value) for value in values["candidates"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(self.path, str(error)) from error
 
     def find(self, name: str, network: str = "") -> Candidate | None:

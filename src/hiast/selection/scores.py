@@ -69,7 +69,7 @@ def infomax(mean_probabilities: NDArray[np.float64], mean_entropy: float) -> flo
     diversity = -float((positive * np.log(positive)).sum()) / math.log(len(mean_probabilities))
     # Rounding can lead out of the range by a few units of the last place.
     value = diversity - mean_entropy
-    return value if math.isnan(value) else min(max(value, 0.0), 1.0)
+    return value if math.isnan(value) else min(max(0.0, value), 1.0)
 
 
 def soft_neighborhood_density(vectors: Tensor, temperature: float = SND_TEMPERATURE) -> Tensor:
@@ -95,7 +95,8 @@ def soft_neighborhood_density(vectors: Tensor, temperature: float = SND_TEMPERAT
     similarity = unit @ unit.transpose(-1, -2) / temperature
     same = torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
     weights = similarity.masked_fill(same, -1 / temperature).softmax(-1)
-    return torch.special.entr(weights).sum(-1).mean(-1)
+    density: Tensor = torch.special.entr(weights).sum(-1).mean(-1)
+    return density
 
 
 def drawn_vectors(probabilities: Tensor, seed: int, indices: Sequence[int], pixels: int) -> Tensor:

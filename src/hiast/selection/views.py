@@ -1,4 +1,4 @@
-"""View consistency: whether a network says the same of an image and of its mirror image, smaller and recolored image."""
+"""View consistency: whether a network says the same of an image and of mirrored, smaller and recolored versions."""
 
 from __future__ import annotations
 
