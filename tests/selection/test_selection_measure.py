@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from hiast.classes import LabelSpace
-from hiast.selection import Candidate, PredictionStore, class_shares, measure_source, measure_target, with_ensemble
+from hiast.selection import (
+    Candidate,
+    PredictionStore,
+    class_shares,
+    measure_source,
+    measure_target,
+    with_ensemble,
+)
 
 CLASSES = LabelSpace(("road", "sky", "car"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), {"mIoU-2": ("road", "sky")})
 
@@ -44,7 +51,12 @@ def test_batches_make_no_difference(tmp_path: Path) -> None:
         store.begin("a", "w")
         found.append(
             measure_target(
-                network(), batches(pictures(), size), CLASSES, teacher=network(0.05), store=store, candidate="a"
+                network(),
+                batches(pictures(), size),
+                CLASSES,
+                teacher=network(0.05),
+                store=store,
+                candidate="a",
             )
         )
     for other in found[1:]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from hiast.errors import InputError
@@ -11,7 +13,7 @@ def test_spacing_is_even_and_never_too_long(count: int) -> None:
     chosen = evenly_spaced(count, 64)
     assert len(chosen) <= 64
     assert chosen[:1] == [0][:count]
-    assert len({b - a for a, b in zip(chosen, chosen[1:], strict=False)}) <= 1
+    assert len({b - a for a, b in itertools.pairwise(chosen)}) <= 1
     assert all(0 <= index < count for index in chosen)
     assert count > 64 or chosen == list(range(count))
 

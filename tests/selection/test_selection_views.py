@@ -71,7 +71,8 @@ def test_views_are_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((512, 1024), (384, 768)), ((96, 160), (64, 96)), ((32, 32), (32, 32)), ((20, 60), (32, 32))]
+    ("size", "expected"),
+    [((512, 1024), (384, 768)), ((96, 160), (64, 96)), ((32, 32), (32, 32)), ((20, 60), (32, 32))],
 )
 def test_scaled_sides_are_multiples_of_32(size: tuple[int, int], expected: tuple[int, int]) -> None:
     images = torch.full((1, 3, *size), 77, dtype=torch.uint8)
