@@ -53,6 +53,14 @@ def test_ties_go_to_the_less_adapted() -> None:
     assert choose(tied, EnsembleRule(tie=0)).selected.name == "b"
 
 
+def test_the_reason_names_who_was_refused() -> None:
+    found = choose([START, candidate("a", 200, ensemble_miou=0.8), candidate("b", 300, infomax=0.1)])
+    assert found.reason == (
+        "a is selected: of 2 candidates that passed the checks it has the highest mIoU with the ensemble of all "
+        "candidates (0.8000); refused: b."
+    )
+
+
 def test_equal_candidates_and_equal_steps_go_to_the_first() -> None:
     same = [candidate(name, 100) for name in ("source_only", "target_statistics", "x")]
     found = choose(same)
@@ -85,7 +93,10 @@ def test_a_collapse_is_not_chosen_although_certain_consistent_and_in_the_majorit
     found = choose([START, *collapsed])
     assert found.selected is START
     assert [row.rank for row in found.table] == [1, None, None, None]
-    assert found.reason.endswith("; the checks refused round-0, round-1, round-2.")
+    assert found.reason == (
+        "source_only is selected: it is the only one of 4 candidates that passed the checks; refused: round-0, round-1, "
+        "round-2."
+    )
     vetoes = " ".join(found.table[1].vetoes)
     assert "InfoMax fell from 0.600 to 0.000" in vetoes
     assert "Classes sky, car have vanished" in vetoes

@@ -180,20 +180,19 @@ def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
 def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
     if len(table) == 1:
         return f"{selected.candidate.name} is selected: it is the only candidate."
-    refused = sum(row.rank is None for row in table)
-    among = (
-        f"{len(table)} candidates" if not refused else f"{len(table) - refused} of {len(table)} candidates"
-    )
-    checks = "" if not refused else f"; the checks refused {', '.join(_refused_names(table))}"
+    name, refused = selected.candidate.name, [row.candidate.name for row in table if row.rank is None]
+    passed = len(table) - len(refused)
+    checks = f"; refused: {', '.join(refused)}" if refused else ""
+    if passed == 1:
+        return f"{name} is selected: it is the only one of {len(table)} candidates that passed the checks{checks}."
+    among = f"of {passed} candidates that passed the checks" if refused else f"of {passed} candidates"
     if selected is best:
         return (
-            f"{selected.candidate.name} is selected: of {among} it has the highest {rule.criterion} "
-            f"({selected.score:.4f}){checks}."
+            f"{name} is selected: {among} it has the highest {rule.criterion} ({selected.score:.4f}){checks}."
         )
     return (
-        f"{selected.candidate.name} is selected: of {among} {best.candidate.name} has the highest {rule.criterion} "
-        f"({best.score:.4f}), but {selected.candidate.name} ({selected.score:.4f}) is less adapted and no more than "
-        f"{rule.tie:g} behind{checks}."
+        f"{name} is selected: {among} {best.candidate.name} has the highest {rule.criterion} ({best.score:.4f}), but "
+        f"{name} ({selected.score:.4f}) is less adapted and no more than {rule.tie:g} behind{checks}."
     )
 
 
@@ -203,10 +202,6 @@ def _nothing_allowed(table: Sequence[Row]) -> str:
         f"{first.candidate.name} is selected: the checks refused every candidate, and it is the least adapted one "
         f"({' '.join(first.vetoes)})."
     )
-
-
-def _refused_names(table: Sequence[Row]) -> list[str]:
-    return [row.candidate.name for row in table if row.rank is None]
 
 
 def _percent(value: float) -> str:
