@@ -94,8 +94,8 @@ def test_a_collapse_is_not_chosen_although_certain_consistent_and_in_the_majorit
     assert found.selected is START
     assert [row.rank for row in found.table] == [1, None, None, None]
     assert found.reason == (
-        "source_only is selected: it is the only one of 4 candidates that passed the checks; refused: round-0, round-1, "
-        "round-2."
+        "source_only is selected: it is the only one of 4 candidates that passed the checks; refused: round-0, "
+        "round-1, round-2."
     )
     vetoes = " ".join(found.table[1].vetoes)
     assert "InfoMax fell from 0.600 to 0.000" in vetoes
