@@ -176,6 +176,7 @@ class Pipeline:
         settings = stage.rounds[number - 1]
         module = self._build(network, stage, number)
         module.run_config = self.config
+        module.finite_check_interval = self.log_every_n_steps
         resume = self._resume_point(stage.name, number)
         if resume is not None:
             module.on_load_checkpoint(read_checkpoint(resume))

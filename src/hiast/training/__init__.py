@@ -9,7 +9,8 @@ import torch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.training.checkpoint import read_checkpoint
-from hiast.training.module import AdaptationModule, NonFiniteLossError
+from hiast.training.finite import NonFiniteLossError
+from hiast.training.module import AdaptationModule
 from hiast.training.optim import OptimizerSettings, Schedule
 from hiast.training.self_training import HIASTModule
 from hiast.training.source_only import SourceOnlyModule
