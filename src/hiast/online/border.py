@@ -65,10 +65,14 @@ def find_margins(
         InputError: An image is not uint8 [H,W,3] or a setting is out of range.
     """
     if not still > 0 or not 0 <= most <= 0.5:
-        raise InputError(f"margins: still is {still} and most {most}; give still above 0 and most from 0 to 0.5.")
+        raise InputError(
+            f"margins: still is {still} and most {most}; give still above 0 and most from 0 to 0.5."
+        )
     count, one_size, gray, square = _sums(images)
     if not one_size:
-        return FoundMargins(Margins(), count, "The images differ in size, so no common border was looked for.")
+        return FoundMargins(
+            Margins(), count, "The images differ in size, so no common border was looked for."
+        )
     if count < at_least or gray is None or square is None:
         return FoundMargins(Margins(), count, f"{count} images are too few to tell; {at_least} are needed.")
     mean = gray / count

@@ -120,4 +120,3 @@ def draw_donors(labels: Tensor, weights: Tensor, generator: torch.Generator) -> 
     holders = held[:, drawn].t() & drawable[drawn].unsqueeze(1)
     donor = noise[:, classes:].masked_fill(~holders, -1.0).argmax(1)
     return torch.where(holders.any(1), donor, torch.arange(batch, device=labels.device))
-

@@ -62,7 +62,9 @@ def mask_images(images: Tensor, dropped: Tensor) -> Tensor:
             do not fit.
     """
     if not images.is_floating_point():
-        raise InputError(f"masking: images are {images.dtype}; normalize them first, so that 0 is their mean.")
+        raise InputError(
+            f"masking: images are {images.dtype}; normalize them first, so that 0 is their mean."
+        )
     if images.ndim != 4 or dropped.shape != images.shape[:1] + images.shape[2:]:
         raise InputError(f"masking: a mask {list(dropped.shape)} does not fit images {list(images.shape)}.")
     return images.masked_fill(dropped.unsqueeze(1), 0)

@@ -47,7 +47,9 @@ def rare_class_probabilities(
     totals = class_pixels.reshape(-1, class_pixels.shape[-1]).sum(axis=0)
     usable = totals > 0 if usable is None else usable
     if not usable.any() or not totals.any():
-        raise InputError("rare class sampling: no class has an image to draw; lower min_pixels or check labels.")
+        raise InputError(
+            "rare class sampling: no class has an image to draw; lower min_pixels or check labels."
+        )
     scores = np.where(usable, (1 - totals / totals.sum()) / temperature, -np.inf)
     weights = np.exp(scores - scores.max())
     probabilities: NDArray[np.float64] = weights / weights.sum()
@@ -112,7 +114,8 @@ def _warning(
         return ""
     most = class_pixels.max(axis=0, initial=0)
     dropped = [
-        f"{names[k] if names is not None else k} (at most {most[k]})" for k in np.flatnonzero(~usable).tolist()
+        f"{names[k] if names is not None else k} (at most {most[k]})"
+        for k in np.flatnonzero(~usable).tolist()
     ]
     return (
         f"Rare class sampling never draws {', '.join(dropped)}: no image holds more than {min_pixels} pixels; "
