@@ -19,7 +19,7 @@ from hiast.online.checks import check_images, check_shares
 from hiast.online.draws import between, uniform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColorStep(ABC):
     """A change that each image of a batch undergoes with a probability.
 

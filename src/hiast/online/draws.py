@@ -7,7 +7,8 @@ that a step needs are copied to that device without waiting for it.
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -16,17 +17,17 @@ def generator_at(*key: int, device: torch.device | str = "cpu") -> torch.Generat
     """A generator that is a function of ``key`` alone.
 
     Args:
-        key: Integers of at least 0, such as seed, step, rank and a number for the purpose. Keys that differ in
-            one integer give independent generators.
+        key: Integers, such as seed, step, rank and a number for the purpose. Keys that differ in an integer or in
+            their length give independent generators.
         device: Device of the generator. The CPU is right for nearly all uses, see above.
 
     Example:
         >>> torch.equal(torch.rand(3, generator=generator_at(0, 7)), torch.rand(3, generator=generator_at(0, 7)))
         True
     """
-    high, low = np.random.SeedSequence(key).generate_state(2, np.uint32).tolist()
-    # manual_seed takes what fits into 63 bits on every device.
-    return torch.Generator(device).manual_seed((high >> 1) << 32 | low)
+    # A hash, since numpy's seed sequences take no notice of zeros at the end of a key.
+    digest = hashlib.sha256(repr([int(number) for number in key]).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def uniform(generator: torch.Generator, *shape: int) -> Tensor:

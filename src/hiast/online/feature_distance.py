@@ -111,7 +111,7 @@ class ThingFeatureDistance:
                 f"{list(labels.shape)} do not fit together; for encoders of different sizes use the projected one."
             )
         precise = features if features.dtype == torch.float64 else features.float()
-        positions = class_positions(labels, self.things, *features.shape[2:], self.share)
+        positions = class_positions(labels, self.things, features.shape[2], features.shape[3], self.share)
         # The norm's gradient where student and reference are equal, as before the first step, is 0.
         distance = torch.linalg.vector_norm(precise - reference.detach().to(precise.dtype), dim=1)
         return torch.where(positions, distance, 0).sum() / positions.sum().clamp(min=1)

@@ -30,7 +30,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 
 
 def lab_to_rgb(images: Tensor) -> Tensor:
-    """sRGB images float32 [B,3,H,W] of CIE Lab images, clipped to 0..1."""
+    """The sRGB images float32 [B,3,H,W] of CIE Lab images, clipped to 0..1."""
     lightness, a, b = images.unbind(1)
     y = (lightness + 16) / 116
     rows = [_inverse(t) * white for t, white in zip((y + a / 500, y, y - b / 200), _WHITE, strict=True)]

@@ -16,7 +16,7 @@ from hiast.online.draws import uniform
 from hiast.online.lab import lab_to_rgb, rgb_to_lab
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StyleTransfer(ABC):
     """Moves images towards the look of references, each towards one that is drawn for it.
 
@@ -174,7 +174,8 @@ def mix_amplitudes(images: Tensor, references: Tensor, beta: float = 0.01) -> Te
     low = (rows <= border) | (rows >= height - border)
     low = low.unsqueeze(1) & (torch.arange(own.shape[3], device=images.device) <= border)
     mixed = torch.where(low, torch.polar(other.abs(), own.angle()), own)
-    return torch.fft.irfft2(mixed, s=(height, width)).clamp(0, 1)
+    result: Tensor = torch.fft.irfft2(mixed, s=(height, width))
+    return result.clamp(0, 1)
 
 
 def _levels(images: Tensor) -> Tensor:

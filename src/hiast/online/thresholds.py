@@ -7,7 +7,7 @@ the same thresholds by the pixels of all, and must call ``forward`` together.
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ class MovingThresholds(nn.Module):
     Raises:
         InputError: ``num_classes`` is out of range.
     """
+
+    rounds: ClassVar[bool] = False
+    """Confidences are rounded to float16, as those of the past were, before they are compared."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -69,7 +72,8 @@ class MovingThresholds(nn.Module):
         # One table of all images' thresholds; a pixel's row in it is its image's.
         rows = torch.arange(len(confidence), device=prediction.device).clamp(max=len(thresholds) - 1)
         cell = prediction + (rows * self.num_classes).view(-1, 1, 1)
-        kept = at_least(confidence, cell, thresholds.flatten())
+        compared = confidence.half() if self.rounds else confidence
+        kept = at_least(compared, cell, thresholds.flatten())
         if valid is not None:
             kept = kept & valid
         return Trusted(label_where(kept, prediction), kept.float())
@@ -159,7 +163,8 @@ class ClassBalanced(MovingThresholds):
 
     Counts of float16 confidences fade by ``decay`` at every step before the batch is added. The threshold of a class
     is the highest confidence that at least ``proportion`` of its faded pixels reach; a class that was never predicted
-    has the threshold 1. Source: Zou et al. 2018, made a moving one here.
+    has the threshold 1. Confidences are compared in float16 too, so that a class keeps its share also where all of them
+    are 1 in float16 and none is in float32. Source: Zou et al. 2018, made a moving one here.
 
     Args:
         num_classes: C, 1 to 255.
@@ -174,6 +179,7 @@ class ClassBalanced(MovingThresholds):
     """
 
     counts: Tensor
+    rounds: ClassVar[bool] = True
 
     def __init__(self, num_classes: int, proportion: float = 0.5, decay: float = 0.99) -> None:
         super().__init__(num_classes)
