@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiast.data.transforms import WeakAugmentation, Window
+from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.data.geometry import Window
 from hiast.errors import InputError
 from hiast.online import Margins
 

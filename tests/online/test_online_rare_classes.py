@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hiast.data.sampler import RareClasses
+from hiast.data.loading.sampler import RareClasses
 from hiast.errors import InputError
 from hiast.online import choose_crop, plan_rare_classes, rare_class_probabilities
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hiast.data.fourier import fourier_adapt
+from hiast.data.augmentation.fourier import fourier_adapt
 from hiast.errors import InputError
 from hiast.online import AmplitudeMixing, ColorTransfer, HistogramMatching, generator_at
 from hiast.online.lab import lab_to_rgb, rgb_to_lab
