@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+<<<<<<< HEAD
 from hiast.data.transforms import WeakAugmentation, Window
+=======
+from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.data.geometry import Window
+>>>>>>> online
 from hiast.errors import InputError
 from hiast.online import Margins
 
@@ -87,3 +92,21 @@ def test_what_leaves_nothing_is_refused():
         Margins(top=15, bottom=5).pixels(20, 30)
     with pytest.raises(InputError, match=r"\[B, 4\]"):
         Margins().weights((4, 4), torch.zeros(2, 4), torch.zeros(1, 2))
+<<<<<<< HEAD
+=======
+
+
+def test_the_center_of_a_pixel_decides():
+    windows, sizes = torch.tensor([[0, 0, 8, 8]]), torch.tensor([[8, 8]])
+    # Pixels of the crop span rows 0-2, 2-4, 4-6 and 6-8, with centers at 1, 3, 5 and 7.
+    for top, wanted in [(0.9, [1, 1, 1, 1]), (3.0, [0, 1, 1, 1]), (3.1, [0, 0, 1, 1])]:
+        assert Margins(top=top).weights((4, 4), windows, sizes)[0, :, 0].tolist() == wanted
+        assert Margins(left=top).weights((4, 4), windows, sizes)[0, 0].tolist() == wanted
+    for bottom, wanted in [
+        (0.9, [1, 1, 1, 1]),
+        (1.0, [1, 1, 1, 0]),
+        (2.9, [1, 1, 1, 0]),
+        (3.1, [1, 1, 0, 0]),
+    ]:
+        assert Margins(bottom=bottom).weights((4, 4), windows, sizes)[0, :, 0].tolist() == wanted
+>>>>>>> online

@@ -68,6 +68,7 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, radii: tuple[int, int]) -> Ten
         sigmas: float32 [B], above 0.
         radii: Pixels of the kernel on each side of the middle one, along height and width; below H and W.
     """
+<<<<<<< HEAD
     batch, channels, height, width = images.shape
     down, across = radii
     planes = F.pad(images, (across, across, down, down), mode="reflect").reshape(
@@ -77,6 +78,19 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, radii: tuple[int, int]) -> Ten
         weights = _kernel(sigmas, radius).repeat_interleave(channels, 0).view(shape)
         planes = F.conv2d(planes, weights, groups=batch * channels)
     return planes.view(batch, channels, height, width)
+=======
+    height, width = images.shape[2:]
+    down, across = radii
+    planes = F.pad(images, (across, across, down, down), mode="reflect")
+    # Sums of shifted planes and no convolution: exact under autocast and TF32 too, and faster on a CPU.
+    for radius, dimension, length in ((down, 2, height), (across, 3, width)):
+        weights = _kernel(sigmas, radius).view(len(images), -1, 1, 1, 1)
+        blurred = planes.narrow(dimension, 0, length) * weights[:, 0]
+        for place in range(1, 2 * radius + 1):
+            blurred = blurred.addcmul_(planes.narrow(dimension, place, length), weights[:, place])
+        planes = blurred
+    return planes
+>>>>>>> online
 
 
 def _kernel(sigmas: Tensor, radius: int) -> Tensor:
