@@ -59,14 +59,11 @@ def test_the_kernel_is_about_a_tenth_of_the_side(side, size):
     assert 2 * GaussianBlur().radius(side) + 1 == size
 
 
-<<<<<<< HEAD
-=======
 def test_the_kernel_is_not_widened_by_a_rounding_error():
     assert math.ceil(0.14 * 100) == 15
     assert GaussianBlur(kernel=0.14).radius(100) == 6
 
 
->>>>>>> online
 def test_weights_that_are_left_out_change_nothing():
     batch = images(batch=1, height=200, width=220)
     sigma = torch.tensor([1.15])
@@ -151,12 +148,9 @@ def test_jitter_stays_within_its_strength_and_draws_its_order():
         first = torch.allclose(found, adjust_saturation(adjust_brightness(batch, b), s), atol=1e-6)
         last = torch.allclose(found, adjust_brightness(adjust_saturation(batch, s), b), atol=1e-6)
         assert first or last
-<<<<<<< HEAD
-=======
         assert first == last or first == bool(numbers[0, 4] < numbers[0, 6]), (
             "the amounts do not decide the order"
         )
->>>>>>> online
         results.add((first, last))
     assert {(True, False), (False, True)} <= results
 

@@ -7,11 +7,7 @@ import pytest
 import torch
 from naive_online import predictions
 
-<<<<<<< HEAD
-from hiast.data.copy_paste import HardClassAugmentation
-=======
 from hiast.data.augmentation.copy_paste import HardClassAugmentation
->>>>>>> online
 from hiast.errors import InputError
 from hiast.online import RunningConfidence, draw_donors, generator_at, hard_classes
 from hiast.pseudo_labels import RoundStatistics

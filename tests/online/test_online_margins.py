@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< HEAD
-from hiast.data.transforms import WeakAugmentation, Window
-=======
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window
->>>>>>> online
 from hiast.errors import InputError
 from hiast.online import Margins
 
@@ -92,8 +88,6 @@ def test_what_leaves_nothing_is_refused():
         Margins(top=15, bottom=5).pixels(20, 30)
     with pytest.raises(InputError, match=r"\[B, 4\]"):
         Margins().weights((4, 4), torch.zeros(2, 4), torch.zeros(1, 2))
-<<<<<<< HEAD
-=======
 
 
 def test_the_center_of_a_pixel_decides():
@@ -109,4 +103,3 @@ def test_the_center_of_a_pixel_decides():
         (3.1, [1, 1, 0, 0]),
     ]:
         assert Margins(bottom=bottom).weights((4, 4), windows, sizes)[0, :, 0].tolist() == wanted
->>>>>>> online

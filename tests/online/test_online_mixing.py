@@ -123,11 +123,7 @@ def test_hard_classes_are_all_pasted_with_the_donors_weights():
 
 
 def test_hard_class_paste_equals_that_of_the_rounds():
-<<<<<<< HEAD
-    from hiast.data.copy_paste import hard_class_paste
-=======
     from hiast.data.augmentation.copy_paste import hard_class_paste
->>>>>>> online
 
     donor, onto = drawn(8, batch=1, kind=torch.uint8), drawn(9, batch=1, kind=torch.uint8)
     mixed = HardClassPaste()(donor, onto, generator_at(0), torch.tensor([True, False, False, True, False]))

@@ -7,11 +7,7 @@ import math
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
-from hiast.data.sampler import RareClasses
-=======
 from hiast.data.loading.sampler import RareClasses
->>>>>>> online
 from hiast.errors import InputError
 from hiast.online import choose_crop, plan_rare_classes, rare_class_probabilities
 
@@ -94,10 +90,7 @@ def test_a_crop_needs_more_than_the_number_and_less_than_the_share():
     assert choose_crop(labels, windows, 1, 2) == 1, "no crop will do, so the last"
     assert choose_crop(labels, windows, 1, 1, 0.5) == 1
     assert choose_crop(labels, windows, 1, 1, 0.51) == 0
-<<<<<<< HEAD
-=======
     assert choose_crop(labels, windows[::-1], 1, 1, 0.5) == 1, "ignored pixels do not make a crop varied"
->>>>>>> online
     ignored = np.full((2, 2), 255, np.uint8)
     assert choose_crop(ignored, [(0, 0, 2, 2)] * 3, 1, 0, 0.75, "most") == 0
 

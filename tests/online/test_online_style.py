@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< HEAD
-from hiast.data.fourier import fourier_adapt
-=======
 from hiast.data.augmentation.fourier import fourier_adapt
->>>>>>> online
 from hiast.errors import InputError
 from hiast.online import AmplitudeMixing, ColorTransfer, HistogramMatching, generator_at
 from hiast.online.lab import lab_to_rgb, rgb_to_lab

@@ -68,17 +68,6 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, radii: tuple[int, int]) -> Ten
         sigmas: float32 [B], above 0.
         radii: Pixels of the kernel on each side of the middle one, along height and width; below H and W.
     """
-<<<<<<< HEAD
-    batch, channels, height, width = images.shape
-    down, across = radii
-    planes = F.pad(images, (across, across, down, down), mode="reflect").reshape(
-        1, batch * channels, height + 2 * down, width + 2 * across
-    )
-    for radius, shape in ((down, (-1, 1, 2 * down + 1, 1)), (across, (-1, 1, 1, 2 * across + 1))):
-        weights = _kernel(sigmas, radius).repeat_interleave(channels, 0).view(shape)
-        planes = F.conv2d(planes, weights, groups=batch * channels)
-    return planes.view(batch, channels, height, width)
-=======
     height, width = images.shape[2:]
     down, across = radii
     planes = F.pad(images, (across, across, down, down), mode="reflect")
@@ -90,7 +79,6 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, radii: tuple[int, int]) -> Ten
             blurred = blurred.addcmul_(planes.narrow(dimension, place, length), weights[:, place])
         planes = blurred
     return planes
->>>>>>> online
 
 
 def _kernel(sigmas: Tensor, radius: int) -> Tensor:

@@ -122,11 +122,7 @@ class DistributionAlignment(nn.Module):
                 f"distribution alignment: probabilities {list(probabilities.shape)} do not fit a prior of "
                 f"{len(self.prior)} classes."
             )
-<<<<<<< HEAD
-        now = sum_over_processes(probabilities.mean((0, 2, 3), dtype=torch.float64)) / process_count()
-=======
         now = sum_over_processes(probabilities.float().mean((2, 3)).double().mean(0)) / process_count()
->>>>>>> online
         moved = self.mean * self.momentum + now * (1 - self.momentum)
         self.mean.copy_(torch.where(self.steps == 0, now, moved))
         self.steps.add_(1)
