@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from hiast.errors import InputError
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD, SegmentationNetwork
-from hiast.models.resnet import DilatedResNet
 from hiast.models.weights import load_backbone_weights, read_weights
 
 DILATIONS = (6, 12, 18, 24)
@@ -55,7 +54,8 @@ class DeepLabV2(SegmentationNetwork):
             path reads them from a file (a ResNet state dict with torchvision's key names); None starts from
             random.
         layers: Blocks of each backbone stage; the default is ResNet-101.
-        width: Channels of the backbone's stem; 64 is the ResNet.
+        width: Channels of the 3x3 convolutions of the first stage; later stages have 2, 4 and 8 times as many.
+            64 is the ResNet. The stem always has 64 channels.
 
     Raises:
         InputError: The weights cannot be downloaded or read, or do not fit ``layers`` and ``width``.
@@ -72,8 +72,8 @@ class DeepLabV2(SegmentationNetwork):
         self.num_classes = num_classes
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
         self.layers, self.width = tuple(int(blocks) for blocks in layers), width
-        self.backbone = DilatedResNet(self.layers, width)
-        self.aspp = DilatedSum(self.backbone.channels_out, num_classes)
+        self.backbone = _dilated_resnet(self.layers, width)
+        self.aspp = DilatedSum(32 * width, num_classes)
         if pretrained is not None:
             state = _imagenet_weights(self.layers) if pretrained == "imagenet" else read_weights(pretrained)
             load_backbone_weights(self.backbone, state, source=str(pretrained))
@@ -105,6 +105,22 @@ class DeepLabV2(SegmentationNetwork):
             "layers": list(self.layers),
             "width": self.width,
         }
+
+
+def _dilated_resnet(layers: tuple[int, ...], width: int) -> nn.Module:
+    """The ResNet of timm with stride 8: the last two stages keep the resolution and have dilation 2 and 4."""
+    from timm.models.resnet import Bottleneck, ResNet
+
+    network: nn.Module = ResNet(
+        Bottleneck,
+        layers,
+        num_classes=0,
+        global_pool="",
+        output_stride=8,
+        channels=(width, 2 * width, 4 * width, 8 * width),
+        zero_init_last=False,
+    )
+    return network
 
 
 def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
