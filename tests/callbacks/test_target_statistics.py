@@ -14,7 +14,7 @@ from tiny import Recorder, bare_trainer
 from hiast import HIASTModule
 from hiast.callbacks import TargetStatistics, ValidationSchedule
 from hiast.errors import InputError
-from hiast.models import estimate_statistics
+from hiast.models import reestimate_bn_stats
 from hiast.training import SourceOnlyModule, WarmupModule
 
 STAGES = (SourceOnlyModule, WarmupModule, HIASTModule)
@@ -29,7 +29,7 @@ def expected(module):
         ).permute(2, 0, 1)
         for i in range(len(images))
     ]
-    estimate_statistics(network, [module.prepare(torch.stack(resized[i : i + 4])) for i in (0, 4)])
+    reestimate_bn_stats(network, [module.prepare(torch.stack(resized[i : i + 4])) for i in (0, 4)])
     return running(network)
 
 

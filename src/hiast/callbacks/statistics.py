@@ -12,7 +12,7 @@ from hiast.callbacks.schedule import ValidationSchedule
 from hiast.data import AdaptationDataModule
 from hiast.data.dataset import SegmentationDataset
 from hiast.data.transforms import resize_image
-from hiast.models import estimate_statistics
+from hiast.models import reestimate_bn_stats
 from hiast.training import AdaptationModule
 
 BATCH = 4
@@ -45,7 +45,7 @@ class TargetStatistics(pl.Callback):
 
 def estimate_on(network: nn.Module, module: AdaptationModule, images: SegmentationDataset) -> None:
     """Estimate the statistics of ``network`` on images as ``module`` sees them in validation."""
-    estimate_statistics(network, _batches(module, images))
+    reestimate_bn_stats(network, _batches(module, images))
 
 
 def _batches(module: AdaptationModule, images: SegmentationDataset) -> Iterator[Tensor]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from hiast.models.batch_norm import (
+    freeze_batch_norm,
+    frozen_running_stats,
+    reestimate_bn_stats,
+    synchronize_batch_norm,
+)
 from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
-from hiast.models.network import (
-    SegmentationNetwork,
-    freeze_batch_norm,
-    still_statistics,
-    synchronise_batch_norm,
-)
+from hiast.models.network import SegmentationNetwork
 from hiast.models.normalise import normalise
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
-from hiast.models.statistics import estimate_statistics
 from hiast.models.teacher import Teacher
 from hiast.models.weights import LoadReport, load_published_weights
 
@@ -25,10 +25,10 @@ __all__ = [
     "SmpNetwork",
     "Teacher",
     "build_from_recipe",
-    "estimate_statistics",
     "freeze_batch_norm",
+    "frozen_running_stats",
     "load_published_weights",
     "normalise",
-    "still_statistics",
-    "synchronise_batch_norm",
+    "reestimate_bn_stats",
+    "synchronize_batch_norm",
 ]

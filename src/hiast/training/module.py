@@ -21,8 +21,8 @@ from hiast.errors import InputError, RunError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.signals import mean_entropy
-from hiast.models import SegmentationNetwork, freeze_batch_norm, still_statistics, synchronise_batch_norm
-from hiast.models.network import BatchNormMode
+from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
+from hiast.models.batch_norm import BatchNormMode
 from hiast.models.normalise import normalise
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.optim import OptimiserSettings, set_rates
@@ -142,7 +142,7 @@ class AdaptationModule(pl.LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Let batch normalisation span all devices (method section 7); torch has that on accelerators only."""
         if stage == "fit" and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type != "cpu":
-            synchronise_batch_norm(self.network)
+            synchronize_batch_norm(self.network)
 
     def on_fit_start(self) -> None:
         """Have Lightning accumulate what the stage's settings say; by hand is another matter, see the warm-up."""
@@ -182,7 +182,7 @@ class AdaptationModule(pl.LightningModule, ABC):
 
     def training_statistics(self) -> AbstractContextManager[None]:
         """Around a batch's losses: statistics that are estimated on the target must not be moved by training."""
-        return still_statistics(self.network) if self.statistics == "target" else nullcontext()
+        return frozen_running_stats(self.network) if self.statistics == "target" else nullcontext()
 
     def check_and_log(self, terms: dict[str, Tensor]) -> None:
         """Stop at a loss that is not finite, in all processes and before it reaches the weights; log the terms.
