@@ -1,4 +1,4 @@
-"""Networks: DeepLab-v2, everything of segmentation-models-pytorch, the discriminator and the teacher."""
+"""Networks: DeepLab-v2, DAFormer, HRDA, all of segmentation-models-pytorch, the discriminator, the teacher."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from hiast.models.batch_norm import (
     reestimate_bn_stats,
     synchronize_batch_norm,
 )
+from hiast.models.daformer import DAFormer
 from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
+from hiast.models.hrda import HRDA
 from hiast.models.network import SegmentationNetwork
 from hiast.models.normalise import normalise
 from hiast.models.recipe import build_from_recipe
@@ -18,6 +20,8 @@ from hiast.models.teacher import Teacher
 from hiast.models.weights import LoadReport, load_published_weights
 
 __all__ = [
+    "HRDA",
+    "DAFormer",
     "DeepLabV2",
     "Discriminator",
     "LoadReport",

@@ -73,6 +73,30 @@ def synchronize_batch_norm(network: nn.Module) -> nn.Module:
     return converted
 
 
+@contextmanager
+def explain_single_values(architecture: str) -> Iterator[None]:
+    """Say in one sentence where batch statistics of a single value are asked for.
+
+    Pyramid and image pooling shrink an image to one value per channel, of which a batch of one has no variance.
+
+    Args:
+        architecture: Name for the message.
+
+    Raises:
+        InputError: torch refused to normalize a single value per channel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{architecture} shrinks an image to one value per channel, which batch normalization cannot normalize "
+            f"in a batch of one image: train with at least two images per device (batch_size), with "
+            f"batch_norm=full, or with a decoder that does not pool (FPN, Unet, Segformer, DPT, DAFormer)."
+        ) from error
+
+
 @torch.no_grad()
 def reestimate_bn_stats(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics by the mean over batches of a domain; nothing else of the network changes.

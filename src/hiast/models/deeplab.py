@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiast.errors import InputError
+from hiast.models.depths import native_depths
+from hiast.models.downloads import downloading
+from hiast.models.encoders import license_of, log_once
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD, SegmentationNetwork
 from hiast.models.weights import load_backbone_weights, read_weights
 
@@ -88,6 +91,11 @@ class DeepLabV2(SegmentationNetwork):
         logits: Tensor = self.aspp(self.backbone(images))
         return logits
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the backbone."""
         return self.backbone.parameters()
@@ -95,6 +103,10 @@ class DeepLabV2(SegmentationNetwork):
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the four dilated convolutions."""
         return self.aspp.parameters()
+
+    def parameter_depths(self) -> dict[str, int]:
+        """Depth of every parameter of the backbone, by name; see ``SegmentationNetwork.parameter_depths``."""
+        return native_depths(self.backbone, prefix="backbone.")
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -132,12 +144,11 @@ def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
             f"There are no ImageNet weights for layers={list(layers)}; "
             f"use ResNet-101's [3, 4, 23, 3] or backbone.pretrained=null."
         )
-    try:
+    with downloading(
+        f"The ImageNet weights {name}",
+        f"download https://huggingface.co/timm/{name} (pytorch_model.bin) elsewhere and give its path as "
+        f"backbone.pretrained=/path/pytorch_model.bin; or use backbone.pretrained=null",
+    ):
         model: nn.Module = timm.create_model(name, pretrained=True)
-    except OSError as error:
-        raise InputError(
-            f"The ImageNet weights {name} could not be downloaded; "
-            f"download https://huggingface.co/timm/{name} (pytorch_model.bin) elsewhere "
-            f"and give its path as backbone.pretrained=/path/pytorch_model.bin, or use backbone.pretrained=null."
-        ) from error
+    log_once(f"The ImageNet weights {name} are under {license_of(f'tu-{name}')}.")
     return dict(model.state_dict())

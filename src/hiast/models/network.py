@@ -44,6 +44,18 @@ class SegmentationNetwork(nn.Module):
         """Parameters that start from scratch: the group with ten times the base learning rate."""
         raise NotImplementedError
 
+    def parameter_depths(self) -> dict[str, int]:
+        """Depth of every parameter of the encoder, for layer-wise learning rates.
+
+        Returns:
+            Names as of ``named_parameters()`` and depths from 0 (stem) to D (last block). With layer decay d a
+            parameter of depth k learns with ``d ** (D + 1 - k)`` of the rate of the head (Bao et al. 2022).
+
+        Raises:
+            InputError: The depths of this encoder are not known.
+        """
+        raise NotImplementedError
+
     @property
     def recipe(self) -> dict[str, Any]:
         """Plain values from which ``build_from_recipe`` makes the same architecture, without any weights."""
