@@ -62,8 +62,8 @@ def test_views_are_what_they_say() -> None:
     assert (NAMES["flip"].apply(images)[..., 0] == images[..., -1]).all()
     changed = recolored(images)
     assert changed.dtype == torch.uint8
-    grey = torch.full((1, 3, 1, 1), 100, dtype=torch.uint8)
-    red, green, blue = recolored(grey).flatten().tolist()
+    gray = torch.full((1, 3, 1, 1), 100, dtype=torch.uint8)
+    red, green, blue = recolored(gray).flatten().tolist()
     assert red > green > blue
     expected = [round(255 * (100 / 255) ** 0.8 * factor) for factor in (1.06, 1.0, 0.94)]
     assert [red, green, blue] == expected

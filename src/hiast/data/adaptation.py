@@ -230,6 +230,7 @@ class AdaptationDataModule(pl.LightningDataModule):
                 images,
                 weak,
                 labeled=domain == "source",
+                placed=domain == "target",
                 seed=self.seed,
                 round=plan.round,
                 stream=_CROPS[domain],

@@ -19,9 +19,7 @@ class Teacher(nn.Module):
             copying them.
     """
 
-    def __init__(
-        self, student: nn.Module, ema_decay: float = 0.999, average_buffers: bool = False
-    ) -> None:
+    def __init__(self, student: nn.Module, ema_decay: float = 0.999, average_buffers: bool = False) -> None:
         super().__init__()
         self.ema_decay = ema_decay
         self.average_buffers = average_buffers

@@ -49,7 +49,9 @@ def from_plain(value: Any) -> Any:
         if name is None:
             return None
         if name not in online.__all__ or not isinstance(getattr(online, name), type):
-            raise InputError(f"The checkpoint names an ingredient '{name}', which this version does not know.")
+            raise InputError(
+                f"The checkpoint names an ingredient '{name}', which this version does not know."
+            )
         arguments = {key: from_plain(item) for key, item in value.items() if key != _CLASS}
         return getattr(online, name)(**arguments)
     if isinstance(value, list):

@@ -15,7 +15,7 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
-from hiast.models.network import BatchNormMode
+from hiast.models.batch_norm import BatchNormMode
 from hiast.models.normalize import normalize
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck

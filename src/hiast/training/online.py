@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -35,7 +35,11 @@ from hiast.training.module import AdaptationModule
 from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
 from hiast.training.views import StepKey, Views
 
-_CHOICES = {"teacher_bn": ("running", "batch"), "labels": ("hard", "soft"), "evaluate": ("student", "teacher")}
+_CHOICES = {
+    "teacher_bn": ("running", "batch"),
+    "labels": ("hard", "soft"),
+    "evaluate": ("student", "teacher"),
+}
 
 
 class OnlineModule(AdaptationModule):
@@ -145,9 +149,7 @@ class OnlineModule(AdaptationModule):
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
         styled = self.views.styled(source["image"], target["image"], key)
         pseudo, probabilities = self._pseudo_labels(target)
-        mixed = self.mixing(
-            Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None
-        )
+        mixed = self.mixing(Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None)
         inputs = (
             self.prepare(self.views.colored(styled, "source", key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
@@ -156,8 +158,12 @@ class OnlineModule(AdaptationModule):
             source_logits, mixed_logits = self._student(*inputs)
         ramp = self._ramp()
         terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
-        terms["mixed"] = self._target_loss(mixed_logits, mixed.labels, mixed.weights, mixed.pasted, probabilities)
-        total = self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
+        terms["mixed"] = self._target_loss(
+            mixed_logits, mixed.labels, mixed.weights, mixed.pasted, probabilities
+        )
+        total = (
+            self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
+        )
         if self.feature_distance is not None and tap is not None and tap.features is not None:
             features = tap.features[: len(source["label"])]
             terms["feature_distance"] = self.feature_distance(features, inputs[0], source["label"])
@@ -211,9 +217,7 @@ class OnlineModule(AdaptationModule):
         hard, soft = soft_weights(labels, weights, pasted)
         return weighted_cross_entropy(logits, labels, hard) + soft_cross_entropy(logits, probabilities, soft)
 
-    def _masked_loss(
-        self, images: Tensor, pseudo: Labeled, probabilities: Tensor, key: StepKey
-    ) -> Tensor:
+    def _masked_loss(self, images: Tensor, pseudo: Labeled, probabilities: Tensor, key: StepKey) -> Tensor:
         """Consistency of masked target images with the labels of the teacher (MIC)."""
         assert self.views.masking is not None and pseudo.weights is not None
         prepared = self.prepare(self.views.colored(images, "masked", key))
@@ -272,4 +276,3 @@ class OnlineModule(AdaptationModule):
         parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins")}
         views = Views(**{name: from_plain(value) for name, value in arguments["views"].items()})
         return super().from_arguments(network, classes, arguments | parts | {"views": views})
-

@@ -9,7 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiast.classes import LabelSpace
 from hiast.data.io.images import read_image
@@ -58,11 +58,16 @@ class PredictionModule(pl.LightningModule):
         self.inference: dict[str, Any] = {}
         self._entropies: list[Tensor] = []
 
+    @property
+    def evaluation_network(self) -> nn.Module:
+        """The network that is validated, predicts and labels."""
+        return self.network
+
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
         """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W] (method section 10)."""
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         return predict_probabilities(
-            self.network,
+            self.evaluation_network,
             images,
             mean=self.network.mean,  # type: ignore[arg-type]
             std=self.network.std,  # type: ignore[arg-type]

@@ -44,6 +44,7 @@ class AugmentedDataset(Dataset[Sample]):
         dataset: Images and labels.
         weak: Crop and flip.
         labeled: Read labels; False: no label file is opened.
+        placed: Also give the place of each crop in its image: ``window``, ``image_size`` and ``flipped``.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
         stream: Keeps the draws of several datasets of one run apart; not 0.
@@ -55,6 +56,7 @@ class AugmentedDataset(Dataset[Sample]):
         weak: WeakAugmentation,
         *,
         labeled: bool,
+        placed: bool = False,
         seed: int,
         round: int = 0,
         stream: int = 1,
@@ -62,6 +64,7 @@ class AugmentedDataset(Dataset[Sample]):
         self.dataset = dataset
         self.weak = weak
         self.labeled = labeled
+        self.placed = placed
         self.key = (seed, round)
         self.stream = stream
 
@@ -75,12 +78,17 @@ class AugmentedDataset(Dataset[Sample]):
             InputError: A file cannot be read.
         """
         rng = np.random.default_rng([*self.key, draw.position, self.stream])
-        window, flip = self.weak.draw(rng, *self.dataset.image_size(draw.index))
+        size = self.dataset.image_size(draw.index)
+        window, flip = self.weak.draw(rng, *size)
         pixels = self.dataset.read_image_window(draw.index, window)
         sample: Sample = {
             "image": to_planes(self.weak.image(pixels, flip)),
             "name": self.dataset.names[draw.index],
         }
+        if self.placed:
+            sample["window"] = torch.tensor(window, dtype=torch.float32)
+            sample["image_size"] = torch.tensor(size, dtype=torch.float32)
+            sample["flipped"] = torch.tensor(flip)
         if self.labeled:
             label = window.of(self.dataset.read_label(draw.index))
             sample["label"] = torch.from_numpy(self.weak.label(label, flip))
