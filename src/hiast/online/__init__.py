@@ -18,7 +18,6 @@ from hiast.online.margins import Margins
 from hiast.online.masking import BlockMasking, block_mask, mask_images
 from hiast.online.mixing import ClassMix, HardClassPaste, Labeled, Mixed, Mixing, NoMixing
 from hiast.online.priors import DistributionAlignment, class_ratio_floor
-from hiast.online.rare_classes import RareClassPlan, choose_crop, plan_rare_classes, rare_class_probabilities
 from hiast.online.style import AmplitudeMixing, ColorTransfer, HistogramMatching, StyleTransfer
 from hiast.online.thresholds import ClassBalanced, InstanceAdaptive, MovingThresholds
 from hiast.online.trust import PixelConfidence, QualityWeight, Trust, Trusted, confidence_and_prediction
@@ -51,14 +50,12 @@ __all__ = [
     "PixelConfidence",
     "ProjectedFeatureDistance",
     "QualityWeight",
-    "RareClassPlan",
     "RunningConfidence",
     "StyleTransfer",
     "ThingFeatureDistance",
     "Trust",
     "Trusted",
     "block_mask",
-    "choose_crop",
     "class_ratio_floor",
     "confidence_and_prediction",
     "draw_donors",
@@ -67,7 +64,5 @@ __all__ = [
     "generator_at",
     "hard_classes",
     "mask_images",
-    "plan_rare_classes",
-    "rare_class_probabilities",
     "weighted_cross_entropy",
 ]

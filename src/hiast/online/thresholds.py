@@ -127,6 +127,7 @@ class InstanceAdaptive(MovingThresholds):
                 "0 or more."
             )
         self.alpha, self.beta, self.gamma, self.per = alpha, beta, gamma, per
+        self.start = start
         self.register_buffer("thresholds", torch.full((num_classes,), start, dtype=torch.float64))
 
     def current(self) -> Tensor:

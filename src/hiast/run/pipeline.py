@@ -38,7 +38,7 @@ from hiast.ranks import is_rank_zero
 from hiast.run.directory import RunDirectory
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
-from hiast.training import AdaptationModule, HIASTModule
+from hiast.training import AdaptationModule, HIASTModule, OnlineModule
 from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -122,9 +122,10 @@ class Pipeline:
         first = self.stages[0].name
         begun = self.directory.read_result(first, 1) is not None or self._resume_point(first, 1) is not None
         torch.manual_seed(self.seed)
-        # Weights that a checkpoint replaces need not be downloaded.
+        # Weights that a checkpoint replaces need not be downloaded, unless a frozen copy of them is needed too.
         replaced = self.bare_network is not None and (begun or self.init_from is not None)
-        network = self.bare_network() if replaced and self.bare_network else self.network()
+        frozen = any(stage.needs_pretrained for stage in self.stages)
+        network = self.bare_network() if replaced and not frozen and self.bare_network else self.network()
         if self.init_from is not None:
             check_fit(read_checkpoint(self.init_from, "meta"), network, self.classes, self.init_from)
         domains: set[Domain] = set()
@@ -159,7 +160,7 @@ class Pipeline:
                 round_number=number,
                 validation_size=self.validation_size,
                 seed=self.seed,
-            )
+            ).with_batch_size(settings.batch_size)
         except TypeError as error:
             raise InputError(f"{stage.name}.module: {error}.") from error
 
@@ -316,7 +317,9 @@ def _start_from(module: AdaptationModule, path: Path) -> None:
     """Give a fresh module the weights of another stage's or round's checkpoint."""
     checkpoint = read_checkpoint(path)
     module.network.load_state_dict(network_weights(checkpoint))
-    if isinstance(module, HIASTModule):
+    if isinstance(module, OnlineModule):
+        module.teacher.reset(module.network)
+    elif isinstance(module, HIASTModule):
         teacher = network_weights(checkpoint, "teacher.")
         if teacher:
             module.teacher.load_state_dict(teacher)

@@ -88,6 +88,11 @@ class AdaptationModule(StoredModule, ABC):
         self._buffers_before: list[Tensor] = []
         freeze_batch_norm(network, freeze_bn)
 
+    def with_batch_size(self, batch_size: int) -> Self:
+        """The module with the learning rate that its settings give for a batch size over all devices."""
+        self.optimizer = self.optimizer.scaled(batch_size)
+        return self
+
     @property
     def steps_done(self) -> int:
         """Optimizer steps of this round that are done."""
@@ -125,7 +130,15 @@ class AdaptationModule(StoredModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """A new optimizer. Learning rates are set at every batch, so there is no scheduler to restore."""
-        return self.optimizer.build(self.network)
+        return self.optimizer.build(self.network, fused=self.fused)
+
+    @property
+    def fused(self) -> bool:
+        """Whether the optimizer may run fused: not where gradients are clipped under a gradient scaler."""
+        if self._trainer is None:
+            return True
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return not (scaled and self.trainer.gradient_clip_val)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the position alone: learning rates and the seed of the draws of the network."""

@@ -7,9 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from hiast.data.loading.sampler import RareClasses
+from hiast.data.geometry import Window
+from hiast.data.loading.rare_classes import (
+    RareClassOrder,
+    RareClassSampling,
+    choose_crop,
+    plan_rare_classes,
+    rare_class_probabilities,
+)
 from hiast.errors import InputError
-from hiast.online import choose_crop, plan_rare_classes, rare_class_probabilities
 
 PIXELS = np.array(
     [[9000, 500, 0, 0], [7000, 4000, 0, 2], [1000, 3000, 0, 3500], [8000, 3001, 0, 0]], np.int64
@@ -24,9 +30,6 @@ def test_probabilities_are_the_softmax_of_rarity(temperature):
     wanted = [w / math.fsum(weights) for w in weights]
     np.testing.assert_allclose(rare_class_probabilities(PIXELS, temperature), wanted, rtol=1e-12)
     np.testing.assert_allclose(rare_class_probabilities(totals, temperature), wanted, rtol=1e-12)
-    np.testing.assert_allclose(
-        RareClasses(PIXELS, temperature).probabilities, wanted, rtol=1e-12, err_msg="as the sampler of rounds"
-    )
 
 
 def test_classes_without_enough_pixels_in_any_image_are_dropped_in_words():
@@ -112,3 +115,40 @@ def test_what_is_out_of_range_is_refused():
         choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, otherwise="first")
     with pytest.raises(InputError, match="largest_share"):
         choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, largest_share=-1)
+
+
+COUNTS = np.array([[900, 100, 0, 0], [950, 0, 50, 0], [1000, 0, 0, 0], [700, 290, 10, 0]])
+
+
+def test_the_class_of_an_image_has_the_distribution_of_the_plan() -> None:
+    plan = plan_rare_classes(COUNTS, 0.5, min_pixels=9)
+    rng = np.random.default_rng(0)
+    pairs = [plan.draw(rng) for _ in range(20_000)]
+    again = [(plan.class_given_image(image, rng), image) for _, image in pairs]
+    wanted, found = np.zeros((4, 4)), np.zeros((4, 4))
+    np.add.at(wanted, tuple(np.array(pairs).T), 1 / len(pairs))
+    np.add.at(found, tuple(np.array(again).T), 1 / len(pairs))
+    np.testing.assert_allclose(found, wanted, atol=0.015)
+
+
+def test_crops_show_the_class_that_the_image_was_drawn_for() -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[30:, 30:] = 1
+    settings = RareClassSampling(min_pixels=20, tries=50)
+    plan, least = settings.plan(np.array([[1500, 100]]), 1600, ("road", "sign"))
+    order = RareClassOrder(plan, settings, least)
+    rng = np.random.default_rng(1)
+
+    def windows():
+        while True:
+            yield Window(int(rng.integers(31)), int(rng.integers(31)), 10, 10)
+
+    # Class 1 is far rarer, so nearly every draw asks for it.
+    shown = [(order.choose_window(0, labels, windows(), rng).of(labels) == 1).sum() for _ in range(50)]
+    assert np.mean([pixels > 10 for pixels in shown]) > 0.9
+    assert least == 20
+
+
+def test_the_least_pixels_follow_the_size_of_the_images() -> None:
+    assert RareClassSampling().plan(np.array([[9000, 9000]]), 1280 * 720, ("a", "b"))[1] == 3000
+    assert RareClassSampling().plan(np.array([[900, 900]]), 128 * 72, ("a", "b"))[1] == 30

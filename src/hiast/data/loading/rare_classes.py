@@ -1,20 +1,22 @@
 """Rare class sampling: images and crops that show classes of which there are few pixels.
 
-Source: DAFormer, Hoyer et al. 2022, section 3.3. Pure functions of numpy arrays, for a loader to call.
+Source: DAFormer, Hoyer et al. 2022, section 3.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiast.classes import IGNORED
-from hiast.errors import InputError
-from hiast.online.checks import check_choice, check_shares
+from hiast.data.geometry import Window
+from hiast.data.loading.sampler import StreamKey
+from hiast.errors import InputError, check_not_negative
 
 Otherwise = Literal["last", "most"]
 """Which crop is taken where none will do: the last one (published) or the one with most pixels of the class."""
@@ -74,6 +76,18 @@ class RareClassPlan:
         """A class by its probability, and an image uniformly among those that hold enough of it."""
         chosen = int(rng.choice(len(self.probabilities), p=self.probabilities))
         return chosen, int(rng.choice(self.images[chosen]))
+
+    def class_given_image(self, index: int, rng: np.random.Generator) -> int:
+        """A class drawn given that ``draw`` gave the image ``index``.
+
+        Its probability is proportional to P(c) / n_c over the classes that the image holds enough of, n_c the number of
+        images that do. So a pair of an image from ``draw`` and this class has the distribution of a pair from
+        ``draw``, and a loader can draw the image first.
+        """
+        held = [bool(np.isin(index, found)) for found in self.images]
+        counts = [max(len(found), 1) for found in self.images]
+        weights = np.where(held, self.probabilities / counts, 0.0)
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def plan_rare_classes(
@@ -156,8 +170,9 @@ def choose_crop(
         >>> choose_crop(labels, [(0, 0, 1, 2), (0, 1, 1, 2), (0, 2, 1, 2)], class_index=1, min_pixels=1)
         2
     """
-    check_choice("rare class sampling", "otherwise", otherwise, get_args(Otherwise))
-    check_shares("rare class sampling", largest_share=min(largest_share, 1.0))
+    if otherwise not in get_args(Otherwise):
+        raise InputError(f"rare class sampling: otherwise is '{otherwise}'; choose last or most.")
+    check_not_negative("rare class sampling", largest_share=largest_share)
     if not windows:
         raise InputError("rare class sampling: there is no crop to choose from; draw at least one.")
     pixels = np.zeros(len(windows), np.int64)
@@ -169,3 +184,79 @@ def choose_crop(
         if pixels[place] > min_pixels and varied:
             return place
     return len(windows) - 1 if otherwise == "last" else int(pixels.argmax())
+
+
+@dataclass(frozen=True)
+class RareClassSampling:
+    """Settings of rare class sampling.
+
+    Attributes:
+        temperature: See :func:`rare_class_probabilities`.
+        min_pixels: An image shows a class if it holds more pixels of it than this. None: 3,000 for images of 1280 x 720
+            pixels as published, in proportion to the size of the images.
+        crop_ratio: A crop shows the class that its image was drawn for if it holds more than ``crop_ratio *
+            min_pixels`` pixels of it (published 0.5 for crops of 512, 2.0 for crops of 1024); 0: any crop will do.
+        tries: Crops that are drawn at most; the last is taken if none will do.
+        largest_share: The most frequent class of a crop must hold less than this share of its labeled pixels; 1 asks
+            for nothing.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    temperature: float = 0.01
+    min_pixels: int | None = None
+    crop_ratio: float = 0.5
+    tries: int = 10
+    largest_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_not_negative(
+            "rare_class_sampling",
+            temperature=self.temperature,
+            min_pixels=self.min_pixels or 0,
+            crop_ratio=self.crop_ratio,
+            largest_share=self.largest_share,
+        )
+        if self.tries < 1:
+            raise InputError(f"rare_class_sampling: tries is {self.tries}; give 1 or more.")
+
+    def plan(
+        self, class_pixels: NDArray[np.int64], pixels: int, names: Sequence[str]
+    ) -> tuple[RareClassPlan, int]:
+        """What to draw from, and the number of pixels from which on an image shows a class.
+
+        Args:
+            class_pixels: int64 [N,C], labeled pixels of each class in each image.
+            pixels: Pixels of an image.
+            names: Names of the C classes.
+        """
+        least = round(3000 * pixels / (1280 * 720)) if self.min_pixels is None else self.min_pixels
+        return plan_rare_classes(class_pixels, self.temperature, least, names), least
+
+
+class RareClassOrder:
+    """Order of the images of a dataset under rare class sampling, and the choice of their crops.
+
+    Args:
+        plan: What to draw from.
+        settings: How crops are drawn.
+        min_pixels: Pixels from which on an image shows a class.
+    """
+
+    def __init__(self, plan: RareClassPlan, settings: RareClassSampling, min_pixels: int) -> None:
+        self.plan, self.settings, self.min_pixels = plan, settings, min_pixels
+
+    def index(self, key: StreamKey, position: int) -> int:
+        """Index of the image at ``position``."""
+        rng = np.random.default_rng([key.seed, key.round, position, key.stream])
+        return self.plan.draw(rng)[1]
+
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The first window that shows enough of the class that the image was drawn for, or the last of ``tries``."""
+        wanted = self.plan.class_given_image(index, rng)
+        drawn = list(islice(windows, self.settings.tries))
+        least = self.settings.crop_ratio * self.min_pixels
+        return drawn[choose_crop(labels, drawn, wanted, least, self.settings.largest_share)]
