@@ -45,6 +45,7 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
+    from hiast.callbacks import SelectionSettings
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
     from hiast.evaluation.tables import stage_table
@@ -78,6 +79,7 @@ def train(config: DictConfig) -> int:
         init_from=build.existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
+        selection=SelectionSettings(**values["selection"]),
     )
     directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:

@@ -76,18 +76,19 @@ class BlockMasking:
 
     Args:
         ratio: Probability that a block is dropped, 0 to 1 (published 0.7).
-        block: Side of a block in pixels (published 64 for crops of 1024, 32 for crops of 512).
+        block: Side of a block in pixels (published 64 for crops of 1024, 32 for crops of 512). None: a sixteenth of the
+            shorter side of the images, which is the published share.
 
     Raises:
         InputError: A setting is out of range.
     """
 
     ratio: float = 0.7
-    block: int = 64
+    block: int | None = None
 
     def __post_init__(self) -> None:
         check_shares("masking", ratio=self.ratio)
-        if self.block < 1:
+        if self.block is not None and self.block < 1:
             raise InputError(f"masking: block is {self.block}; give a side of 1 pixel or more.")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -98,5 +99,6 @@ class BlockMasking:
             generator: Decides the draw.
         """
         batch, _, height, width = images.shape
-        dropped = block_mask(generator, batch, height, width, self.ratio, self.block).to(images.device)
+        block = max(1, round(min(height, width) / 16)) if self.block is None else self.block
+        dropped = block_mask(generator, batch, height, width, self.ratio, block).to(images.device)
         return mask_images(images, dropped), dropped

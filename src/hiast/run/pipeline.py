@@ -19,10 +19,12 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
+    CandidateKeeper,
     GracefulShutdown,
     LabelRound,
     MetricsFile,
     PictureSheet,
+    SelectionSettings,
     StageCheckpoint,
     StageProgress,
     TargetStatistics,
@@ -38,6 +40,7 @@ from hiast.ranks import is_rank_zero
 from hiast.run.directory import RunDirectory
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
+from hiast.selection import CandidateRecords, choose, raised, return_to, write_choice
 from hiast.training import AdaptationModule, HIASTModule, OnlineModule
 from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
 
@@ -64,6 +67,7 @@ class Pipeline:
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
         pictures: Validation images on the picture sheets; 0: no sheets.
+        selection: Which candidates are kept and measured, of which one is chosen without labels.
         bare_network: Builds it without them, for a run whose weights come from a checkpoint; None: ``network`` does.
     """
 
@@ -82,6 +86,7 @@ class Pipeline:
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pictures: int = 4
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
 
     def run(self) -> list[dict[str, Any]]:
@@ -104,18 +109,48 @@ class Pipeline:
         network = self._check()
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
-        start = self.init_from
+        start, steps = self.init_from, 0
         with GracefulShutdown(schedule) as stop, _interrupted(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
                     if result is None:
-                        result = self._fit(network, stage, number, start, stop)
+                        result = self._fit(network, stage, number, start, stop, steps)
                     else:
                         log.info("%s, round %d is finished: skipped.", stage.name, number)
                     results.append(result)
-                    start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+                    steps += result["steps"]
+                    start = self._next_start(stage, number)
+        if is_rank_zero() and self.selection.images:
+            self._choose()
         return results
+
+    def _next_start(self, stage: Stage, number: int) -> Path:
+        """The checkpoint that the next round or stage starts from."""
+        last = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+        if not (self.selection.return_to_best and self.selection.images):
+            return last
+        back = return_to(CandidateRecords(self.directory.path).read(), candidate_name(stage, number))
+        if back is None:
+            return last
+        log.warning(
+            "%s, round %d: the next round starts from %s. %s",
+            stage.name,
+            number,
+            back.selected.name,
+            back.reason,
+        )
+        return self.directory.path / back.selected.checkpoint
+
+    def _choose(self) -> None:
+        """Choose among the candidates without labels, and keep the choice as ``selected.ckpt``."""
+        candidates = CandidateRecords(self.directory.path).read()
+        if not candidates:
+            return
+        choice = choose(candidates)
+        write_choice(self.directory.path, choice, raised(candidates, {}))
+        link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
+        log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
     def _check(self) -> SegmentationNetwork:
         """The network, once it is known that all stages can be built and will find their files."""
@@ -171,6 +206,7 @@ class Pipeline:
         number: int,
         start: Path | None,
         stop: GracefulShutdown,
+        steps_before: int,
     ) -> dict[str, Any]:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
@@ -192,7 +228,7 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, module, label_round, stop)
+        trainer = self._make_trainer(stage, module, label_round, stop, steps_before)
         if module.batches_done < module.batches:
             trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
         else:
@@ -241,7 +277,12 @@ class Pipeline:
         )
 
     def _make_trainer(
-        self, stage: Stage, module: AdaptationModule, label_round: LabelRound | None, stop: GracefulShutdown
+        self,
+        stage: Stage,
+        module: AdaptationModule,
+        label_round: LabelRound | None,
+        stop: GracefulShutdown,
+        steps_before: int,
     ) -> pl.Trainer:
         # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
         # the checkpoint before the stop.
@@ -259,6 +300,15 @@ class Pipeline:
                 stop.schedule,
                 self.checkpoint_every_n_steps,
                 best=self._best_before(stage.name, module.round_number),
+            ),
+            CandidateKeeper(
+                self.directory.path,
+                self.selection,
+                name=candidate_name(stage, module.round_number),
+                step_before=steps_before,
+                is_first=stage is self.stages[0],
+                seed=self.seed,
+                labels=label_round,
             ),
             stop,
         ]
@@ -296,6 +346,11 @@ class Pipeline:
             self.directory.write_result(stage.name, number, result)
         trainer.strategy.barrier("round finished")
         return result
+
+
+def candidate_name(stage: Stage, number: int) -> str:
+    """Name of the candidate at the end of a round."""
+    return f"{stage.name}-{number}" if len(stage.rounds) > 1 else stage.name
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -123,9 +123,12 @@ class OnlineModule(AdaptationModule):
                 raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
         if max(ema_decay, floor_share) > 1:
             raise InputError(f"{self.stage}: ema_decay and floor_share must lie between 0 and 1.")
-        self.plain = numbers | choices | {"teacher_mirror": teacher_mirror, "joint_batch": joint_batch}
+        self.plain: dict[str, Any] = (
+            numbers | choices | {"teacher_mirror": teacher_mirror, "joint_batch": joint_batch}
+        )
         self.ema_decay, self.teacher_bn, self.teacher_mirror = ema_decay, teacher_bn, teacher_mirror
-        self.soft, self.evaluated = labels == "soft", evaluate
+        self.soft = labels == "soft"
+        self.evaluated: Literal["student", "teacher"] = evaluate
         self.teacher = Teacher(network, ema_decay, average_buffers=teacher_bn == "running")
         self.trust: Trust = trust or QualityWeight()
         self.mixing: Mixing = mixing or ClassMix()
@@ -238,6 +241,16 @@ class OnlineModule(AdaptationModule):
     def evaluation_network(self) -> nn.Module:
         """The network that is validated, predicts and labels."""
         return self.teacher.network if self.evaluated == "teacher" else self.network
+
+    @contextmanager
+    def evaluating(self, network: Literal["student", "teacher"]) -> Iterator[None]:
+        """Within this context ``network`` is the one that is evaluated, also in checkpoints that are saved."""
+        before, self.evaluated = self.evaluated, network
+        self.plain["evaluate"] = network
+        try:
+            yield
+        finally:
+            self.evaluated = self.plain["evaluate"] = before
 
     def _ramp(self) -> float:
         """Factor of the target losses, 0..1, a function of the step."""
