@@ -25,6 +25,7 @@ from hiast.callbacks import (
     MetricsFile,
     PictureSheet,
     SelectionSettings,
+    SourcePixels,
     StageCheckpoint,
     StageProgress,
     TargetStatistics,
@@ -289,6 +290,7 @@ class Pipeline:
         callbacks: list[pl.Callback] = [
             *([label_round] if label_round else []),
             stop.schedule,
+            SourcePixels(),
             TargetStatistics(stop.schedule),
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(
