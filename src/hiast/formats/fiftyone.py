@@ -146,10 +146,11 @@ class FiftyOneReader:
                 if isinstance(value, dict) and value.get("_cls") == "Segmentation"
             }
         )
-        if len(fields) != 1:
-            found = ", ".join(fields) or "none"
+        if not fields:
+            raise InputError(f"{self._file} holds no field of segmentations.")
+        if len(fields) > 1:
             raise InputError(
-                f"{self._file} should hold one field with segmentations, not {found}: name it (field)."
+                f"{self._file} holds several fields of segmentations ({', '.join(fields)}): name one (field)."
             )
         return fields[0]
 

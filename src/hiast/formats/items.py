@@ -21,7 +21,7 @@ Images = Literal["leave", "copy", "link"]
 """What an export does with the images: refer to them where they are, copy them, or link to them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One image with its labels.
 

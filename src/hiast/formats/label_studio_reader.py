@@ -190,4 +190,5 @@ def _corners(value: dict[str, Any], size: Size, where: str) -> raster.Points:
         left, top = take(value, "x", float, where), take(value, "y", float, where)
         right, bottom = left + take(value, "width", float, where), top + take(value, "height", float, where)
         flat = [left, top, right, top, right, bottom, left, bottom]
-    return polygon(flat, where) * np.array([size[1] / 100, size[0] / 100])
+    corners: raster.Points = polygon(flat, where) * np.array([size[1] / 100, size[0] / 100])
+    return corners
