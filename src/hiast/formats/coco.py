@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiast.classes import LabelSpace
 from hiast.formats import rle
 from hiast.formats.items import Images, Item, checked
 from hiast.formats.names import class_colors
-from hiast.formats.regions import Region, polygons, regions
+from hiast.formats.regions import Region, polygons, regions, whole_classes
 from hiast.formats.sink import Spool, json_object, open_sink, place_image
 
 Shapes = Literal["rle", "polygons"]
@@ -46,7 +45,7 @@ def write_coco(
         path: Folder, or zip file if it ends with ".zip".
         items: The labeled images; they are taken one by one.
         classes: Names and colors.
-        shapes: Run lengths, or polygons along the edges of pixels. A region with holes becomes several polygons.
+        shapes: Run lengths, or polygons along the edges of pixels. A part with holes becomes several polygons.
         per: One annotation per connected region, or per class.
         images: Whether the images are put in as well.
         overwrite: Replace an earlier export.
@@ -66,9 +65,9 @@ def write_coco(
         sink.folder("images/default")
         for item in checked(items, classes):
             pictures.add_json(image_entry(item, pictures.count + 1))
-            for parts in objects_of(item, per):
+            for region in objects_of(item, per):
                 entry = {"id": annotations.count + 1, "image_id": pictures.count}
-                annotations.add_json(entry | _annotation(item, parts, shapes))
+                annotations.add_json(entry | _annotation(item, region, shapes))
             place_image(sink, f"images/default/{item.file_name}", item, images)
         head = {
             "info": {"description": "Label maps written by hiast"},
@@ -94,60 +93,31 @@ def categories(classes: LabelSpace) -> list[dict[str, Any]]:
     ]
 
 
-def objects_of(item: Item, per: Per) -> Iterator[list[Region]]:
-    """The regions of each annotation."""
-    parts: list[Region] = []
-    for region in regions(item.labels):
-        if parts and (per == "region" or parts[-1].label != region.label):
-            yield parts
-            parts = []
-        parts.append(region)
-    if parts:
-        yield parts
+def objects_of(item: Item, per: Per) -> Iterator[Region]:
+    """What the annotations of an item stand for."""
+    return regions(item.labels) if per == "region" else whole_classes(item.labels)
 
 
-def bounding_box(parts: list[Region]) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of some regions together."""
-    left, top = min(part.left for part in parts), min(part.top for part in parts)
-    right, bottom = max(part.columns.stop for part in parts), max(part.rows.stop for part in parts)
-    return left, top, right - left, bottom - top
-
-
-def joined_mask(parts: list[Region]) -> NDArray[np.bool_]:
-    """Pixels bool [h, w] of some regions within their common bounding box."""
-    if len(parts) == 1:
-        return parts[0].mask
-    left, top, width, height = bounding_box(parts)
-    mask = np.zeros((height, width), np.bool_)
-    for part in parts:
-        rows = slice(part.rows.start - top, part.rows.stop - top)
-        columns = slice(part.columns.start - left, part.columns.stop - left)
-        mask[rows, columns] |= part.mask
-    return mask
-
-
-def score_of(item: Item, parts: list[Region]) -> dict[str, float]:
-    """{"score": mean confidence} of some regions, or nothing without confidence."""
+def score_of(item: Item, region: Region) -> dict[str, float]:
+    """{"score": mean confidence} of a region, rounded to 6 digits, or nothing without confidence."""
     if item.confidence is None:
         return {}
-    left, top, width, height = bounding_box(parts)
-    values = item.confidence[top : top + height, left : left + width][joined_mask(parts)]
+    values = item.confidence[region.rows, region.columns][region.mask]
     return {"score": round(float(values.mean(dtype=np.float64)), 6)}
 
 
-def _annotation(item: Item, parts: list[Region], shapes: Shapes) -> dict[str, Any]:
-    left, top, width, height = bounding_box(parts)
+def _annotation(item: Item, region: Region, shapes: Shapes) -> dict[str, Any]:
     segmentation: Any
     if shapes == "rle":
-        counts = rle.encode(joined_mask(parts), item.size, top, left)
+        counts = rle.encode(region.mask, item.size, region.top, region.left)
         segmentation = {"size": list(item.size), "counts": rle.to_text(counts)}
     else:
-        segmentation = [ring.ravel().tolist() for part in parts for ring in polygons(part)]
+        segmentation = [ring.ravel().tolist() for ring in polygons(region)]
     return {
-        "category_id": parts[0].label + 1,
+        "category_id": region.label + 1,
         "iscrowd": 0,
-        "area": sum(part.area for part in parts),
-        "bbox": [left, top, width, height],
-        **score_of(item, parts),
+        "area": region.area,
+        "bbox": list(region.box),
+        **score_of(item, region),
         "segmentation": segmentation,
     }

@@ -15,7 +15,7 @@ import numpy as np
 
 from hiast.classes import IGNORED, LabelSpace
 from hiast.errors import InputError
-from hiast.formats.coco import Per, bounding_box, categories, image_entry, objects_of, score_of
+from hiast.formats.coco import Per, categories, image_entry, objects_of, score_of
 from hiast.formats.coco_reader import CocoFile
 from hiast.formats.items import Images, Item, Labels, Size, checked
 from hiast.formats.names import NameTable
@@ -84,12 +84,10 @@ def _segments(item: Item, per: Per) -> tuple[np.ndarray[Any, np.dtype[np.int32]]
     """Numbers int32 [H, W] of the segments, and their list."""
     numbers = np.zeros(item.size, np.int32)
     segments: list[dict[str, Any]] = []
-    for number, parts in enumerate(objects_of(item, per), start=1):
-        for part in parts:
-            numbers[part.rows, part.columns][part.mask] = number
-        entry: dict[str, Any] = {"id": number, "category_id": parts[0].label + 1, "iscrowd": 0}
-        entry |= {"area": sum(part.area for part in parts), "bbox": list(bounding_box(parts))}
-        segments.append(entry | score_of(item, parts))
+    for number, region in enumerate(objects_of(item, per), start=1):
+        numbers[region.rows, region.columns][region.mask] = number
+        entry: dict[str, Any] = {"id": number, "category_id": region.label + 1, "iscrowd": 0}
+        segments.append(entry | {"area": region.area, "bbox": list(region.box)} | score_of(item, region))
     return numbers, segments
 
 

@@ -1,6 +1,6 @@
 """Connected regions of a label map, and their exact outlines.
 
-A region is a set of pixels of one class that are connected by their sides. Coordinates are (x, y) in pixels. There
+A region is a set of pixels of one class; connected pixels touch by their sides. Coordinates are (x, y) in pixels. There
 are two kinds of outline: along the edges of the pixels (whole numbers are corners of pixels, as COCO counts), and
 through the centers of the outermost pixels (whole numbers are pixels, as Cityscapes and Pillow count).
 """
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Region:
-    """Pixels of one class that are connected by their sides.
+    """Pixels of one class: connected ones, or all of them.
 
     Attributes:
         label: Class index, or 255.
@@ -73,6 +73,15 @@ def regions(labels: Labels, *, ignored: bool = False) -> Iterator[Region]:
             yield from (Region(label, *part) for part in _parts(labels == label))
 
 
+def whole_classes(labels: Labels) -> Iterator[Region]:
+    """All pixels of each class of a label map uint8 [H, W], ignored ones left out, ordered by class."""
+    for label in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[:IGNORED]).tolist():
+        mask = labels == label
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        top, left = int(rows[0]), int(columns[0])
+        yield Region(label, top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1])
+
+
 def _parts(mask: Mask) -> Iterator[tuple[int, int, Mask]]:
     """(top, left, pixels of its bounding box) of each part of a mask that is connected by sides."""
     count, numbers, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
@@ -82,12 +91,16 @@ def _parts(mask: Mask) -> Iterator[tuple[int, int, Mask]]:
 
 
 def polygons(region: Region) -> list[Ring]:
-    """Polygons along the edges of the pixels that together are exactly the region.
+    """Polygons along the edges of the pixels that together are exactly the region, connected or not.
 
-    A polygon of COCO has no holes, so a region with holes is cut through them into parts without holes. The parts
-    do not overlap, and no polygon touches itself.
+    A polygon of COCO has no holes, so a part with holes is cut through them into parts without holes. The parts do
+    not overlap, and no polygon touches itself.
     """
-    return [_moved(ring, region.left, region.top) for ring in _without_holes(region.mask)]
+    return [
+        _moved(ring, region.left + left, region.top + top)
+        for top, left, part in _parts(region.mask)
+        for ring in _without_holes(part)
+    ]
 
 
 def _without_holes(mask: Mask) -> Iterator[Ring]:
@@ -123,7 +136,7 @@ def _edges(mask: Mask) -> tuple[Ring, list[Ring]]:
 
 
 def outline(region: Region) -> Ring:
-    """The outer boundary through the centers of the outermost pixels; at least three points.
+    """The outer boundary of a connected region through the centers of its outermost pixels; at least three points.
 
     Filled with its boundary it covers the region and everything that the region surrounds.
     """
