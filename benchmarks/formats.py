@@ -2,7 +2,7 @@
 
     python benchmarks/formats.py [--images 8] [--height 1024] [--width 2048]
 
-The label maps are drawn: blobs of 19 classes with ragged borders, of which a tenth of the pixels, in specks, is ignored.
+The label maps are drawn: 19 classes in blobs with ragged borders. A tenth of the pixels, in specks, is ignored.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hiast.classes import LabelSpace
+from hiast.classes import Color, LabelSpace
 from hiast.errors import InputError
 from hiast.formats.items import Images, Item, Labels, Size, checked
-from hiast.formats.names import BLACK, Color, NameTable, distinct_colors, name_of_ignored, voc_colors
+from hiast.formats.names import BLACK, NameTable, distinct_colors, name_of_ignored, voc_colors
 from hiast.formats.pictures import check_size, color_png, from_colors, from_values, paint, read_png
 from hiast.formats.sink import open_sink, place_image
 from hiast.formats.source import Files, as_json, expect, stem, take

@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from hiast.classes import IGNORED, LabelSpace
+from hiast.classes import IGNORED, Color, LabelSpace
 from hiast.errors import InputError
 
-Color = tuple[int, int, int]
 Key = TypeVar("Key", int, Color)
 BLACK: Color = (0, 0, 0)
 
@@ -33,7 +32,7 @@ NOT_A_CLASS = frozenset(
 
 def class_colors(classes: LabelSpace) -> tuple[Color, ...]:
     """One RGB color per class, as the label space gives them."""
-    return classes.colours
+    return classes.colors
 
 
 def distinct_colors(classes: LabelSpace) -> tuple[Color, ...]:

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hiast.classes import IGNORED
+from hiast.classes import IGNORED, Color
 from hiast.errors import InputError
 from hiast.formats.items import Labels, Size
-from hiast.formats.names import Color
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PER_BLOCK = 1 << 22

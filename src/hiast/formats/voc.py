@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hiast.classes import IGNORED
+from hiast.classes import IGNORED, Color
 from hiast.errors import InputError
 from hiast.formats.items import Labels, Size
-from hiast.formats.names import Color, NameTable, voc_colors
+from hiast.formats.names import NameTable, voc_colors
 from hiast.formats.pictures import check_size, from_colors, from_values, read_png
 from hiast.formats.source import Files, stem
 
