@@ -13,6 +13,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from hiast.errors import InputError
 from hiast.formats import brush, rle
 
+# A busy machine may take long over one example.
+UNHURRIED = settings(deadline=None)
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 
 
@@ -34,6 +36,7 @@ def drawn(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return flat.reshape(size[1], size[0]).T
 
 
+@UNHURRIED
 @given(MASKS)
 def test_run_lengths_are_those_of_a_loop(mask: np.ndarray):
     counts = rle.encode(mask)
@@ -42,12 +45,14 @@ def test_run_lengths_are_those_of_a_loop(mask: np.ndarray):
     assert rle.from_text(rle.to_text(counts), "test").tolist() == counts.tolist()
 
 
+@UNHURRIED
 @given(MASKS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_a_part_of_a_picture_gives_the_run_lengths_of_the_whole(mask, top, bottom, left, right):
     whole = np.pad(mask, ((top, bottom), (left, right)))
     assert rle.encode(mask, whole.shape, top, left).tolist() == counted(whole)
 
 
+@UNHURRIED
 @given(MASKS)
 def test_run_lengths_are_those_of_pycocotools(mask: np.ndarray):
     tool = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
@@ -58,6 +63,7 @@ def test_run_lengths_are_those_of_pycocotools(mask: np.ndarray):
     np.testing.assert_array_equal(tool.decode(ours), mask)
 
 
+@UNHURRIED
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=20))
 def test_long_run_lengths_survive_as_text(counts: list[int]):
     assert rle.from_text(rle.to_text(np.array(counts)), "test").tolist() == counts
@@ -75,6 +81,7 @@ def test_run_lengths_of_another_size_are_refused_by_name(counts: list[int]):
         rle.pixels(np.array(counts, np.int64), (2, 2), "some.json")
 
 
+@UNHURRIED
 @given(MASKS)
 def test_strokes_come_back(mask: np.ndarray):
     np.testing.assert_array_equal(brush.decode(brush.encode(mask), mask.shape, "test"), mask)
@@ -109,7 +116,7 @@ def test_strokes_of_single_values_are_read():
     assert brush.decode(packed, (1, 3), "test").tolist() == [[False, True, True]]
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(MASKS)
 def test_strokes_are_those_of_the_tool(mask: np.ndarray):
     tool = label_studio_brush()
