@@ -275,7 +275,15 @@ def test_the_scripts_of_cityscapes_draw_the_same_labels(maps, make_items, tmp_pa
 def test_labelme_draws_the_same_pixels(tmp_path):
     shapes = tool("labelme.utils.shape", "labelme")
     rng = np.random.default_rng(0)
-    counts = {"polygon": 5, "rectangle": 2, "oriented_rectangle": 4, "circle": 2, "line": 2, "linestrip": 4, "point": 1}
+    counts = {
+        "polygon": 5,
+        "rectangle": 2,
+        "oriented_rectangle": 4,
+        "circle": 2,
+        "line": 2,
+        "linestrip": 4,
+        "point": 1,
+    }
     for _ in range(20):
         for kind, count in counts.items():
             points = rng.uniform(0, 40, (count, 2)).round(3).tolist()
