@@ -33,7 +33,8 @@ def rows(pair: str, base: Path) -> dict[str, list[str]]:
     start = f"init_from={base}"
     more = ["stages=[source_only]", f"source_only.max_steps={STEPS}", start]
     rounds = [
-        "stages=[warmup,self_training]", "warmup.max_steps=100", "self_training.rounds=2", "self_training.max_steps=100",
+        "stages=[warmup,self_training]", "warmup.max_steps=100", "self_training.rounds=2",
+        "self_training.max_steps=100",
         "self_training.module.optimizer.lr=1e-4", "self_training.by_round=null", "warmup.module.optimizer.lr=1e-4",
         "self_training.module.ema_decay=0.99",
     ]  # fmt: skip
@@ -163,9 +164,8 @@ def table(arguments: argparse.Namespace) -> None:
     for pair, seed, row, numbers in results(arguments.out):
         found.setdefault(pair, {}).setdefault(row, {})[seed] = numbers
     for pair, lines in found.items():
-        sys.stdout.write(
-            f"\n### {pair}\n\n| row | last | selected | best candidate | last of each seed |\n|---|---:|---:|---:|---|\n"
-        )
+        sys.stdout.write(f"\n### {pair}\n\n| row | last | selected | best candidate | each seed |\n")
+        sys.stdout.write("|---|---:|---:|---:|---|\n")
         for row, seeds in lines.items():
             cells = []
             for key in ("last", "selected", "best"):

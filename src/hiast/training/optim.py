@@ -25,7 +25,7 @@ class Schedule:
         name: ``"cosine"``, ``"poly"`` or ``"constant"``.
         min_lr_factor: The cosine schedule ends at ``min_lr_factor`` times the lr of the backbone, in every group.
         power: Exponent of the poly schedule.
-        warmup_steps: Steps over which the lr first grows linearly; a number below 1 is a share of the steps of the round.
+        warmup_steps: Steps over which the lr first grows linearly; a number below 1 is a share of the steps.
         warmup_factor: Factor of the lr at step 0 of the warm-up.
 
     Raises:
