@@ -1,4 +1,4 @@
-"""Run all stages in order. Each starts from the last checkpoint of the previous one; finished stages are skipped."""
+"""Run all stages in order: each starts from the last checkpoint of the previous one, and finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Pipeline:
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
         pictures: Validation images on the picture sheets; 0: no sheets.
         selection: Which candidates are kept and measured, of which one is chosen without labels.
-        bare_network: Function that builds the network without pretrained weights, for runs that start from a checkpoint.
-            None: ``network`` is used.
+        bare_network: Function that builds the network without pretrained weights, for runs that start from a
+            checkpoint. None: ``network`` is used.
     """
 
     directory: RunDirectory

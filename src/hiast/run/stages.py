@@ -15,8 +15,8 @@ class Round:
     """One fit: a whole stage, or one round of self-training.
 
     Attributes:
-        module: Function that builds the module of the stage. It is called with ``network``, ``classes``, ``max_steps``, ``accumulate``,
-            ``round_number``, ``validation_size`` and ``seed``.
+        module: Function that builds the module of the stage. It is called with ``network``, ``classes``, ``max_steps``,
+            ``accumulate_grad_batches``, ``round_number``, ``validation_size`` and ``seed``.
         max_steps: Optimizer steps.
         batch_size: Images of each domain per optimizer step, over all devices.
         accumulate_grad_batches: Batches per optimizer step.
