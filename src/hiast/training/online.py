@@ -19,6 +19,7 @@ from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
 from hiast.objectives import source_cross_entropy
 from hiast.online import (
+    ClassCalibration,
     ClassMix,
     Labeled,
     Margins,
@@ -33,7 +34,7 @@ from hiast.online import (
 from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
-from hiast.training.pseudo_targets import class_weights, soft_cross_entropy, soft_weights, weights_of
+from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
 from hiast.training.views import StepKey, Views
 
 _CHOICES = {
@@ -61,14 +62,14 @@ class OnlineModule(AdaptationModule):
         teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
         evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
-        trust: Labels and weights of the prediction of the teacher. A ``functools.partial`` is called with
-            ``num_classes``.
+        trust: Labels and weights of the prediction of the teacher. A ``functools.partial``, here and for
+            ``calibration``, is called with ``num_classes``.
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
         margins: Borders of the whole target image that give no pseudo-labels.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
-        class_balance: Exponent of the class weights of all losses, see ``class_weights``; 0: all classes weigh alike.
+        calibration: Class weights of source pixels, see ``ClassCalibration``; None: all classes weigh alike.
         class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
@@ -101,8 +102,8 @@ class OnlineModule(AdaptationModule):
         views: Views | None = None,
         masking_weight: float = 1.0,
         margins: Margins | None = None,
+        calibration: ClassCalibration | partial[ClassCalibration] | None = None,
         feature_distance: Mapping[str, Any] | None = None,
-        class_balance: float = 0.0,
         class_floor: float = 0.0,
         floor_share: float = 0.5,
         source_weight: float = 1.0,
@@ -117,7 +118,6 @@ class OnlineModule(AdaptationModule):
         numbers = {
             "ema_decay": ema_decay,
             "masking_weight": masking_weight,
-            "class_balance": class_balance,
             "class_floor": class_floor,
             "floor_share": floor_share,
             "source_weight": source_weight,
@@ -144,8 +144,10 @@ class OnlineModule(AdaptationModule):
         self.mixing: Mixing = mixing or ClassMix()
         self.views = views or Views()
         self.margins = margins
+        self.calibration = (
+            calibration(num_classes=len(classes)) if isinstance(calibration, partial) else calibration
+        )
         self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
-        self.class_balance = class_balance
         self.source_weight, self.target_weight = source_weight, target_weight
         self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
         self.feature_settings = None if feature_distance is None else dict(feature_distance)
@@ -193,15 +195,22 @@ class OnlineModule(AdaptationModule):
         return terms
 
     def _source_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if not self.class_balance:
+        if self.calibration is None:
             return source_cross_entropy(logits, labels)
-        weights = weights_of(labels, class_weights(self.source_pixels, self.class_balance))
-        return weighted_cross_entropy(logits, labels, weights, normalization="labeled")
+        loss = weighted_cross_entropy(logits, labels, self.calibration(labels), normalization="labeled")
+        self.calibration.update(logits, labels)
+        return loss
 
     @property
     def needs_source_pixels(self) -> bool:
         """Whether the losses need to know how many pixels each class has in the source."""
-        return bool(self.class_balance or self.class_floor) and not bool(self.source_pixels.any())
+        return bool(self.calibration or self.class_floor) and not bool(self.source_pixels.any())
+
+    def set_source_pixels(self, pixels: Tensor) -> None:
+        """Give the labeled pixels [C] of each class in the source."""
+        self.source_pixels.copy_(pixels)
+        if self.calibration is not None:
+            self.calibration.start(self.source_pixels)
 
     def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
         if self.joint_batch:
@@ -237,8 +246,9 @@ class OnlineModule(AdaptationModule):
     def _target_loss(
         self, logits: Tensor, labels: Tensor, weights: Tensor, pasted: Tensor, probabilities: Tensor
     ) -> Tensor:
-        if self.class_balance:
-            weights = weights * weights_of(labels, class_weights(self.source_pixels, self.class_balance))
+        if self.calibration is not None:
+            # Pasted source pixels weigh as they do in the source; pseudo-labels do not steer and are not weighed.
+            weights = torch.where(pasted, weights * self.calibration(labels), weights)
         if not self.soft:
             return weighted_cross_entropy(logits, labels, weights)
         hard, soft = soft_weights(labels, weights, pasted)
@@ -294,7 +304,9 @@ class OnlineModule(AdaptationModule):
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""
-        parts = {name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins")}
+        parts = {
+            name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins", "calibration")
+        }
         views = {name: to_plain(getattr(self.views, name)) for name in Views.__dataclass_fields__}
         return (
             super().arguments()
@@ -308,6 +320,6 @@ class OnlineModule(AdaptationModule):
         cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
     ) -> Self:
         """The inverse of ``arguments``."""
-        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins")}
+        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins", "calibration")}
         views = Views(**{name: from_plain(value) for name, value in arguments["views"].items()})
         return super().from_arguments(network, classes, arguments | parts | {"views": views})
