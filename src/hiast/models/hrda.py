@@ -133,7 +133,7 @@ class HRDA(DAFormer):
     def _draw_window(self, height: int, width: int) -> Window:
         sides = min(self.detail[0], height), min(self.detail[1], width)
         top, left = (
-            CORNER * int(torch.randint((whole - side) // CORNER + 1, ()))
+            CORNER * int(torch.randint((whole - side) // CORNER + 1, (), device="cpu"))
             for whole, side in zip((height, width), sides, strict=True)
         )
         return top, left, *sides

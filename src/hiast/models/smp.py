@@ -63,13 +63,17 @@ class SmpNetwork(SegmentationNetwork):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B,C,H,W] at the size of the normalised ``images`` [B,3,H,W].
 
-        Sizes that the encoder's stride does not divide are padded with zeros (the mean colour) at the right
+        Sizes that the encoder's stride does not divide are padded with zeros (the mean color) at the right
         and the bottom; the padding is cut off the logits.
         """
         height, width = images.shape[-2:]
         # Some decoders need multiples of 32 although their encoder announces a smaller stride.
-        stride = math.lcm(int(self.encoder.output_stride), 32)  # type: ignore[arg-type]
-        right, bottom = -width % stride, -height % stride
+        own = int(self.encoder.output_stride)  # type: ignore[arg-type]
+        stride = math.lcm(own, 32)
+        # PAN halves the last features three times.
+        smallest = 8 * own if self.architecture.lower() == "pan" else stride
+        right = max(smallest - width, -width % stride)
+        bottom = max(smallest - height, -height % stride)
         padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
         with explain_single_values(self.architecture):
             logits: Tensor = self.network(padded)
