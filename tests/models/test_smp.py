@@ -101,7 +101,7 @@ def test_license_of_weights_is_logged_once(caplog: pytest.LogCaptureFixture):
         ("mit_b5", "NVIDIA Source Code License for SegFormer, which forbids commercial use"),
         ("tu-convnext_small.dinov3_lvd1689m", "DINOv3 License of Meta"),
         ("tu-vit_base_patch14_dinov2.lvd142m", "license apache-2.0"),
-        ("tu-hiera_tiny_224.mae", "CC BY-NC 4.0, which forbids commercial use"),
+        ("tu-pvt_v2_b5.in1k", "license apache-2.0"),
         ("resnet18", "look it up"),
     ],
 )

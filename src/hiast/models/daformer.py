@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
 
 DILATIONS = (1, 6, 12, 18)
@@ -248,7 +249,7 @@ def _hierarchical_encoder(encoder: str, weights: str | None, options: dict[str, 
     title = f"A network over the encoder {encoder}"
     with encoders.building(title, encoder, weights):
         wanted = encoders.library_weights(encoder, weights)
-        backbone = encoders.create(lambda: get_encoder(encoder, weights=wanted, **options))
+        backbone = create(lambda: get_encoder(encoder, weights=wanted, **options))
     if backbone.output_stride != 32 or len(backbone.out_channels) != 6:  # type: ignore[arg-type]
         raise InputError(f"{title} needs features at the strides 4, 8, 16 and 32; choose another encoder.")
     return backbone

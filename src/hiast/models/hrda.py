@@ -141,11 +141,9 @@ class HRDA(DAFormer):
     def _detail_everywhere(self, padded: Tensor) -> Tensor:
         """Mean of the logits [B,C,H/4,W/4] of windows that overlap by half."""
         height, width = padded.shape[-2:]
-        tops, leaves = (
-            _starts(whole, side) for whole, side in zip((height, width), self.detail, strict=True)
-        )
+        tops, lefts = (_starts(whole, side) for whole, side in zip((height, width), self.detail, strict=True))
         sides = min(self.detail[0], height), min(self.detail[1], width)
-        windows = [(top, left, *sides) for top in tops for left in leaves]
+        windows = [(top, left, *sides) for top in tops for left in lefts]
         crops = [padded[..., top : top + h, left : left + w] for top, left, h, w in windows]
         parts = self._detail(torch.cat(crops)).chunk(len(windows))
         placed = [_outside(padded, window, OUTPUT_STRIDE) for window in windows]

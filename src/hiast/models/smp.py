@@ -15,6 +15,7 @@ from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.batch_norm import explain_single_values
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
 
 
@@ -134,7 +135,7 @@ def _build(
     known_options = set(signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
     encoders.check_encoder(encoder, options, known_options)
     with encoders.building(f"{architecture} with encoder {encoder}", encoder, weights):
-        return encoders.create(
+        return create(
             lambda: smp.create_model(
                 architecture,
                 encoder_name=encoder,
