@@ -14,7 +14,7 @@ import cv2
 import pytest
 import torch
 
-from hiast.data.scenes import write_cityscapes, write_gta5, write_robotcar, write_synthia
+from hiast.scenes import write_cityscapes, write_gta5, write_robotcar, write_synthia
 
 
 def pytest_configure() -> None:

@@ -29,13 +29,16 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "ranks": set(),
-    "data": set(),
+    "data": {"pseudo_labels"},
+    "scenes": set(),
     "models": set(),
     "objectives": set(),
-    "pseudo_labels": {"data"},
+    "online": set(),
+    "selection": {"evaluation"},
+    "pseudo_labels": set(),
     "evaluation": {"models"},
-    "training": {"data", "models", "objectives", "pseudo_labels", "evaluation"},
-    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation"},
+    "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
+    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
     "inspection": {"data", "evaluation"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
@@ -43,8 +46,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 # The same, where only single modules of a part are free.
 ONLY = {
-    "pseudo_labels": {"data": {"hiast.data.label_store", "hiast.data.round_writer"}},
-    "evaluation": {"models": {"hiast.models.normalise"}},
+    "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
+    "selection": {"evaluation": {"hiast.evaluation.metrics"}},
+    "evaluation": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {
     "classes",
@@ -53,7 +57,9 @@ LIGHTNING_FREE = {
     "ranks",
     "models",
     "objectives",
+    "online",
     "pseudo_labels",
+    "selection",
     "evaluation",
 }
 """Parts that are plain torch or less."""

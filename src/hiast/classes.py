@@ -1,6 +1,6 @@
-"""Label spaces: the classes a scenario knows, their colours, and how raw ids on disk become class indices.
+"""Label spaces: the classes a scenario knows, their colors, and how raw ids on disk become class indices.
 
-The ids and colours are those of the datasets' own documentation.
+The ids and colors are those of the datasets' own documentation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 IGNORED = 255
 """The label of pixels that take no part: void ids, and target pixels without a trusted pseudo-label."""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,23 @@ class LabelSpace:
 
     Attributes:
         names: Class names; the position is the class index. At most 255, all different.
-        colours: One RGB colour (0..255) per class.
+        colors: One RGB color (0..255) per class.
         reported: Means to report: title -> names of the classes averaged. Empty: one mean over all classes.
     """
 
     names: tuple[str, ...]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
     reported: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "colours", tuple((int(r), int(g), int(b)) for r, g, b in self.colours))
+        object.__setattr__(self, "colors", tuple((int(r), int(g), int(b)) for r, g, b in self.colors))
         if not 2 <= len(self.names) <= 255:
             raise ValueError(f"A label space needs 2 to 255 classes, not {len(self.names)}.")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"Class names must all differ: {', '.join(self.names)}.")
-        if len(self.colours) != len(self.names):
-            raise ValueError(f"{len(self.names)} classes need as many colours, not {len(self.colours)}.")
+        if len(self.colors) != len(self.names):
+            raise ValueError(f"{len(self.names)} classes need as many colors, not {len(self.colors)}.")
         reported = dict(self.reported) or {f"mIoU-{len(self.names)}": self.names}
         reported = {title: tuple(names) for title, names in reported.items()}
         for title, names in reported.items():
@@ -54,7 +54,7 @@ class LabelSpace:
 
     def __reduce__(self) -> tuple[type[LabelSpace], tuple[object, ...]]:
         # A mapping proxy cannot be pickled, and loader workers may be spawned.
-        return (LabelSpace, (self.names, self.colours, dict(self.reported)))
+        return (LabelSpace, (self.names, self.colors, dict(self.reported)))
 
     def index(self, name: str) -> int:
         """Index of the class called ``name``.
@@ -66,17 +66,17 @@ class LabelSpace:
             raise ValueError(f"There is no class '{name}'; the classes are {', '.join(self.names)}.")
         return self.names.index(name)
 
-    def colourise(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Colour picture uint8 [H, W, 3] of a label map uint8 [H, W]; ignored pixels are black."""
+    def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Color picture uint8 [H, W, 3] of a label map uint8 [H, W]; ignored pixels are black."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[: len(self)] = self.colours
+        palette[: len(self)] = self.colors
         return palette[labels]
 
     def to_dict(self) -> dict[str, object]:
         """Plain lists and strings, for checkpoints and JSON; ``LabelSpace(**d)`` gives the space back."""
         return {
             "names": list(self.names),
-            "colours": [list(colour) for colour in self.colours],
+            "colors": [list(color) for color in self.colors],
             "reported": {title: list(names) for title, names in self.reported.items()},
         }
 
@@ -85,7 +85,7 @@ _CITYSCAPES_NAMES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
     "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
 )  # fmt: skip
-_CITYSCAPES_COLOURS = (
+_CITYSCAPES_COLORS = (
     (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
     (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
     (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
@@ -96,12 +96,12 @@ def _without(*dropped: str) -> tuple[str, ...]:
     return tuple(name for name in _CITYSCAPES_NAMES if name not in dropped)
 
 
-CITYSCAPES_19 = LabelSpace(_CITYSCAPES_NAMES, _CITYSCAPES_COLOURS)
+CITYSCAPES_19 = LabelSpace(_CITYSCAPES_NAMES, _CITYSCAPES_COLORS)
 """The 19 evaluated classes of Cityscapes, which GTA5 shares."""
 
 SYNTHIA_19 = LabelSpace(
     _CITYSCAPES_NAMES,
-    _CITYSCAPES_COLOURS,
+    _CITYSCAPES_COLORS,
     {
         "mIoU-16": _without("terrain", "truck", "train"),
         "mIoU-13": _without("terrain", "truck", "train", "wall", "fence", "pole"),

@@ -8,6 +8,6 @@ _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """Where torchrun, Lightning and SLURM say it."""
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is the one of a distributed run that writes records and talks to the user."""
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)

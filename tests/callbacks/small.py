@@ -12,14 +12,14 @@ from torch.utils.data import DataLoader
 from hiast.training import AdaptationModule
 
 SIZE = (32, 64)
-"""At which images are labelled and validated."""
+"""At which images are labeled and validated."""
 
 
 def module_of(kind: type[AdaptationModule], seed: int = 0, **settings: Any) -> Any:
     network = TinyNetwork(seed=seed)
     for parameter in network.head_parameters():
         parameter.data.mul_(10)  # outputs as far apart as those of a trained network
-    return kind(network, CLASSES, **({"steps": 4, "validation_size": SIZE} | settings))
+    return kind(network, CLASSES, **({"max_steps": 4, "validation_size": SIZE} | settings))
 
 
 class Images:
@@ -37,7 +37,7 @@ class Images:
 class Data(pl.LightningDataModule):
     """What the callbacks ask of a datamodule."""
 
-    def labelling_images(self) -> Images:
+    def labeling_images(self) -> Images:
         return Images()
 
     def train_dataloader(self) -> DataLoader:

@@ -18,7 +18,7 @@ HEAD = ",".join(COLUMNS) + "\n"
 @pytest.fixture
 def module() -> SourceOnlyModule:
     network = DeepLabV2(19, pretrained=None, layers=(1, 1, 1, 1), width=8)
-    module = SourceOnlyModule(network, CITYSCAPES_19, steps=10)
+    module = SourceOnlyModule(network, CITYSCAPES_19, max_steps=10)
     module.on_load_checkpoint({"hiast": {"batches_done": 4}})
     return module
 
@@ -45,7 +45,7 @@ def test_no_file_has_no_rows(tmp_path: Path) -> None:
 
 def test_signals_of_a_round_are_recorded_once_when_it_begins(tmp_path: Path) -> None:
     network = DeepLabV2(19, pretrained=None, layers=(1, 1, 1, 1), width=8)
-    module = SourceOnlyModule(network, CITYSCAPES_19, steps=10)
+    module = SourceOnlyModule(network, CITYSCAPES_19, max_steps=10)
     path, trainer = tmp_path / "metrics.csv", SimpleNamespace(is_global_zero=True)
     other = "warmup,1,0,labels/coverage,0.5\n"
     path.write_text(HEAD + other + "source_only,1,0,labels/coverage,0.1\nsource_only,1,3,total,0.2\n")

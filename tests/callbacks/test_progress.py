@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_live_line_and_another_below() -> None:
 
 @pytest.mark.parametrize("console", [terminal(), file()])
 def test_a_stage_says_where_it_is(console: Console, caplog: pytest.LogCaptureFixture) -> None:
-    made = SourceOnlyModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=3, round_number=2)
+    made = SourceOnlyModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3, round_number=2)
     with caplog.at_level(logging.INFO, logger="hiast"):
         fit(made, batches(3), callbacks=[StageProgress(rounds=3, console=console)])
     said = console.file.getvalue() if console.is_terminal else "\n".join(caplog.messages)
@@ -63,9 +63,9 @@ def test_a_stage_says_where_it_is(console: Console, caplog: pytest.LogCaptureFix
     assert "3/3" in said and "cross_entropy" in said and "steps/s" in said
 
 
-def test_labelling_says_where_it_is() -> None:
+def test_labeling_says_where_it_is() -> None:
     console = terminal()
-    with LabelProgress("labelling", console) as progress:
+    with LabelProgress("labeling", console) as progress:
         progress(2, 6)
         progress(6, 6)
     assert "6/6" in console.file.getvalue()
@@ -78,7 +78,7 @@ def test_an_error_stands_below_the_line() -> None:
 
     console = terminal()
     progress = StageProgress(console=console)
-    made = Broken(TinyNetwork(), CLASSES, optimiser=settings(), steps=3)
+    made = Broken(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3)
     with pytest.raises(RuntimeError, match="broken"):
         fit(made, batches(3), callbacks=[progress])
     assert progress._training is None

@@ -12,17 +12,17 @@ from small import SIZE, Data, Images, module_of
 from tiny import bare_trainer
 
 from hiast import HIASTModule
-from hiast.callbacks import LabelRound, LabelSettings, StopRequest, ValidationSchedule
+from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule
 from hiast.callbacks.rounds import weights_hash
-from hiast.data.label_store import RoundReader
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import Argmax, Constant
+from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import SourceOnlyModule
 
 
 def label(module, directory, policy=Argmax, number=1, stop=None):
     settings = LabelSettings(policy=policy, size=SIZE)
-    callback = LabelRound(directory, settings, round_number=number, seed=5, made_by="a test", stop=stop)
+    callback = LabelRound(directory, settings, round_number=number, seed=5, labeled_with="a test", stop=stop)
     trainer = bare_trainer(callbacks=[callback])
     trainer.datamodule = Data()
     callback.on_fit_start(trainer, module)
@@ -48,12 +48,12 @@ def test_the_teacher_labels_and_then_copies_the_student(tmp_path):
     assert agreed > 0.99  # groups of two may round another way than single images
     assert np.mean([np.mean(a == b) for a, b in zip(found, by_student, strict=True)]) < 0.9
     assert reader.manifest["identity"]["weights"] == teacher
-    assert reader.manifest["identity"]["made_by"] == "a test"
+    assert reader.manifest["identity"]["labeled_with"] == "a test"
     assert weights_hash(module.teacher.network) == weights_hash(module.network)
 
 
 def prepared(module, index):
-    from hiast.data.transforms import resize_image
+    from hiast.data.geometry import resize_image
 
     image = torch.from_numpy(resize_image(Images().read_image(index), *SIZE)).permute(2, 0, 1)
     return module.prepare(image[None])
@@ -77,9 +77,9 @@ def test_a_round_that_goes_on_keeps_its_teacher(tmp_path):
 
 
 def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
-    from hiast.callbacks.statistics import estimate_on
+    from hiast.callbacks.bn_statistics import estimate_on
 
-    module, plain = two_networks(statistics="target"), two_networks()
+    module, plain = two_networks(bn_statistics="target"), two_networks()
     before = weights_hash(module.teacher.network)
     label(module, tmp_path / "target")
     for network in (plain.teacher.network, plain.network):
@@ -89,7 +89,7 @@ def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
     assert all(np.array_equal(made.label(name), wanted.label(name)) for name in Images.names)
     # The estimates' last bits differ between machines; a round must go on all the same.
     identity = made.manifest["identity"]
-    assert (identity["weights"], identity["statistics"]) == (before, "target")
+    assert (identity["weights"], identity["bn_statistics"]) == (before, "target")
     # In training the teacher has the student's weights, and with them its statistics.
     assert weights_hash(module.teacher.network) == weights_hash(plain.network)
 
@@ -112,7 +112,7 @@ def test_agreement_with_the_round_before(tmp_path):
 
 
 def test_told_to_stop_it_stops_between_two_groups_and_goes_on(tmp_path):
-    stop = StopRequest(ValidationSchedule(1))
+    stop = GracefulShutdown(ValidationSchedule(1))
     label(two_networks(), tmp_path / "whole")
     stop.asked = True
     with pytest.raises(SIGTERMException):

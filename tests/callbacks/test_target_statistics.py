@@ -48,10 +48,10 @@ def equal(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("batch_norm", ["affine", "full"])
+@pytest.mark.parametrize("freeze_bn", ["affine", "full"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_end_of_a_stage_has_the_targets_statistics(stage, batch_norm):
-    module = module_of(stage, statistics="target", batch_norm=batch_norm)
+def test_the_end_of_a_stage_has_the_targets_statistics(stage, freeze_bn):
+    module = module_of(stage, bn_statistics="target", freeze_bn=freeze_bn)
     before = running(module.network)
     seen = fit(module, ValidationSchedule(100))
     assert all(equal(step, before) for step in seen[:3])
@@ -70,7 +70,7 @@ def test_published_statistics_move_and_are_not_estimated(stage):
 
 
 def test_they_are_estimated_before_a_validation(monkeypatch):
-    module = module_of(HIASTModule, statistics="target")
+    module = module_of(HIASTModule, bn_statistics="target")
     monkeypatch.setattr(ValidationSchedule, "follows", lambda *_: module.batches_done == 2)
     seen = fit(module, ValidationSchedule(2))
     assert equal(seen[1], seen[2])
@@ -79,7 +79,7 @@ def test_they_are_estimated_before_a_validation(monkeypatch):
 
 
 def test_many_images_are_thinned_out_evenly(monkeypatch):
-    from hiast.callbacks import statistics
+    from hiast.callbacks import bn_statistics as statistics
 
     read = []
     monkeypatch.setattr(statistics, "MOST_IMAGES", 3)
@@ -87,11 +87,11 @@ def test_many_images_are_thinned_out_evenly(monkeypatch):
     monkeypatch.setattr(
         Images, "read_image", lambda self, index: (read.append(index), original(self, index))[1]
     )
-    module = module_of(HIASTModule, statistics="target")
+    module = module_of(HIASTModule, bn_statistics="target")
     statistics.estimate_on(module.network, module, Images())
     assert read == [0, 3, 6]
 
 
 def test_unknown_statistics():
-    with pytest.raises(InputError, match="statistics is 'both': choose moving or target"):
-        module_of(WarmupModule, statistics="both")
+    with pytest.raises(InputError, match="bn_statistics is 'both': choose running or target"):
+        module_of(WarmupModule, bn_statistics="both")

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hiast.callbacks.visualize import PictureSheet
+from hiast.callbacks.picture_sheet import PictureSheet
 from hiast.classes import CITYSCAPES_19
-from hiast.data.scenes import draw_scene
 from hiast.models import SegmentationNetwork
+from hiast.scenes import draw_scene
 from hiast.training.module import AdaptationModule
 
 
@@ -57,7 +57,7 @@ def make_sample(seed: int, strong: bool = False, size: tuple[int, int] = (32, 64
 
 def run(folder: Path, count: int) -> PictureSheet:
     torch.manual_seed(0)
-    module = Tiny(OneConvolution(), CITYSCAPES_19, steps=4)
+    module = Tiny(OneConvolution(), CITYSCAPES_19, max_steps=4)
     training = DataLoader([{"target": make_sample(seed, strong=True)} for seed in range(8)], batch_size=2)
     validation = DataLoader([make_sample(seed, size=(40 + seed, 80)) for seed in range(5)], batch_size=1)
     callback = PictureSheet(folder, count)
@@ -98,7 +98,7 @@ def test_a_sheet_shows_images_labels_and_the_training_batch(sheets: Path) -> Non
         label = make_sample(seed, size=(40 + seed, 80))["label"].numpy()
         left = gap + 2 * (width + gap)
         shown = picture[top + 2 : top + height : 4, left + 2 : left + width : 4]
-        assert (shown == CITYSCAPES_19.colourise(label)[: len(shown)]).all(-1).mean() > 0.97
+        assert (shown == CITYSCAPES_19.colorize(label)[: len(shown)]).all(-1).mean() > 0.97
     weak = picture[tops[3] : tops[3] + 160, gap : gap + width].astype(int)
     strong = picture[tops[3] : tops[3] + 160, 2 * gap + width : 2 * (gap + width)].astype(int)
     assert np.abs(weak + strong - 255).max() <= 2

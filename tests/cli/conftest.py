@@ -10,7 +10,7 @@ import pytest
 
 from hiast.cli.command import run_command
 from hiast.cli.data_check import check
-from hiast.cli.data_draw import draw
+from hiast.cli.data_demo import draw
 from hiast.cli.data_new import write_templates
 from hiast.cli.data_prepare import prepare_data
 from hiast.cli.eval import evaluate
@@ -18,7 +18,7 @@ from hiast.cli.label import label
 from hiast.cli.train import train
 
 JOBS = {
-    "data_draw": draw,
+    "data_demo": draw,
     "data_check": check,
     "data_prepare": prepare_data,
     "data_new": write_templates,

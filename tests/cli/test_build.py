@@ -10,7 +10,7 @@ from PIL import Image
 from hiast.classes import LabelSpace
 from hiast.cli.build import build_target
 
-TWO = LabelSpace(names=("road", "sky"), colours=((1, 2, 3), (4, 5, 6)))
+TWO = LabelSpace(names=("road", "sky"), colors=((1, 2, 3), (4, 5, 6)))
 
 
 @pytest.mark.parametrize(

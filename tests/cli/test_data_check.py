@@ -22,7 +22,7 @@ def starts(*words: str) -> bool:
     config = compose("train", words)
     try:
         source, target = build_domains(config, build_classes(config))
-        for dataset in (source.train_dataset(), target.train_dataset(labelled=False), target.val_dataset()):
+        for dataset in (source.train_dataset(), target.train_dataset(labeled=False), target.val_dataset()):
             dataset[0]
         source.train_order()
     except InputError:
@@ -35,7 +35,7 @@ def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
     report = json.loads(Path("outputs/demo/data_check/report.json").read_text())
     assert code == 0 and "Ready for training" in said and not report["would_fail"]
     assert [part["images"] for part in report["parts"]] == [8, 6, 4]
-    assert [part["labelled"] for part in report["parts"]] == [True, False, True]
+    assert [part["labeled"] for part in report["parts"]] == [True, False, True]
     assert cv2.imread("outputs/demo/data_check/contact_sheet.png").shape[1] > 1000
     assert {need["place"] for need in report["needs"]} == {"disk", "memory", "device"}
 
@@ -167,7 +167,7 @@ def test_sources_that_cannot_be_joined_are_refused(run, drawn_data, weights, sec
 def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
     words = [*write_joined("[3, 1]"), f"data_root={drawn_data}"]
     both = Path("c/dataset/both.yaml")
-    both.write_text(both.read_text().replace("}, ", ", rare_class_temperature: 0.01}, "))
+    both.write_text(both.read_text().replace("}, ", ", rare_class_sampling: {temperature: 0.01}}, "))
     config = compose("train", words)
     source, _ = build_domains(config, build_classes(config))
     assert len(source.train_dataset()) == 16 and source.train_order() is not None

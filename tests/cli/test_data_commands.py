@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from hiast.data.scenes import CAMERA, GAME, draw_scene
+from hiast.scenes import CAMERA, GAME, draw_scene
 
 
-@pytest.mark.parametrize("name", ["data_check", "data_draw", "data_prepare", "data_new"])
+@pytest.mark.parametrize("name", ["data_check", "data_demo", "data_prepare", "data_new"])
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = (
         f"import sys; sys.argv[1:] = ['--help']; from hiast.cli.{name} import main\n"
@@ -42,9 +42,9 @@ def test_help_imports_nothing_heavy(name: str) -> None:
         ("data_prepare", ["+scenario=demo", "data_root=/nowhere"], "/nowhere/GTA5/images is missing"),
         ("data_prepare", ["+scenario=demo", "unpack=true"], "holds no archive *_images.zip"),
         ("data_prepare", ["+scenario=synthia_cityscapes", "unpack=true"], ".rar"),
-        ("data_draw", ["datasets=[gta5,kitti]"], "kitti: choose among gta5"),
-        ("data_draw", ["size=128"], "size must be [height, width]"),
-        ("data_draw", ["train=0"], "train must be"),
+        ("data_demo", ["datasets=[gta5,kitti]"], "kitti: choose among gta5"),
+        ("data_demo", ["size=128"], "size must be [height, width]"),
+        ("data_demo", ["train=0"], "train must be"),
         ("data_new", [], "name=NAME is needed"),
         ("data_new", ["name=../x"], "use letters"),
         ("data_new", ["name=demo"], "exists"),
@@ -72,7 +72,7 @@ def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: s
     config = compose("train", words)
     cached, plain = (build_domains(config, build_classes(config), cached=cached) for cached in (True, False))
     for side, other in zip(cached, plain, strict=True):
-        one, two = side.train_dataset(labelled=False), other.train_dataset(labelled=False)
+        one, two = side.train_dataset(labeled=False), other.train_dataset(labeled=False)
         assert isinstance(one.reader, CachedReader) and not isinstance(two.reader, CachedReader)
         assert all(torch.equal(one[i]["image"], two[i]["image"]) for i in range(len(two)))
     assert not isinstance(cached[1].val_dataset().reader, CachedReader)
@@ -173,7 +173,7 @@ MERGED = {
     "road": ("road", "sidewalk"), "building": ("building", "wall", "fence"), "vegetation": ("vegetation", "terrain"),
     "sky": ("sky",), "person": ("person", "rider"), "vehicle": ("car", "truck", "bus", "motorcycle", "bicycle"),
 }  # fmt: skip
-COLOURS = {"road": (128, 64, 128), "building": (70, 70, 70), "vegetation": (107, 142, 35), "sky": (70, 130, 180),
+COLORS = {"road": (128, 64, 128), "building": (70, 70, 70), "vegetation": (107, 142, 35), "sky": (70, 130, 180),
            "person": (220, 20, 60), "car": (0, 0, 142), "truck": (0, 0, 70)}  # fmt: skip
 
 
@@ -188,9 +188,9 @@ def six_classes(labels: np.ndarray) -> np.ndarray:
 
 
 def write_own(root: Path) -> None:
-    """JPEG images; source labels in RGB colours with cars and trucks apart, target labels as 8-bit ids."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:6] = [COLOURS[name] for name in (*SIX[:5], "car")]
+    """JPEG images; source labels in RGB colors with cars and trucks apart, target labels as 8-bit ids."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[:6] = [COLORS[name] for name in (*SIX[:5], "car")]
     for index in range(10):
         source, (side, look) = index < 5, (("mine_source", GAME) if index < 5 else ("mine_target", CAMERA))
         image, labels = draw_scene(index, (64, 128), look)
@@ -200,8 +200,8 @@ def write_own(root: Path) -> None:
             (place / kind / "trip").mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(place / f"images/trip/{index}.jpg", quality=95)
         if source:
-            painted = colours[six]
-            painted[(six == 5) & (np.arange(128) < 64)] = COLOURS["truck"]
+            painted = colors[six]
+            painted[(six == 5) & (np.arange(128) < 64)] = COLORS["truck"]
             Image.fromarray(painted).save(place / f"labels/trip/{index}.png")
         else:
             Image.fromarray(six).save(place / f"labels/trip/{index}.png")
@@ -209,8 +209,8 @@ def write_own(root: Path) -> None:
 
 TINY = [
     "backbone=efficientnet_lite0_fpn", "backbone.weights=null", "trainer=cpu", "data.num_workers=0", "pictures=0",
-    "source_only.steps=1", "source_only.batch_size=1", "warmup.steps=1", "warmup.batch_size=1", "seed=1",
-    "self_training.rounds=1", "self_training.steps=1", "self_training.batch_size=1", "validation.size=[32,64]",
+    "source_only.max_steps=1", "source_only.batch_size=1", "warmup.max_steps=1", "warmup.batch_size=1", "seed=1",
+    "self_training.rounds=1", "self_training.max_steps=1", "self_training.batch_size=1", "validation.size=[32,64]",
     *(f"data.{side}_crop.{key}={value}" for side in ("source", "target")
       for key, value in {"height": 32, "width": 64, "min_height": 32, "max_height": 64}.items()),
 ]  # fmt: skip
@@ -262,7 +262,7 @@ def test_video_template(run, tmp_path: Path) -> None:
     assert run("data_new", "name=mine", "target=video")[0] == 0
     config = compose("train", ["--config-dir", "my_conf", "+scenario=mine"])
     _, target = build_domains(config, build_classes(config))
-    assert target.train_dataset(labelled=False).names == tuple(
+    assert target.train_dataset(labeled=False).names == tuple(
         f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
     )
     assert not target.has_val
@@ -270,12 +270,12 @@ def test_video_template(run, tmp_path: Path) -> None:
 
 def test_drawn_scenes_are_what_a_scenario_reads(run) -> None:
     words = ["data_root=drawn", "datasets=[synthia,cityscapes]", "size=[64,128]", "train=3", "val=2"]
-    code, said, _ = run("data_draw", *words)
+    code, said, _ = run("data_demo", *words)
     assert code == 0 and "SYNTHIA" in said, said
     before = {path: path.read_bytes() for path in Path("drawn").rglob("*.png")}
     assert len(before) == 2 * (3 + 3 + 2)
     code, said, _ = run("data_check", "+scenario=synthia_cityscapes", "data_root=drawn")
     assert code == 0, said
-    code, _, _ = run("data_draw", *words)
+    code, _, _ = run("data_demo", *words)
     assert code == 0
     assert {path: path.read_bytes() for path in Path("drawn").rglob("*.png")} == before

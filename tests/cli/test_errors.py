@@ -38,7 +38,10 @@ def answer(capsys, job, name, words):
         ([*DEMO, "loss.region=edge"], ["edge", "ignored"]),
         ([*DEMO, "+pseudo_label.policy.alfa=1"], ["pseudo_label.policy", "alfa"]),
         (["+scenario=iast_gta5_cityscapes", "pseudo_label=argmax"], ["round 1", "by_round", "alpha"]),
-        ([*DEMO, "source_only.batch_size=3", "source_only.accumulate=2"], ["source_only", "batch_size"]),
+        (
+            [*DEMO, "source_only.batch_size=3", "source_only.accumulate_grad_batches=2"],
+            ["source_only", "batch_size"],
+        ),
     ],
 )
 def test_train(capsys, tmp_path, monkeypatch, words, wanted):
@@ -56,8 +59,8 @@ def test_train(capsys, tmp_path, monkeypatch, words, wanted):
         (["warmup.module.discriminator_input=entrpy"], ["warmup", "entrpy", "entropy"]),
         (["+warmup.module.adversarial_wieght=1"], ["warmup.module", "adversarial_wieght"]),
         (["warmup.module.adversarial_weight=-1"], ["adversarial_weight", "-1"]),
-        (["self_training.module.momentum=abc"], ["self_training", "momentum", "abc"]),
-        (["self_training.by_round.3.module.optimiser.learning_rate=x"], ["learning_rate", "x"]),
+        (["self_training.module.ema_decay=abc"], ["self_training", "ema_decay", "abc"]),
+        (["self_training.by_round.3.module.optimizer.lr=x"], ["lr", "x"]),
         (["trainer.precision=half"], ["trainer", "half"]),
         (["trainer.accelerator=cuda"], ["trainer", "not available"]),
     ],
@@ -111,7 +114,7 @@ def test_unreadable_image(capsys, tmp_path, drawn_copy):
         capsys,
         train,
         "train",
-        [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}", "source_only.steps=8"],
+        [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}", "source_only.max_steps=8"],
     )
     assert code == 2
     assert len(said) == 1, said

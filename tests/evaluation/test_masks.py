@@ -11,7 +11,7 @@ from hiast.errors import InputError
 from hiast.evaluation import mask_path, write_mask
 
 
-def test_a_mask_keeps_indices_and_shows_colours(tmp_path: Path) -> None:
+def test_a_mask_keeps_indices_and_shows_colors(tmp_path: Path) -> None:
     labels = np.random.default_rng(0).integers(0, 19, (20, 30)).astype(np.uint8)
     labels[:2] = IGNORED
     path = tmp_path / "city" / "deep" / "one.png"
@@ -19,7 +19,7 @@ def test_a_mask_keeps_indices_and_shows_colours(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), labels)
-        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), CITYSCAPES_19.colourise(labels))
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), CITYSCAPES_19.colorize(labels))
     assert [file.name for file in path.parent.iterdir()] == ["one.png"]
 
 

@@ -60,7 +60,7 @@ def test_iou_of_a_matrix_counted_by_hand() -> None:
     np.testing.assert_array_equal(iou(matrix), [3 / 6, 4 / 7, np.nan])
 
 
-def test_a_class_that_is_only_predicted_or_only_labelled_counts_as_zero_not_as_absent() -> None:
+def test_a_class_that_is_only_predicted_or_only_labeled_counts_as_zero_not_as_absent() -> None:
     np.testing.assert_array_equal(iou(np.array([[5, 2], [0, 0]])), [5 / 7, 0.0])
     np.testing.assert_array_equal(iou(np.array([[5, 0], [2, 0]])), [5 / 7, 0.0])
 
@@ -115,7 +115,7 @@ def test_synthia_is_not_scaled_from_nineteen_when_a_left_out_class_is_predicted(
     assert found.means["mIoU-16"] < scaled
 
 
-def test_nothing_labelled_gives_nan_everywhere() -> None:
+def test_nothing_labeled_gives_nan_everywhere() -> None:
     metrics = SegmentationMetrics(TWO)
     metrics.update(torch.zeros(1, 3, 3, dtype=torch.int64), torch.full((1, 3, 3), IGNORED, dtype=torch.uint8))
     found = metrics.compute()

@@ -21,18 +21,18 @@ def test_tiles_stand_in_rows_with_their_own_proportions() -> None:
     assert (picture[104 + 18 : 104 + 38, 6:86] == 30).all()
 
 
-def test_labels_keep_their_colours_at_any_size() -> None:
+def test_labels_keep_their_colors_at_any_size() -> None:
     labels = np.random.default_rng(0).integers(0, 19, (30, 50)).astype(np.uint8)
-    colours = {tuple(colour) for colour in CITYSCAPES_19.colours}
+    colors = {tuple(color) for color in CITYSCAPES_19.colors}
     for width in (20, 50, 130):
-        picture = sheet([[Tile(CITYSCAPES_19.colourise(labels))]], width=width)[18:-12, 6:-6]
-        assert {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()} <= colours
+        picture = sheet([[Tile(CITYSCAPES_19.colorize(labels))]], width=width)[18:-12, 6:-6]
+        assert {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()} <= colors
 
 
 def test_the_legend_names_every_class() -> None:
     plain, with_legend = (sheet([[Tile(filled(9, 9, 255))]], classes) for classes in (None, CITYSCAPES_19))
     legend = {tuple(pixel) for pixel in with_legend[len(plain) - 6 :].reshape(-1, 3).tolist()}
-    assert {tuple(colour) for colour in CITYSCAPES_19.colours} <= legend
+    assert {tuple(color) for color in CITYSCAPES_19.colors} <= legend
 
 
 def test_long_captions_and_empty_sheets_do_no_harm() -> None:
@@ -48,7 +48,7 @@ def test_heat_runs_from_dark_to_bright_and_is_clipped() -> None:
     assert (np.diff(picture[1:6].astype(int)) > 0).all()
 
 
-def test_where_kept_leaves_labelled_pixels_alone() -> None:
+def test_where_kept_leaves_labeled_pixels_alone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     labels = np.zeros((5, 6), np.uint8)
     labels[2:] = IGNORED

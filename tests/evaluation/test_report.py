@@ -10,7 +10,7 @@ from rich.console import Console
 from hiast.classes import SYNTHIA_19
 from hiast.evaluation import class_table, markdown_table, stage_table
 from hiast.evaluation.metrics import scores
-from hiast.evaluation.report import duration, percent
+from hiast.evaluation.tables import duration, percent
 
 
 def result(stage: str, number: int, mean: float, seconds: float = 10.0) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from PIL import Image
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
 from hiast.data import CityscapesDataModule, FolderDataModule, GTA5DataModule
 from hiast.inspection.disk import Disk, find_disk, shortages
+from hiast.inspection.dry_run import of_start
+from hiast.inspection.estimate import Need, Run, estimate, readable
+from hiast.inspection.file_set import Part, Summary, find_part, summarize
 from hiast.inspection.findings import Finding, of_crops, of_domains, of_part
-from hiast.inspection.needs import Need, Run, estimate, readable
 from hiast.inspection.page import render
-from hiast.inspection.part import Part, Summary, find_part, summarise
-from hiast.inspection.rehearsal import of_start
 from hiast.inspection.report import Report
 from hiast.inspection.scan import scan
 from hiast.inspection.sheet import contact_sheet, overlay
@@ -26,7 +26,7 @@ from hiast.inspection.sheet import contact_sheet, overlay
 
 def look(module, domain="source", split="train", **options) -> tuple[Part, Summary]:
     part = find_part(module, domain, split)
-    return part, summarise(part, scan(part.listing, threads=2, **options))
+    return part, summarize(part, scan(part.listing, threads=2, **options))
 
 
 def found(root: Path, unreadable="stop", **options) -> list[Finding]:
@@ -175,7 +175,7 @@ def test_copies_within_and_between_parts(drawn_data: Path, tmp_path: Path) -> No
     target = CityscapesDataModule(tmp_path)
     parts = [look(GTA5DataModule(tmp_path)), look(target, "target"), look(target, "target", "val")]
     only(of_part(*parts[1], "stop"), "warning", "1 image there more than once")
-    assert not parts[1][0].labelled
+    assert not parts[1][0].labeled
     shared = [finding for finding in of_domains(parts, CITYSCAPES_19) if "identical" in finding.text]
     only(shared, "warning", "1 image of target train", f"{train[2]} = {val[0]}")
 
@@ -204,7 +204,7 @@ def test_classes_that_a_side_lacks(tmp_path: Path) -> None:
     assert "validate" in of_domains(parts[:2], space)[-1].text
 
 
-def test_colours_outside_the_table(tmp_path: Path) -> None:
+def test_colors_outside_the_table(tmp_path: Path) -> None:
     for kind in ("rgb", "seg"):
         (tmp_path / kind).mkdir()
     pixels = np.zeros((8, 8, 3), np.uint8)
@@ -212,12 +212,12 @@ def test_colours_outside_the_table(tmp_path: Path) -> None:
     for kind in ("rgb", "seg"):
         Image.fromarray(pixels).save(tmp_path / kind / "1.png")
     module = FolderDataModule(
-        tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], label_colours={"0,0,0": "a", "1,1,1": "b"}
+        tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], label_colors={"0,0,0": "a", "1,1,1": "b"}
     )
-    only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colours", "9,9,9: 25.00 %")
+    only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colors", "9,9,9: 25.00 %")
 
 
-def test_a_large_id_in_a_grey_label_is_no_colour(tmp_path: Path) -> None:
+def test_a_large_id_in_a_gray_label_is_no_color(tmp_path: Path) -> None:
     for kind in ("rgb", "ids"):
         (tmp_path / kind).mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "rgb/1.png")
@@ -287,7 +287,7 @@ def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
     assert "Ready for training" in render(clean, None)
 
 
-def test_overlay_shows_classes_in_colour_and_the_rest_in_grey() -> None:
+def test_overlay_shows_classes_in_color_and_the_rest_in_gray() -> None:
     image = np.full((1, 2, 3), (200, 100, 0), np.uint8)
     mixed = overlay(image, np.array([[0, 255]], np.uint8), np.full((1, 2, 3), (0, 0, 250), np.uint8))
     np.testing.assert_array_equal(mixed, [[(80, 40, 150), (60, 60, 60)]])

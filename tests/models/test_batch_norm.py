@@ -88,7 +88,7 @@ def test_unknown_mode(network):
         freeze_batch_norm(network, "half")
 
 
-def test_synchronised_norm_keeps_activation_and_freezing(network):
+def test_synchronized_norm_keeps_activation_and_freezing(network):
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = network.eval()(images)

@@ -118,7 +118,7 @@ def test_the_head_fits_any_hierarchical_encoder(encoder: str):
         ({"encoder": "mit_b0", "drop_path_rate": 0.1}, "drop_path_rate.*mit_b0"),
         ({"encoder": "tu-hf-hub:someone/something"}, "names a source"),
         ({"encoder": "tu-pvt_v2_b0", "checkpoint_path": "x.pth"}, "checkpoint_path"),
-        ({"encoder": "tu-pvt_v2_b0", "colour": 1}, "colour"),
+        ({"encoder": "tu-pvt_v2_b0", "color": 1}, "color"),
         ({"encoder": "mit_b0", "mean": [1.0]}, "mean needs three numbers"),
     ],
 )

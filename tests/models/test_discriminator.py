@@ -9,7 +9,7 @@ from published_weights import key_list, published_weights
 from torch.nn import functional as F
 
 from hiast.models import Discriminator
-from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 
 CASES = [("softmax", "mse"), ("softmax", "bce"), ("entropy", "mse"), ("entropy", "bce")]
 
@@ -55,7 +55,7 @@ def test_warmup_equals_the_published_numbers(golden: Path, kind: str, loss: str)
         "discriminator_target_output": target_scores,
         "grad_target_adversarial": gradient,
         "source_cross_entropy": source_cross_entropy(source, labels),
-        "target_entropy": normalised_entropy(target),
+        "target_entropy": normalized_entropy(target),
     }
     for name, result in results.items():
         expected = arrays[name]

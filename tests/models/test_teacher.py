@@ -23,7 +23,7 @@ def disturb(network: nn.Module) -> None:
 
 def test_update_is_the_moving_average():
     student = student_network()
-    teacher = Teacher(student, momentum=0.9)
+    teacher = Teacher(student, ema_decay=0.9)
     expected = {name: value.detach().clone() for name, value in student.named_parameters()}
     for _ in range(5):
         disturb(student)

@@ -39,9 +39,9 @@ def test_terms_equal_pixel_loops(classes: int, region: str, denominator: str) ->
 
 @pytest.mark.parametrize("denominator", ["nonzero", "all"])
 @pytest.mark.parametrize("classes", [4, 9, 19])
-def test_class_normalised_puts_19_in_place_of_the_classes(classes: int, denominator: str) -> None:
+def test_class_normalized_puts_19_in_place_of_the_classes(classes: int, denominator: str) -> None:
     logits, labels, teacher = draw(3, classes)
-    loss = HIASTLoss(denominator=denominator, class_normalised=True)
+    loss = HIASTLoss(denominator=denominator, class_normalized=True)
     wanted = naive_terms(logits, labels, teacher, denominator=denominator, divisor=19)
     found = floats(loss(logits, labels, teacher))
     total = found.pop("total")
@@ -50,13 +50,13 @@ def test_class_normalised_puts_19_in_place_of_the_classes(classes: int, denomina
     assert (total == pytest.approx(plain["total"], rel=1e-12)) == (classes == 19)
 
 
-def test_class_normalised_pull_does_not_depend_on_the_number_of_classes() -> None:
+def test_class_normalized_pull_does_not_depend_on_the_number_of_classes() -> None:
     """Classes that nobody predicts change no gradient of the others beside cross-entropy's."""
     logits, labels, teacher = draw(8, 6)
     few = logits.clone().requires_grad_()
     absent = torch.full_like(logits[:, :1], -1e4).expand(-1, 7, -1, -1)
     many = torch.cat([logits, absent], dim=1).requires_grad_()
-    loss = HIASTLoss(kld=0.0, class_normalised=True, denominator="all")
+    loss = HIASTLoss(kld=0.0, class_normalized=True, denominator="all")
     loss(few, labels, teacher)["total"].backward()
     loss(many, labels, torch.cat([teacher, torch.zeros_like(absent)], dim=1))["total"].backward()
     assert few.grad is not None and many.grad is not None
@@ -264,7 +264,7 @@ def test_to_dict_builds_the_same_loss() -> None:
         "consistency": 0.0,
         "region": "all",
         "denominator": "all",
-        "class_normalised": True,
+        "class_normalized": True,
     }
     assert HIASTLoss(**arguments).to_dict() == arguments  # type: ignore[arg-type]
     assert HIASTLoss(**HIASTLoss().to_dict()).to_dict() == HIASTLoss().to_dict()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hiast.errors import InputError
 from hiast.models import Discriminator
-from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 
 SOURCE, TARGET = 0, 1
 VARIANTS = [(maps, kind) for maps in ("softmax", "entropy") for kind in ("mse", "bce")]
@@ -59,7 +59,7 @@ def test_equals_published(golden: Path, maps: str, kind: str) -> None:
     found = {
         "adversarial": adversarial,
         "discriminator": both,
-        "target_entropy": normalised_entropy(target_logits),
+        "target_entropy": normalized_entropy(target_logits),
         "source_cross_entropy": source_cross_entropy(arrays["source_logits"], arrays["source_labels"]),
     }
     for name, value in found.items():
@@ -77,15 +77,15 @@ def test_maps_and_entropy_equal_loops() -> None:
         assert softmax[b, :, row, column].tolist() == pytest.approx([math.exp(value) for value in log_p])
         assert entropy[b, :, row, column].tolist() == pytest.approx(maps, rel=1e-12)
         pixel_sums.append(sum(maps))
-    assert normalised_entropy(logits).item() == pytest.approx(sum(pixel_sums) / len(pixel_sums), rel=1e-12)
+    assert normalized_entropy(logits).item() == pytest.approx(sum(pixel_sums) / len(pixel_sums), rel=1e-12)
 
 
 def test_entropy_spans_zero_to_one() -> None:
     even = torch.zeros(1, 9, 2, 2)
     sure = even.clone()
     sure[:, 4] = 1e4
-    assert normalised_entropy(even).item() == pytest.approx(1, rel=1e-6)
-    assert normalised_entropy(sure).item() == pytest.approx(0, abs=1e-6)
+    assert normalized_entropy(even).item() == pytest.approx(1, rel=1e-6)
+    assert normalized_entropy(sure).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_losses_of_the_answers_equal_loops() -> None:
@@ -111,7 +111,7 @@ def test_source_cross_entropy_equals_a_loop() -> None:
 def test_gradients_in_float64() -> None:
     logits, labels, _ = draw(4, 3, (1, 2, 3))
     logits.requires_grad_()
-    assert torch.autograd.gradcheck(normalised_entropy, (logits,))
+    assert torch.autograd.gradcheck(normalized_entropy, (logits,))
     assert torch.autograd.gradcheck(lambda values: source_cross_entropy(values, labels), (logits,))
     for maps, kind in VARIANTS:
         assert torch.autograd.gradcheck(
@@ -134,7 +134,7 @@ def test_extreme_logits_stay_finite(dtype: torch.dtype) -> None:
     half = exact.clone().requires_grad_()
     losses = {
         "cross": source_cross_entropy(half, labels),
-        "entropy": normalised_entropy(half),
+        "entropy": normalized_entropy(half),
         "softmax": discriminator_input(half, "softmax").square().mean(),
         "maps": discriminator_input(half, "entropy").square().mean(),
         "mse": adversarial_loss(half, TARGET, "mse"),
@@ -156,7 +156,7 @@ def test_autocast_changes_nothing() -> None:
         answers = [adversarial_loss(discriminator_input(logits, maps), 1, kind) for maps, kind in VARIANTS]
         return [
             loss.item()
-            for loss in (*answers, normalised_entropy(logits), source_cross_entropy(logits, labels))
+            for loss in (*answers, normalized_entropy(logits), source_cross_entropy(logits, labels))
         ]
 
     wanted = values()
@@ -173,7 +173,7 @@ def test_input_that_means_nothing() -> None:
     with pytest.raises(InputError, match="domain label"):
         adversarial_loss(logits, 2)
     with pytest.raises(InputError, match="two classes"):
-        normalised_entropy(logits[:, :1])
+        normalized_entropy(logits[:, :1])
     labels[0, 0, 0] = 77
     with pytest.raises(InputError, match="class 77"):
         source_cross_entropy(logits, labels)

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from toy import NAMES, label, predict
 
-from hiast.pseudo_labels.processes import TorchProcesses
+from hiast.pseudo_labels.collectives import TorchProcesses
 
 
 def failing(rank, after, error):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from toy import NAMES, contents, label
 
-from hiast.pseudo_labels.processes import SingleProcess, agree, share
+from hiast.pseudo_labels.collectives import SingleProcess, agree, share
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Labelling a whole set in one process: equal to selection alone, overlapped, continued, refused."""
+"""Labeling a whole set in one process: equal to selection alone, overlapped, continued, refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 import torch
 from toy import CLASSES, NAMES, POLICIES, SIZE, contents, label, predict, read_image
 
-from hiast.data.label_store import RoundReader
 from hiast.errors import InputError
 from hiast.pseudo_labels import RoundStatistics, select
+from hiast.pseudo_labels.round_reader import RoundReader
 
 
 def groups_of(order, size):
@@ -132,7 +132,7 @@ def test_dead_at_any_write_and_continued_it_ends_with_the_same_bytes(tmp_path, m
     assert 5 + 3 + 4 < write < 99
 
 
-def test_finished_groups_are_not_labelled_again(tmp_path):
+def test_finished_groups_are_not_labeled_again(tmp_path):
     seen = []
 
     def failing(images):
@@ -249,22 +249,22 @@ def test_a_full_disk_ends_in_the_systems_error_and_goes_on_later(tmp_path, monke
 
 def test_reading_network_and_writing_overlap_within_bounds(tmp_path):
     reading, lead = [], []
-    labelled = 0
+    labeled = 0
     events = {"read": threading.Event(), "write": threading.Event()}
 
     def slow_network(images):
-        nonlocal labelled
-        if labelled == 2:
+        nonlocal labeled
+        if labeled == 2:
             # Passes only if images of later groups are read and labels of earlier ones written meanwhile.
             assert events["read"].wait(10)
             assert events["write"].wait(10)
         time.sleep(0.01)
-        labelled += 1
+        labeled += 1
         return predict(images)
 
     def reader(index):
         reading.append(index)
-        lead.append(len(reading) - 2 * labelled)
+        lead.append(len(reading) - 2 * labeled)
         if len(reading) > 6:
             events["read"].set()
         return read_image(index)

@@ -1,4 +1,4 @@
-"""A small labelling job: noise images, and a network that is a fixed function of the pixels."""
+"""A small labeling job: noise images, and a network that is a fixed function of the pixels."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from hiast.data.scenes import write_cityscapes, write_gta5
+from hiast.scenes import write_cityscapes, write_gta5
 
 HERE = Path(__file__).parent
 
@@ -69,11 +69,13 @@ class Launcher:
 
 
 @pytest.fixture(scope="session")
-def torture() -> ModuleType:
-    """scripts/torture.py."""
+def kill_test() -> ModuleType:
+    """benchmarks/kill_test.py."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("torture", HERE.parents[1] / "scripts" / "torture.py")
+    spec = importlib.util.spec_from_file_location(
+        "kill_test", HERE.parents[1] / "benchmarks" / "kill_test.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -89,9 +91,9 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def launcher(small_data: Path, torture: ModuleType) -> Iterator[Launcher]:
+def launcher(small_data: Path, kill_test: ModuleType) -> Iterator[Launcher]:
     """Starts real runs."""
-    launcher = Launcher(small_data, torture.SMALL)
+    launcher = Launcher(small_data, kill_test.SMALL)
     yield launcher
     launcher.close()
 

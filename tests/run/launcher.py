@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("torture", ROOT / "scripts" / "torture.py")
-torture = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(torture)
+_spec = importlib.util.spec_from_file_location("kill_test", ROOT / "benchmarks" / "kill_test.py")
+kill_test = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(kill_test)
 
 
 def kill() -> None:
@@ -152,7 +152,7 @@ def prepare(request: dict, rank: int) -> None:
 
 
 def main() -> None:
-    torture.preload()
+    kill_test.preload()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     answers.write("ready\n")
@@ -161,10 +161,10 @@ def main() -> None:
         request = json.loads(line)
         folder = Path(request["folder"])
         children = [
-            torture.start(folder, request["overrides"], partial(prepare, request, rank), f"log_{rank}.txt")
+            kill_test.start(folder, request["overrides"], partial(prepare, request, rank), f"log_{rank}.txt")
             for rank in range(request["ranks"])
         ]
-        codes = [torture.wait(child) for child in children]
+        codes = [kill_test.wait(child) for child in children]
         answers.write(json.dumps(codes) + "\n")
         answers.flush()
 

@@ -20,7 +20,7 @@ def weights(run: Path, stage: str) -> dict:
 
 @pytest.mark.slow
 def test_target_labels_are_never_read_in_training(
-    launcher, peace: Path, small_data: Path, tmp_path: Path, torture: ModuleType
+    launcher, peace: Path, small_data: Path, tmp_path: Path, kill_test: ModuleType
 ) -> None:
     data = shutil.copytree(small_data, tmp_path / "data")
     labels = [path for path in (data / "cityscapes/gtFine/train").rglob("*") if path.is_file()]
@@ -28,21 +28,21 @@ def test_target_labels_are_never_read_in_training(
     for path in labels:
         path.write_bytes(b"no picture at all")
     assert launcher.train(tmp_path, f"data_root={data}") == [0], (tmp_path / "log_0.txt").read_text()
-    same_but_for_path(peace, tmp_path / "run", torture)
+    same_but_for_path(peace, tmp_path / "run", kill_test)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers(
-    launcher, peace: Path, tmp_path: Path, torture: ModuleType, workers: int
+    launcher, peace: Path, tmp_path: Path, kill_test: ModuleType, workers: int
 ) -> None:
     assert launcher.train(tmp_path, f"data.num_workers={workers}") == [0]
-    same_but_for_path(peace, tmp_path / "run", torture)
+    same_but_for_path(peace, tmp_path / "run", kill_test)
 
 
-def same_but_for_path(one: Path, other: Path, torture: ModuleType) -> None:
+def same_but_for_path(one: Path, other: Path, kill_test: ModuleType) -> None:
     """Equal to the bit but for the configuration, which says where the data lie and who reads them."""
-    assert {place.split(":")[0] for place in torture.differences(one, other)} <= {
+    assert {place.split(":")[0] for place in kill_test.differences(one, other)} <= {
         "config.yaml",
         *(str(path.relative_to(one)) for path in one.rglob("*.ckpt")),
     }
@@ -50,7 +50,7 @@ def same_but_for_path(one: Path, other: Path, torture: ModuleType) -> None:
         contents = [torch.load(run / path.relative_to(one), weights_only=True) for run in (one, other)]
         for content in contents:
             del content["hiast"]["config"]
-        assert torture.unequal(*contents) == []
+        assert kill_test.unequal(*contents) == []
 
 
 @pytest.mark.slow
@@ -125,7 +125,12 @@ def test_two_torchrun_nodes_label_as_one(launcher, peace: Path, small_data: Path
 @pytest.mark.slow
 def test_sigterm_reaches_both_of_two_processes(launcher, tmp_path: Path) -> None:
     term = {"at": "hiast.training.module:AdaptationModule.on_train_batch_start", "call": 3, "do": "term"}
-    more = ("stages=[source_only]", "trainer.devices=2", "checkpoint_every=100", "validation.every=100")
+    more = (
+        "stages=[source_only]",
+        "trainer.devices=2",
+        "checkpoint_every_n_steps=100",
+        "validation.every_n_steps=100",
+    )
     # Lightning kills the first process if one that it has started ends with an error.
     assert launcher.train(tmp_path, *more, faults=(term,), ranks=2, faulty_rank=1) == [143, 0]
     assert weights(tmp_path / "run", "source_only")["hiast"]["batches_done"] == 3

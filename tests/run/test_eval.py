@@ -59,8 +59,8 @@ def test_masks(peace: Path, small_data: Path) -> None:
     assert len(images) == len(masks) == 2
     module = load_module(path)
     for image, mask in zip(images, masks, strict=True):
-        colours = np.array(module.classes.colours, np.uint8)[module.predict(image).labels]
-        assert np.array_equal(np.asarray(Image.open(mask).convert("RGB")), colours)
+        colors = np.array(module.classes.colors, np.uint8)[module.predict(image).labels]
+        assert np.array_equal(np.asarray(Image.open(mask).convert("RGB")), colors)
 
 
 @pytest.mark.parametrize("prefix", ["", "seg_model.", "module.seg_model."])
@@ -174,7 +174,7 @@ def test_the_best_checkpoint_of_a_stage_is_the_best_of_all_rounds(
     more = (
         "stages=[self_training]",
         f"init_from={peace / 'warmup/checkpoints/last.ckpt'}",
-        f"self_training.by_round.2.module.optimiser.learning_rate={rate}",
+        f"self_training.by_round.2.module.optimizer.lr={rate}",
     )
     assert launcher.train(tmp_path, *more) == [0], (tmp_path / "log_0.txt").read_text()
     rows = read_metrics(tmp_path / "run/metrics.csv")

@@ -11,7 +11,7 @@ import pytest
 
 CHECKPOINT = "hiast.callbacks.checkpoint"
 MODULE = "hiast.training.module:AdaptationModule"
-WRITER = "hiast.data.round_writer:RoundWriter"
+WRITER = "hiast.pseudo_labels.round_writer:RoundWriter"
 
 # In the order in which one run meets them: each kill finds the run where the one before has left it.
 KILLS = {
@@ -31,34 +31,34 @@ KILLS = {
     "behind the result": {"at": "hiast.run.directory:RunDirectory.write_result", "when": "after"},
     "building the discriminator": {"at": "hiast.training.warmup:Discriminator", "call": 2},  # 1: to try it out
     "training the discriminator": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
-    "before the first label": {"at": "hiast.pseudo_labels.stages:write_label"},
+    "before the first label": {"at": "hiast.pseudo_labels.workers:write_label"},
     "between a label and its record": {"at": f"{WRITER}.append"},
-    "labelling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
-    "before the manifest": {"at": "hiast.data.round_writer:thresholds_to_csv"},
+    "labeling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
+    "before the manifest": {"at": "hiast.pseudo_labels.round_writer:thresholds_to_csv"},
     "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
     "behind the teacher's new start": {
         "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",
     },
     "in self-training": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
-    "labelling the next round": {"at": f"{WRITER}.append", "call": 2},
+    "labeling the next round": {"at": f"{WRITER}.append", "call": 2},
     "in the last round": {"at": f"{MODULE}.on_train_batch_start", "call": 4},
 }  # fmt: skip
 
 
 @pytest.mark.slow
-def test_killed_at_every_kind_of_moment(launcher, peace: Path, tmp_path: Path, torture: ModuleType) -> None:
+def test_killed_at_every_kind_of_moment(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
     for name, kill in KILLS.items():
         codes = launcher.train(tmp_path, faults=[{**kill, "do": "kill"}])
         assert codes == [-9], f"{name}: " + (tmp_path / "log_0.txt").read_text()
     assert launcher.train(tmp_path) == [0]
-    assert torture.differences(peace, tmp_path / "run") == []
+    assert kill_test.differences(peace, tmp_path / "run") == []
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """The short form of scripts/torture.py."""
-    script = Path(__file__).parents[2] / "scripts/torture.py"
-    command = [sys.executable, script, "--small", "--kills", "2", "--folder", tmp_path / "torture"]
+    """The short form of benchmarks/kill_test.py."""
+    script = Path(__file__).parents[2] / "benchmarks/kill_test.py"
+    command = [sys.executable, script, "--small", "--kills", "2", "--folder", tmp_path / "kill_test"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     # 2: so few kills need not meet every phase.
     assert ended.returncode in (0, 2), ended.stdout + ended.stderr
@@ -66,7 +66,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_told_to_stop_and_continued(launcher, peace: Path, tmp_path: Path, torture: ModuleType) -> None:
+def test_told_to_stop_and_continued(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
     moments = (
         {"at": f"{MODULE}.on_train_batch_start", "call": 2},
         {"at": f"{MODULE}.validation_step"},
@@ -76,32 +76,39 @@ def test_told_to_stop_and_continued(launcher, peace: Path, tmp_path: Path, tortu
     )
     for moment in moments:
         # Checkpoints are so rare here that what is kept is what the signal has saved.
-        codes = launcher.train(tmp_path, "checkpoint_every=100", faults=[{**moment, "do": "term"}])
+        codes = launcher.train(tmp_path, "checkpoint_every_n_steps=100", faults=[{**moment, "do": "term"}])
         log = (tmp_path / "log_0.txt").read_text()
         assert codes == [143], log
         assert log.rstrip().endswith("goes on from here.") and "Traceback" not in log
-    assert launcher.train(tmp_path, "checkpoint_every=100") == [0]
+    assert launcher.train(tmp_path, "checkpoint_every_n_steps=100") == [0]
     reference = tmp_path / "reference"
-    assert launcher.train(reference, "checkpoint_every=100") == [0]
-    assert torture.differences(reference / "run", tmp_path / "run") == []
+    assert launcher.train(reference, "checkpoint_every_n_steps=100") == [0]
+    assert kill_test.differences(reference / "run", tmp_path / "run") == []
 
 
 def test_sigterm_keeps_the_step(launcher, tmp_path: Path) -> None:
     import torch
 
     term = {"at": f"{MODULE}.on_train_batch_start", "call": 3, "do": "term"}
-    assert launcher.train(tmp_path, "checkpoint_every=100", "validation.every=100", faults=[term]) == [143]
+    assert launcher.train(
+        tmp_path, "checkpoint_every_n_steps=100", "validation.every_n_steps=100", faults=[term]
+    ) == [143]
     saved = torch.load(tmp_path / "run/source_only/checkpoints/last.ckpt", weights_only=True)
     assert saved["hiast"]["batches_done"] == 3
 
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("INT", 130)])
 def test_a_signal_to_the_whole_job_keeps_the_step(launcher, tmp_path: Path, name: str, code: int) -> None:
-    """Loader workers are signalled too, and are needed until the step is done."""
+    """Loader workers are signaled too, and are needed until the step is done."""
     import torch
 
     stop = {"at": f"{MODULE}.on_train_batch_start", "call": 3, "do": ["signal_job", name]}
-    rare = ("data.num_workers=2", "checkpoint_every=100", "validation.every=100", "stages=[source_only]")
+    rare = (
+        "data.num_workers=2",
+        "checkpoint_every_n_steps=100",
+        "validation.every_n_steps=100",
+        "stages=[source_only]",
+    )
     assert launcher.train(tmp_path, *rare, faults=[stop]) == [code]
     log = (tmp_path / "log_0.txt").read_text()
     assert log.count("goes on from here") == 1 and "Traceback" not in log, log

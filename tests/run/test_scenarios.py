@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hiast.data.scenes import write_cityscapes, write_gta5, write_robotcar, write_synthia
+from hiast.scenes import write_cityscapes, write_gta5, write_robotcar, write_synthia
 
 
 @pytest.fixture(scope="module")

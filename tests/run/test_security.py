@@ -117,7 +117,7 @@ def test_names_in_a_manifest_cannot_escape(peace: Path, tmp_path: Path) -> None:
     import json
     import shutil
 
-    from hiast.data.label_store import RoundReader
+    from hiast.pseudo_labels.round_reader import RoundReader
 
     directory = shutil.copytree(peace / "self_training/rounds/1", tmp_path / "round")
     manifest = json.loads((directory / "manifest.json").read_text())
@@ -165,7 +165,7 @@ SPY = """
 import sys
 sys.path.insert(0, {here!r})
 from launcher import list_sockets
-from hiast.data.dataset import SegmentationDataset
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.cli.{command} import main
 for name in ("read_image", "__getitem__"):
     def read(*arguments, original=getattr(SegmentationDataset, name)):

@@ -33,7 +33,7 @@ class Keep(pl.Callback):
     "classes", [CITYSCAPES_19, SYNTHIA_19, ROBOTCAR_9], ids=lambda space: str(len(space.reported))
 )
 def test_best_is_kept_for_every_label_space(classes: LabelSpace, tmp_path: Path):
-    made = SourceOnlyModule(TinyNetwork(len(classes)), classes, optimiser=settings(0.1), steps=6)
+    made = SourceOnlyModule(TinyNetwork(len(classes)), classes, optimizer=settings(0.1), max_steps=6)
     keep, schedule = Keep(), ValidationSchedule(2)
     trainer = pl.Trainer(
         accelerator="cpu",

@@ -26,7 +26,7 @@ from hiast.training import (
     AdaptationModule,
     HIASTModule,
     NonFiniteLossError,
-    OptimiserSettings,
+    OptimizerSettings,
     Schedule,
     SourceOnlyModule,
     WarmupModule,
@@ -65,7 +65,7 @@ def image(seed: int = 0, height: int = 40, width: int = 56) -> np.ndarray:
 def test_source_only_equals_plain_torch():
     items = batches(3, ignored=0.3)
     made = SourceOnlyModule(
-        TinyNetwork(), CLASSES, optimiser=settings(schedule=Schedule("constant")), steps=3
+        TinyNetwork(), CLASSES, optimizer=settings(schedule=Schedule("constant")), max_steps=3
     )
     fit(made, items)
     plain = TinyNetwork().to(memory_format=torch.channels_last).train()
@@ -87,9 +87,9 @@ def test_source_only_equals_plain_torch():
 def test_accumulation_equals_one_bigger_batch():
     whole = batches(2, size=4)
     parts = [half for item in whole for half in halves(item)]
-    options = {"optimiser": settings(), "steps": 2, "batch_norm": "full"}
+    options = {"optimizer": settings(), "max_steps": 2, "freeze_bn": "full"}
     one = fit(SourceOnlyModule(TinyNetwork(), CLASSES, **options), whole)
-    two = fit(SourceOnlyModule(TinyNetwork(), CLASSES, accumulate=2, **options), parts)
+    two = fit(SourceOnlyModule(TinyNetwork(), CLASSES, accumulate_grad_batches=2, **options), parts)
     assert len(one.gradients) == len(two.gradients) == 2
     for found, wanted in zip(two.gradients, one.gradients, strict=True):
         for a, b in zip(found, wanted, strict=True):
@@ -103,7 +103,7 @@ def test_gradient_scaling_changes_no_weight():
 
     items = batches(3)
     plain, scaled = (
-        SourceOnlyModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=3) for _ in range(2)
+        SourceOnlyModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3) for _ in range(2)
     )
     fit(plain, items)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
@@ -115,7 +115,7 @@ def test_gradient_scaling_changes_no_weight():
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(stage, precision):
-    made = stage(TinyNetwork(), CLASSES, optimiser=settings(), steps=3)
+    made = stage(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3)
     with torch.no_grad():
         made.network.head.bias[0] = float("nan")
     before = state(made)
@@ -135,7 +135,7 @@ def test_the_networks_own_draws_depend_on_seed_stage_round_and_position_only():
             self.encoder.append(nn.Dropout(0.5))
 
     def trained(**more) -> dict[str, torch.Tensor]:
-        made = SourceOnlyModule(Noisy(), CLASSES, optimiser=settings(), steps=2, **more)
+        made = SourceOnlyModule(Noisy(), CLASSES, optimizer=settings(), max_steps=2, **more)
         fit(made, batches(2))
         return state(made.network)
 
@@ -147,7 +147,7 @@ def test_the_networks_own_draws_depend_on_seed_stage_round_and_position_only():
     assert not same(trained(round_number=2), first)
 
 
-def test_batch_norm_is_synchronised_where_there_are_several_accelerators():
+def test_batch_norm_is_synchronized_where_there_are_several_accelerators():
     def converted(world_size: int, device: str) -> bool:
         made = SourceOnlyModule(TinyNetwork(), CLASSES)
         strategy = SimpleNamespace(root_device=torch.device(device))
@@ -189,12 +189,12 @@ def test_validation_reports_scores_and_the_label_free_entropy():
 def varied(stage: type[AdaptationModule]) -> AdaptationModule:
     """A module none of whose settings is the default."""
     shared = {
-        "optimiser": OptimiserSettings(1e-3, 4.0, 1e-3, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 1.1)),
-        "steps": 1,
+        "optimizer": OptimizerSettings(1e-3, 4.0, 1e-3, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 1.1)),
+        "max_steps": 1,
         "round_number": 2,
         "validation_size": (24, 48),
-        "batch_norm": "full",
-        "statistics": "target",
+        "freeze_bn": "full",
+        "bn_statistics": "target",
         "seed": 3,
     }
     own = {
@@ -204,11 +204,11 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
             "discriminator_loss": "bce",
             "adversarial_weight": 0.2,
             "entropy_weight": 0.1,
-            "discriminator_rate": 1e-4,
+            "discriminator_lr": 1e-4,
         },
         HIASTModule: {
             "loss": HIASTLoss(0.2, 0.3, 0.4, "all", "all", True),
-            "momentum": 0.9,
+            "ema_decay": 0.9,
             "source_weight": 0.5,
         },
     }
@@ -235,12 +235,14 @@ def test_a_checkpoint_gives_the_module_back(stage, tmp_path: Path):
 def test_every_argument_of_a_stage_is_stored():
     for stage in STAGES:
         made, plain = varied(stage).arguments(), stage(small_deeplab(), CLASSES).arguments()
-        unvaried = [key for key in made if made[key] == plain[key] and key not in ("accumulate",)]
+        unvaried = [
+            key for key in made if made[key] == plain[key] and key not in ("accumulate_grad_batches",)
+        ]
         assert unvaried == []
 
 
 def test_prediction_from_array_and_path(tmp_path: Path):
-    made = HIASTModule(small_deeplab(), CLASSES, steps=1)
+    made = HIASTModule(small_deeplab(), CLASSES, max_steps=1)
     loaded = hiast.HIASTModule.load_from_checkpoint(save(made, tmp_path / "last.ckpt"))
     Image.fromarray(image()).save(tmp_path / "image.png")
     of_array, of_path = loaded.predict(image()), loaded.predict(tmp_path / "image.png")
@@ -285,13 +287,13 @@ def test_prediction_of_something_else_is_refused(wrong):
 
 
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path: Path):
-    path = save(SourceOnlyModule(small_deeplab(), CLASSES, steps=1), tmp_path / "last.ckpt")
+    path = save(SourceOnlyModule(small_deeplab(), CLASSES, max_steps=1), tmp_path / "last.ckpt")
     with pytest.raises(InputError, match=r"stage source_only, not of self_training.*load_module"):
         HIASTModule.load_from_checkpoint(path)
 
 
 def test_a_network_of_ones_own_has_to_be_given(tmp_path: Path):
-    made = SourceOnlyModule(TinyNetwork(), CLASSES, steps=1)
+    made = SourceOnlyModule(TinyNetwork(), CLASSES, max_steps=1)
     path = save(made, tmp_path / "last.ckpt")
     with pytest.raises(InputError, match=r"network=\.\.\."):
         load_module(path)
@@ -300,7 +302,7 @@ def test_a_network_of_ones_own_has_to_be_given(tmp_path: Path):
 
 
 def test_a_network_that_does_not_fit_is_refused(tmp_path: Path):
-    path = save(SourceOnlyModule(TinyNetwork(), CLASSES, steps=1), tmp_path / "last.ckpt")
+    path = save(SourceOnlyModule(TinyNetwork(), CLASSES, max_steps=1), tmp_path / "last.ckpt")
     with pytest.raises(InputError, match=r"last\.ckpt.*does not fit"):
         load_module(path, network=small_deeplab())
 
@@ -345,7 +347,9 @@ GARBAGE += ["arguments", "weightless", "absent"]
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("damaged")
-    return garbage(folder, save(SourceOnlyModule(small_deeplab(), CLASSES, steps=1), folder / "good.ckpt"))
+    return garbage(
+        folder, save(SourceOnlyModule(small_deeplab(), CLASSES, max_steps=1), folder / "good.ckpt")
+    )
 
 
 @pytest.mark.parametrize("name", GARBAGE)

@@ -8,18 +8,18 @@ from tiny import CLASSES, TinyNetwork, batches, fit, same, settings, state
 
 from hiast.errors import InputError
 from hiast.models import freeze_batch_norm
-from hiast.training import OptimiserSettings, Schedule, SourceOnlyModule, WarmupModule
-from hiast.training.optim import set_rates
+from hiast.training import OptimizerSettings, Schedule, SourceOnlyModule, WarmupModule
+from hiast.training.optim import set_lrs
 
 RATE, STEPS = 3e-6, 37
 
 
 def rates(schedule: Schedule, steps: int = STEPS) -> list[list[float]]:
     """Rate of each group at every step of a round and behind the last."""
-    optimizer = OptimiserSettings(learning_rate=RATE, schedule=schedule).build(TinyNetwork())
+    optimizer = OptimizerSettings(lr=RATE, schedule=schedule).build(TinyNetwork())
     found = []
     for step in range(steps + 1):
-        set_rates(optimizer, schedule, step, steps)
+        set_lrs(optimizer, schedule, step, steps)
         found.append([group["lr"] for group in optimizer.param_groups])
     return found
 
@@ -61,13 +61,13 @@ def test_poly_equals_torch_at_every_step():
 
 def test_constant_and_an_own_floor():
     assert rates(Schedule("constant")) == [[RATE, 10 * RATE]] * (STEPS + 1)
-    assert rates(Schedule(floor=0.5))[-1] == pytest.approx([RATE / 2, RATE / 2])
+    assert rates(Schedule(min_lr_factor=0.5))[-1] == pytest.approx([RATE / 2, RATE / 2])
     assert rates(Schedule(), steps=1) == [[RATE, 10 * RATE], pytest.approx([0.001 * RATE] * 2)]
 
 
 def test_groups_are_backbone_and_head_and_the_published_adam():
     network = TinyNetwork()
-    optimizer = OptimiserSettings(learning_rate=RATE).build(network)
+    optimizer = OptimizerSettings(lr=RATE).build(network)
     backbone, head = optimizer.param_groups
     assert [id(p) for p in backbone["params"]] == [id(p) for p in network.encoder.parameters()]
     assert [id(p) for p in head["params"]] == [id(p) for p in network.head.parameters()]
@@ -79,10 +79,10 @@ def test_groups_are_backbone_and_head_and_the_published_adam():
         assert not group["amsgrad"]
 
 
-def test_frozen_batch_norm_is_not_optimised():
+def test_frozen_batch_norm_is_not_optimized():
     network = TinyNetwork()
     freeze_batch_norm(network, "affine")
-    kept = {id(p) for group in OptimiserSettings().build(network).param_groups for p in group["params"]}
+    kept = {id(p) for group in OptimizerSettings().build(network).param_groups for p in group["params"]}
     norm = network.encoder[1]
     assert not kept & {id(norm.weight), id(norm.bias)}
     assert len(kept) == len(list(network.parameters())) - 2
@@ -92,7 +92,7 @@ def test_an_update_is_adam_with_l2_decay():
     network = TinyNetwork()
     weight = network.head.weight
     before = weight.detach().clone()
-    optimizer = OptimiserSettings(learning_rate=0.01, head_factor=2.0, weight_decay=0.1).build(network)
+    optimizer = OptimizerSettings(lr=0.01, head_lr_mult=2.0, weight_decay=0.1).build(network)
     gradients = [torch.full_like(before, 0.3), torch.full_like(before, -0.2)]
     first, second, wanted = torch.zeros_like(before), torch.zeros_like(before), before.clone()
     for step, gradient in enumerate(gradients, 1):
@@ -108,26 +108,26 @@ def test_an_update_is_adam_with_l2_decay():
 def test_adamw_decays_the_weights_themselves():
     network = TinyNetwork()
     before = network.head.weight.detach().clone()
-    optimizer = OptimiserSettings(learning_rate=0.01, weight_decay=0.1, kind="adamw").build(network)
+    optimizer = OptimizerSettings(lr=0.01, weight_decay=0.1, name="adamw").build(network)
     network.head.weight.grad = torch.zeros_like(before)
     optimizer.step()
     torch.testing.assert_close(network.head.weight.detach(), before * (1 - 0.1 * 0.1))
 
 
 def test_settings_survive_as_plain_values():
-    made = OptimiserSettings(1e-4, 5.0, 0.0, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 2.0))
+    made = OptimizerSettings(1e-4, 5.0, 0.0, (0.8, 0.9), "adamw", Schedule("poly", 0.1, 2.0))
     values = made.to_dict()
     assert type(values["schedule"]) is dict and type(values["betas"]) is list
-    assert OptimiserSettings(**values) == made
+    assert OptimizerSettings(**values) == made
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: OptimiserSettings(kind="sgd"), "adam or adamw"),
+        (lambda: OptimizerSettings(name="sgd"), "adam or adamw"),
         (lambda: Schedule("step"), "cosine, poly or constant"),
-        (lambda: SourceOnlyModule(TinyNetwork(), CLASSES, steps=0), "at least 1"),
-        (lambda: SourceOnlyModule(TinyNetwork(), CLASSES, accumulate=0), "at least 1"),
+        (lambda: SourceOnlyModule(TinyNetwork(), CLASSES, max_steps=0), "at least 1"),
+        (lambda: SourceOnlyModule(TinyNetwork(), CLASSES, accumulate_grad_batches=0), "at least 1"),
     ],
 )
 def test_settings_that_mean_nothing(make, words):
@@ -135,29 +135,37 @@ def test_settings_that_mean_nothing(make, words):
         make()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_rates_of_a_running_round_follow_the_schedule(accumulate):
-    module = SourceOnlyModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=4, accumulate=accumulate)
-    recorder = fit(module, batches(4 * accumulate))
-    wanted = [[Schedule().rate(rate, 1e-3, step, 4) for rate in (1e-3, 1e-2)] for step in range(4)]
-    assert [found[0] for found in recorder.rates] == [rate for rate in wanted for _ in range(accumulate)]
+@pytest.mark.parametrize("accumulate_grad_batches", [1, 2])
+def test_rates_of_a_running_round_follow_the_schedule(accumulate_grad_batches):
+    module = SourceOnlyModule(
+        TinyNetwork(),
+        CLASSES,
+        optimizer=settings(),
+        max_steps=4,
+        accumulate_grad_batches=accumulate_grad_batches,
+    )
+    recorder = fit(module, batches(4 * accumulate_grad_batches))
+    wanted = [[Schedule().lr(rate, 1e-3, step, 4) for rate in (1e-3, 1e-2)] for step in range(4)]
+    assert [found[0] for found in recorder.rates] == [
+        rate for rate in wanted for _ in range(accumulate_grad_batches)
+    ]
 
 
 def test_the_discriminators_rate_follows_its_own_floor():
-    module = WarmupModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=3, discriminator_rate=5e-4)
+    module = WarmupModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3, discriminator_lr=5e-4)
     recorder = fit(module, batches(3))
     assert [found[1] for found in recorder.rates] == [
-        [Schedule().rate(5e-4, 5e-4, step, 3)] for step in range(3)
+        [Schedule().lr(5e-4, 5e-4, step, 3)] for step in range(3)
     ]
 
 
 def test_moments_and_schedule_are_fresh_in_each_round():
-    """Two rounds of the library against two separate optimisers and schedulers of torch's."""
+    """Two rounds of the library against two separate optimizers and schedulers of torch's."""
     network = TinyNetwork()
     items = batches(3, seed=1)
     for number in (1, 2):
         module = SourceOnlyModule(
-            network, CLASSES, optimiser=settings(), steps=3, round_number=number, batch_norm="affine"
+            network, CLASSES, optimizer=settings(), max_steps=3, round_number=number, freeze_bn="affine"
         )
         recorder = fit(module, items)
         assert recorder.rates[0] == [[1e-3, 1e-2]]

@@ -13,10 +13,10 @@ from hiast.training import HIASTModule
 
 
 def module_of(steps: int = 3, **more) -> HIASTModule:
-    return HIASTModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=steps, **more)
+    return HIASTModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=steps, **more)
 
 
-def normalised(images: torch.Tensor, network: TinyNetwork) -> torch.Tensor:
+def normalized(images: torch.Tensor, network: TinyNetwork) -> torch.Tensor:
     mean, std = (torch.tensor(v).mul(255).view(1, 3, 1, 1) for v in (network.mean, network.std))
     return (images.float() - mean) / std
 
@@ -31,8 +31,8 @@ def test_the_teacher_sees_the_weak_view_and_the_student_the_strong_one():
     target = draw(5, ignored=0.5)
     made.losses({"target": target})
     assert len(by_student) == len(by_teacher) == 1
-    assert torch.equal(by_student[0], normalised(target["strong"], made.network))
-    assert torch.equal(by_teacher[0][0], normalised(target["image"], made.network))
+    assert torch.equal(by_student[0], normalized(target["strong"], made.network))
+    assert torch.equal(by_teacher[0][0], normalized(target["image"], made.network))
     assert by_teacher[0][1] is False
 
 
@@ -43,8 +43,8 @@ def test_the_terms_are_the_loss_of_both_outputs_and_the_labels():
     target = draw(6, ignored=0.5)
     terms = made.losses({"target": target})
     with torch.no_grad():
-        teacher = made.teacher.network(normalised(target["image"], made.network)).softmax(1)
-        logits = made.network.train()(normalised(target["strong"], made.network))
+        teacher = made.teacher.network(normalized(target["image"], made.network)).softmax(1)
+        logits = made.network.train()(normalized(target["strong"], made.network))
         wanted = HIASTLoss()(logits, target["label"], teacher)
     assert terms.keys() == wanted.keys()
     for name, value in wanted.items():
@@ -65,7 +65,7 @@ def test_labels_of_another_source_are_optional_and_weighted():
     batch = batches(1, ignored=0.3)[0]
     terms = {key: value.detach() for key, value in made.losses(batch).items()}
     made = module_of(source_weight=0.4)
-    logits = made.network(normalised(batch["source"]["image"], made.network))
+    logits = made.network(normalized(batch["source"]["image"], made.network))
     labels = batch["source"]["label"].long()
     wanted = nn.functional.cross_entropy(logits, labels, ignore_index=255)
     torch.testing.assert_close(terms["source_cross_entropy"], wanted.detach())
@@ -78,14 +78,14 @@ def test_by_default_no_source_is_read():
     assert "source_cross_entropy" not in made.losses({"target": draw(8, ignored=0.5)})
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_teacher_follows_after_every_optimiser_step_and_only_then(accumulate):
-    made = module_of(3, accumulate=accumulate, momentum=0.9)
+@pytest.mark.parametrize("accumulate_grad_batches", [1, 2])
+def test_the_teacher_follows_after_every_optimizer_step_and_only_then(accumulate_grad_batches):
+    made = module_of(3, accumulate_grad_batches=accumulate_grad_batches, ema_decay=0.9)
     average = state(made.teacher.network)
-    recorder = fit(made, batches(3 * accumulate, ignored=0.5))
+    recorder = fit(made, batches(3 * accumulate_grad_batches, ignored=0.5))
     parameters = {name for name, _ in TinyNetwork().named_parameters()}
     for position, (student, teacher) in enumerate(zip(recorder.students, recorder.teachers, strict=True)):
-        if (position + 1) % accumulate == 0:
+        if (position + 1) % accumulate_grad_batches == 0:
             for name, value in student.items():
                 average[name] = 0.9 * average[name] + 0.1 * value if name in parameters else value
         for name, value in average.items():
@@ -97,7 +97,7 @@ def test_the_teacher_follows_after_every_optimiser_step_and_only_then(accumulate
 def test_accumulation_equals_one_bigger_batch():
     whole = batches(2, size=4)
     parts = [half for item in whole for half in halves(item)]
-    big, small = module_of(2, batch_norm="full"), module_of(2, batch_norm="full", accumulate=2)
+    big, small = module_of(2, freeze_bn="full"), module_of(2, freeze_bn="full", accumulate_grad_batches=2)
     one, two = fit(big, whole), fit(small, parts)
     assert len(one.gradients) == len(two.gradients) == 2
     for found, wanted in zip(two.gradients, one.gradients, strict=True):
@@ -107,8 +107,8 @@ def test_accumulation_equals_one_bigger_batch():
 
 
 def test_the_teachers_momentum_is_the_published_one_unless_said():
-    assert module_of().momentum == module_of().teacher.momentum == 0.999
-    assert module_of(momentum=0.5).teacher.momentum == 0.5
+    assert module_of().ema_decay == module_of().teacher.ema_decay == 0.999
+    assert module_of(ema_decay=0.5).teacher.ema_decay == 0.5
 
 
 def test_a_round_begins_with_the_teacher_a_copy_of_the_student():
@@ -121,16 +121,16 @@ def test_a_round_begins_with_the_teacher_a_copy_of_the_student():
     assert same(state(made.network), state(made.teacher.network))
 
 
-def test_the_teacher_is_never_optimised():
+def test_the_teacher_is_never_optimized():
     made = module_of()
-    optimised = {id(p) for group in made.configure_optimizers().param_groups for p in group["params"]}
-    assert not optimised & {id(p) for p in made.teacher.parameters()}
+    optimized = {id(p) for group in made.configure_optimizers().param_groups for p in group["params"]}
+    assert not optimized & {id(p) for p in made.teacher.parameters()}
     assert not any(p.requires_grad for p in made.teacher.parameters())
 
 
 @pytest.mark.parametrize(("mode", "moves"), [("affine", True), ("full", False)])
 def test_batch_norm_modes_in_a_round(mode, moves):
-    made = module_of(2, batch_norm=mode)
+    made = module_of(2, freeze_bn=mode)
     before = state(made.network.encoder[1])
     fit(made, batches(2, ignored=0.5))
     norm = made.network.encoder[1]
@@ -142,8 +142,8 @@ def test_batch_norm_modes_in_a_round(mode, moves):
 
 
 def test_affine_is_the_default_of_the_later_stages():
-    assert module_of().batch_norm == "affine"
-    assert module_of(batch_norm="none").network.encoder[1].weight.requires_grad
+    assert module_of().freeze_bn == "affine"
+    assert module_of(freeze_bn="none").network.encoder[1].weight.requires_grad
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

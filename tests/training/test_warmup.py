@@ -25,8 +25,8 @@ CHOICES = {
 
 
 def module_of(steps: int = STEPS, **choice) -> WarmupModule:
-    choice = {"adversarial_weight": 0.7, "discriminator_rate": 1e-3} | choice
-    made = WarmupModule(TinyNetwork(), CLASSES, optimiser=settings(), steps=steps, **choice)
+    choice = {"adversarial_weight": 0.7, "discriminator_lr": 1e-3} | choice
+    made = WarmupModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=steps, **choice)
     if made.discriminator is not None:
         torch.manual_seed(3)
         made.discriminator = Discriminator(len(CLASSES), width=4)
@@ -34,7 +34,7 @@ def module_of(steps: int = STEPS, **choice) -> WarmupModule:
 
 
 class Reference:
-    """Two networks and two optimisers, stepped as method section 6 says."""
+    """Two networks and two optimizers, stepped as method section 6 says."""
 
     def __init__(self, choice: dict) -> None:
         made = module_of(**choice)
@@ -160,8 +160,8 @@ def test_accumulation_equals_one_bigger_batch():
     whole = batches(3, size=4)
     parts = [half for item in whole for half in halves(item)]
     # Statistics of a batch depend on its size, so they stand still here.
-    options = {"entropy_weight": 0.2, "batch_norm": "full"}
-    big, small = module_of(3, **options), module_of(3, accumulate=2, **options)
+    options = {"entropy_weight": 0.2, "freeze_bn": "full"}
+    big, small = module_of(3, **options), module_of(3, accumulate_grad_batches=2, **options)
     one, two = fit(big, whole), fit(small, parts)
     assert len(one.gradients) == len(two.gradients) == 6
     for found, wanted in zip(two.gradients, one.gradients, strict=True):
@@ -184,10 +184,13 @@ class ScaledFloat32(MixedPrecision):
         return nullcontext()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_gradient_scaling_changes_no_weight(accumulate):
-    items = batches(STEPS * accumulate)
-    plain, scaled = module_of(accumulate=accumulate), module_of(accumulate=accumulate)
+@pytest.mark.parametrize("accumulate_grad_batches", [1, 2])
+def test_gradient_scaling_changes_no_weight(accumulate_grad_batches):
+    items = batches(STEPS * accumulate_grad_batches)
+    plain, scaled = (
+        module_of(accumulate_grad_batches=accumulate_grad_batches),
+        module_of(accumulate_grad_batches=accumulate_grad_batches),
+    )
     fit(plain, items)
     # Doubled at every update: network and discriminator must be unscaled by the scale of their own step.
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
@@ -228,7 +231,7 @@ def test_a_warmup_without_anything_is_refused():
         WarmupModule(TinyNetwork(), CLASSES, discriminator_input=None)
 
 
-def test_minent_has_one_optimiser_and_no_discriminator():
+def test_minent_has_one_optimizer_and_no_discriminator():
     made = module_of(**CHOICES["minent"])
     assert made.discriminator is None
     assert len(made.configure_optimizers()) == 1

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from hiast.classes import LabelSpace
 from hiast.models import SegmentationNetwork
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD
-from hiast.training import AdaptationModule, OptimiserSettings
+from hiast.training import AdaptationModule, OptimizerSettings
 
 CLASSES = LabelSpace(
     ("road", "sky", "car", "person"), ((128, 64, 128), (70, 130, 180), (0, 0, 142), (220, 20, 60))
@@ -147,8 +147,8 @@ def bare_trainer(**more: Any) -> pl.Trainer:
     return pl.Trainer(**settings | more)
 
 
-def settings(rate: float = 1e-3, **more: Any) -> OptimiserSettings:
-    return OptimiserSettings(learning_rate=rate, **more)
+def settings(rate: float = 1e-3, **more: Any) -> OptimizerSettings:
+    return OptimizerSettings(lr=rate, **more)
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

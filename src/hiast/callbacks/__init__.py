@@ -1,25 +1,28 @@
 """What happens around training: pseudo-label rounds, checkpoints, recorded metrics, progress, pictures."""
 
+from hiast.callbacks.bn_statistics import TargetStatistics
+from hiast.callbacks.candidates import CandidateKeeper, SelectionSettings
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint
-from hiast.callbacks.masks import MaskWriter
+from hiast.callbacks.mask_writer import MaskWriter
 from hiast.callbacks.metrics_file import MetricsFile, score_values
+from hiast.callbacks.picture_sheet import PictureSheet
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
 from hiast.callbacks.schedule import ValidationSchedule
-from hiast.callbacks.statistics import TargetStatistics
-from hiast.callbacks.stop import StopRequest
-from hiast.callbacks.visualize import PictureSheet
+from hiast.callbacks.stop import GracefulShutdown
 
 __all__ = [
     "AtomicCheckpointIO",
+    "CandidateKeeper",
+    "GracefulShutdown",
     "LabelRound",
     "LabelSettings",
     "MaskWriter",
     "MetricsFile",
     "PictureSheet",
+    "SelectionSettings",
     "StageCheckpoint",
     "StageProgress",
-    "StopRequest",
     "TargetStatistics",
     "ValidationSchedule",
     "score_values",

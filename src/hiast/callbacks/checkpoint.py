@@ -15,7 +15,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks.schedule import ValidationSchedule
 from hiast.files import write_atomically
-from hiast.training.module import AdaptationModule, NonFiniteLossError
+from hiast.training.finite import NonFiniteLossError
+from hiast.training.module import AdaptationModule
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -52,12 +53,12 @@ class StageCheckpoint(pl.Callback):
     """Saves every few steps, after each validation, and when the run is told to stop.
 
     ``last.ckpt`` is what the next stage starts from and what is reported. ``best.ckpt`` has the highest mean on the
-    labelled target images; it uses labels that a real adaptation does not have, so nothing is chosen by it.
+    labeled target images; it uses labels that a real adaptation does not have, so nothing is chosen by it.
 
     Args:
         directory: The stage's ``checkpoints`` folder.
         schedule: Says where a validation follows, which saves when it has been recorded.
-        every: Optimiser steps between two saves.
+        every: Optimizer steps between two saves.
         keep_best: Also keep ``best.ckpt``.
         best: Mean of the ``best.ckpt`` that an earlier round left.
     """
@@ -98,7 +99,7 @@ class StageCheckpoint(pl.Callback):
     ) -> None:
         """Save at every ``every``-th step, unless a validation or the end of training is about to."""
         module = _module(pl_module)
-        due = module.batches_done % (self.every * module.accumulate) == 0
+        due = module.batches_done % (self.every * module.accumulate_grad_batches) == 0
         if due and module.batches_done < module.batches and not self.schedule.follows(trainer, module):
             self._save(trainer, module)
 
@@ -130,13 +131,16 @@ class StageCheckpoint(pl.Callback):
         if self._saved < 0 or not isinstance(exception, SIGTERMException | NonFiniteLossError):
             return
         module = _module(pl_module)
-        if isinstance(exception, NonFiniteLossError):
-            module.forget_unfinished_step()
+        if isinstance(exception, NonFiniteLossError) and not module.discard_unfinished_step():
+            return
         if _at_step(module) and module.batches_done > self._saved:
             self._save(trainer, module)
 
     def _save(self, trainer: pl.Trainer, module: AdaptationModule, name: str = "last.ckpt") -> None:
-        # Lightning's weights_only means here: leave the optimisers out.
+        if module.finite.interval > 1:
+            # A bad step since the last look must not reach the file.
+            module.raise_if_not_finite()
+        # Lightning's weights_only means here: leave the optimizers out.
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self._saved = module.batches_done
 
@@ -159,8 +163,8 @@ def link_or_copy(file: Path, other: Path) -> None:
 
 
 def _at_step(module: AdaptationModule) -> bool:
-    """Whether no gradient is waiting for its optimiser step."""
-    return module.batches_done % module.accumulate == 0
+    """Whether no gradient is waiting for its optimizer step."""
+    return module.batches_done % module.accumulate_grad_batches == 0
 
 
 def _module(module: pl.LightningModule) -> AdaptationModule:

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from hiast.evaluation.report import duration
+from hiast.evaluation.tables import duration
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ class MetricsFile(pl.Callback):
 
     Args:
         path: The file.
-        every: Optimiser steps between two rows of loss terms.
+        every: Optimizer steps between two rows of loss terms.
         signals: Gives what is known of a round's pseudo-labels once they are made; None in other stages.
     """
 
@@ -58,7 +58,7 @@ class MetricsFile(pl.Callback):
         """Record the loss terms of this step."""
         if not isinstance(pl_module, AdaptationModule) or not isinstance(outputs, dict):
             return
-        if pl_module.batches_done % (self.every * pl_module.accumulate) == 0:
+        if pl_module.batches_done % (self.every * pl_module.accumulate_grad_batches) == 0:
             terms = {name: value for name, value in outputs.items() if name != "loss"}
             self._append(
                 trainer, pl_module, {name: float(torch.as_tensor(value)) for name, value in terms.items()}

@@ -1,4 +1,4 @@
-"""How far training, validation and labelling are."""
+"""How far training, validation and labeling are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StageProgress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock and, on a terminal, the line."""
         if trainer.is_global_zero and isinstance(pl_module, AdaptationModule):
-            title, steps = self._title(pl_module), pl_module.steps
+            title, steps = self._title(pl_module), pl_module.max_steps
             self._training = Meter(title, steps, done=pl_module.steps_done, **self.options)
 
     def on_train_batch_end(
@@ -41,7 +41,7 @@ class StageProgress(pl.Callback):
             return
         done = pl_module.steps_done
         # The last step is told even if it comes soon: its losses are the round's.
-        if self._training.due(done) or done == pl_module.steps:
+        if self._training.due(done) or done == pl_module.max_steps:
             losses = {name: value for name, value in outputs.items() if name != "loss"}
             self._training.tell(
                 done,
@@ -97,10 +97,10 @@ class StageProgress(pl.Callback):
 
 
 class LabelProgress:
-    """Says how far a labelling is; given to ``generate_round`` as ``progress``. Use it as a context manager.
+    """Says how far a labeling is; given to ``generate_round`` as ``progress``. Use it as a context manager.
 
     Args:
-        title: What is being labelled.
+        title: What is being labeled.
         console: Where a live line goes; None: standard error.
     """
 

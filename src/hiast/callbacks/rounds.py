@@ -16,18 +16,18 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.progress import LabelProgress
-from hiast.callbacks.statistics import estimate_on
-from hiast.callbacks.stop import StopRequest
+from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
-from hiast.data.dataset import SegmentationDataset
-from hiast.data.label_store import RoundReader
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import InstanceAdaptive
+from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
+from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """How a round is labelled (method section 2).
+    """How a round is labeled (method section 2).
 
     Attributes:
         policy: Builds the selection policy; called with ``num_classes``.
@@ -66,7 +66,7 @@ class LabelRound(pl.Callback):
         settings: How to label.
         round_number: Round, counted from 1.
         seed: Decides, with the round, the order of the images.
-        made_by: The checkpoint that labels, in words, for the manifest.
+        labeled_with: The checkpoint that labels, in words, for the manifest.
         stop: Asked after each group whether to stop; the round is continued later.
     """
 
@@ -77,14 +77,14 @@ class LabelRound(pl.Callback):
         *,
         round_number: int,
         seed: int,
-        made_by: str,
-        stop: StopRequest | None = None,
+        labeled_with: str,
+        stop: GracefulShutdown | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
         self.round_number = round_number
         self.seed = seed
-        self.made_by = made_by
+        self.labeled_with = labeled_with
         self.stop = stop
         self._signals: dict[str, float] | None = None
 
@@ -100,6 +100,10 @@ class LabelRound(pl.Callback):
                 self._stop_if_asked()
                 raise
             pl_module.begin_round()
+
+    def reader(self) -> RoundReader:
+        """The finished pseudo-labels of the round."""
+        return RoundReader(self.directory)
 
     def signals(self) -> dict[str, float]:
         """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
@@ -121,15 +125,15 @@ class LabelRound(pl.Callback):
 
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        images = data.labelling_images()
+        images = data.labeling_images()
         # Before the statistics are estimated, whose last bits depend on the machine that does it.
         weights = weights_hash(module.teacher.network)
-        if module.statistics == "target":
+        if module.bn_statistics == "target":
             # The student too, whose statistics the teacher takes over in training: the stage before need not have.
             with trainer.precision_plugin.forward_context():
                 for network in (module.network, module.teacher.network):
                     estimate_on(network, module, images)
-        title = f"{module.stage}, round {self.round_number}: labelling"
+        title = f"{module.stage}, round {self.round_number}: labeling"
         log.info("%s %d images.", title, len(images))
         with LabelProgress(title) as progress:
             self._generate(trainer, module, images, weights, progress)
@@ -157,9 +161,9 @@ class LabelRound(pl.Callback):
             seed=[self.seed, self.round_number],
             identity={
                 "round": self.round_number,
-                "made_by": self.made_by,
+                "labeled_with": self.labeled_with,
                 "weights": weights,
-                **circumstances(module, trainer.precision),
+                **label_identity(module, trainer.precision),
             },
             processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
             progress=tell,
@@ -176,7 +180,7 @@ def predictor(
     """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction int64 [b, h, w].
 
     Args:
-        module: Says how images are normalised and on which device.
+        module: Says how images are normalized and on which device.
         network: The network that labels; in eval mode.
         autocast: Context of the run's precision.
     """
@@ -190,11 +194,11 @@ def predictor(
     return predict
 
 
-def circumstances(module: AdaptationModule, precision: str) -> dict[str, object]:
+def label_identity(module: AdaptationModule, precision: str) -> dict[str, object]:
     """What else decides the labels that a network makes, for the identity of a round."""
     return {
         "network": getattr(module.network, "recipe", None),
-        "statistics": module.statistics,
+        "bn_statistics": module.bn_statistics,
         "precision": precision,
     }
 

@@ -11,7 +11,7 @@ class ValidationSchedule(pl.Callback):
     """Places validations so that the last one falls on the last step, also in a run that goes on from a checkpoint.
 
     Args:
-        every: Optimiser steps between two validations.
+        every: Optimizer steps between two validations.
         images: Whether there are any images to validate on.
     """
 
@@ -22,12 +22,12 @@ class ValidationSchedule(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set Lightning's count of batches to where it must stand for that."""
         assert isinstance(pl_module, AdaptationModule)
-        interval = self.every * pl_module.accumulate
+        interval = self.every * pl_module.accumulate_grad_batches
         remaining = pl_module.batches - pl_module.batches_done
         trainer.fit_loop.epoch_loop.batch_progress.total.ready = -remaining % interval
 
     def follows(self, trainer: pl.Trainer, module: AdaptationModule) -> bool:
         """Whether a validation follows the batch that has just been learned from."""
-        interval = self.every * module.accumulate
+        interval = self.every * module.accumulate_grad_batches
         remaining = module.batches - module.batches_done
         return self.images and trainer.enable_validation and remaining % interval == 0

@@ -18,12 +18,12 @@ from hiast.training.module import AdaptationModule
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StopRequest(pl.Callback):
+class GracefulShutdown(pl.Callback):
     """Notices SIGTERM and SIGINT and stops at the next point where a checkpoint covers all that was done.
 
     It stands in for Lightning's handlers: that of SIGTERM talks to the other processes from wherever the signal found
     it and may meet them in the middle of another exchange, that of SIGINT ends the program. Here the processes agree
-    between two steps. Loader workers, which are signalled too, go on until they are sent home. A second Ctrl+C stops
+    between two steps. Loader workers, which are signaled too, go on until they are sent home. A second Ctrl+C stops
     at once.
 
     Use it as a context manager around all fits, and as a callback of each, behind the one that saves.
@@ -80,9 +80,9 @@ class StopRequest(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop behind a whole optimiser step."""
+        """Stop behind a whole optimizer step."""
         assert isinstance(pl_module, AdaptationModule)
-        whole = pl_module.batches_done % pl_module.accumulate == 0
+        whole = pl_module.batches_done % pl_module.accumulate_grad_batches == 0
         if whole and not self.schedule.follows(trainer, pl_module):
             self.stop_if_asked(trainer)
 

@@ -13,7 +13,7 @@ from hiast.cli.config import instantiate, plain
 from hiast.cli.domains import STAGES, build_domains, stage_names
 from hiast.cli.domains import build_classes as build_classes
 from hiast.data import AdaptationDataModule, DatasetDataModule
-from hiast.data.transforms import WeakAugmentation
+from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run import Round, Stage
@@ -21,13 +21,17 @@ from hiast.run import Round, Stage
 _WHOLE_NUMBERS = {
     "seed": 0,
     "pictures": 0,
-    "checkpoint_every": 1,
-    "record_every": 1,
-    "validation.every": 1,
+    "checkpoint_every_n_steps": 1,
+    "log_every_n_steps": 1,
+    "validation.every_n_steps": 1,
     "data.num_workers": 0,
     "self_training.rounds": 1,
     "pseudo_label.group_size": 1,
-    **{f"{stage}.{key}": 1 for stage in STAGES for key in ("steps", "batch_size", "accumulate")},
+    **{
+        f"{stage}.{key}": 1
+        for stage in STAGES
+        for key in ("max_steps", "batch_size", "accumulate_grad_batches")
+    },
 }
 """Keys that hold whole numbers, and the least each may be."""
 
@@ -109,7 +113,7 @@ def build_target(
     if not trusted and (node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner):
         raise InputError(
             f"The checkpoint says that {node.get('_target_')} reads the target, and a checkpoint is trusted with plain "
-            "labelled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
+            "labeled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
         )
     if data_root is not None:
         folders = (Path(str(folder)) for folder in (node["data_root"], trained["data_root"], data_root))
@@ -145,12 +149,25 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: ``stages`` names something else, or a stage's settings do not fit.
     """
-    return [Stage(name, _rounds(config[name])) for name in stage_names(config)]
+    return [
+        Stage(name, _rounds(_online(config) if name == "online" else config[name]))
+        for name in stage_names(config)
+    ]
+
+
+def _online(config: DictConfig) -> Any:
+    """The online stage; what it leaves open is as large as the rounds of self-training together."""
+    node, rounds = config.online.copy(), config.self_training
+    if node.max_steps is None:
+        node.max_steps = rounds.rounds * rounds.max_steps
+    if node.batch_size is None:
+        node.batch_size = rounds.batch_size
+    return node
 
 
 def _rounds(node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
-    # Keys as text, so that the command line reaches them: self_training.by_round.2.steps=100
+    # Keys as text, so that the command line reaches them: self_training.by_round.2.max_steps=100
     differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
     count = int(values.pop("rounds", 1))
     rounds = []
@@ -161,10 +178,11 @@ def _rounds(node: Any) -> list[Round]:
         rounds.append(
             Round(
                 module=instantiate(merged.module),
-                steps=merged.steps,
+                max_steps=merged.max_steps,
                 batch_size=merged.batch_size,
-                accumulate=merged.get("accumulate", 1),
+                accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
                 labels=None if labels is None else _labels(labels, number),
+                needs_pretrained=merged.module.get("feature_distance") is not None,
             )
         )
     return rounds

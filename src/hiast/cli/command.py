@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hiast.errors import InputError, RunError
-from hiast.ranks import is_first
+from hiast.ranks import is_rank_zero
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -83,7 +83,7 @@ def run_command(
         sys.stderr.write(f"{sentence}\n")
         return FAULT
     except KeyboardInterrupt:
-        if is_first():
+        if is_rank_zero():
             sys.stderr.write(
                 "Stopped. The same command goes on from here, with the same run=DIR or output=DIR.\n"
             )
@@ -116,7 +116,7 @@ def _without_trace(error: Exception) -> str:
 
 def _log_to_stderr() -> None:
     # Only one process of a distributed run speaks; errors are raised in all of them.
-    level = logging.INFO if is_first() else logging.ERROR
+    level = logging.INFO if is_rank_zero() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hiast").setLevel(level)
     # Lightning talks about devices and its own products at every start. It sets its own level when it is imported,

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from hiast.classes import LabelSpace
     from hiast.data import DatasetDataModule, JoinedDataModule
+    from hiast.inspection.estimate import Need, Run
+    from hiast.inspection.file_set import Part, Summary
     from hiast.inspection.findings import Finding
-    from hiast.inspection.needs import Need, Run
-    from hiast.inspection.part import Part, Summary
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import Picture
 
@@ -55,8 +55,8 @@ def check(config: DictConfig) -> int:
     """Check, write the report, print a summary."""
     from hiast.cli.config import plain
     from hiast.cli.domains import build_classes, build_domains
+    from hiast.inspection.dry_run import of_order
     from hiast.inspection.findings import of_crops, of_domains
-    from hiast.inspection.rehearsal import of_order
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
 
@@ -130,9 +130,9 @@ def _scan(
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
     from hiast.cli.domains import progress
     from hiast.data import VideoDataModule
+    from hiast.inspection.dry_run import of_start
+    from hiast.inspection.file_set import find_part, summarize
     from hiast.inspection.findings import Finding
-    from hiast.inspection.part import find_part, summarise
-    from hiast.inspection.rehearsal import of_start
     from hiast.inspection.scan import scan
 
     parts, findings = [], []
@@ -154,7 +154,7 @@ def _scan(
             facts = scan(
                 part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
             )
-            summary = summarise(part, bar.track(facts, len(part.listing.pairs), description=part.title))
+            summary = summarize(part, bar.track(facts, len(part.listing.pairs), description=part.title))
             parts.append((part, summary))
             findings += of_start(module, part, summary)
     return parts, findings
@@ -164,7 +164,7 @@ def _needs(
     config: DictConfig, classes: LabelSpace, parts: list[tuple[Part, Summary]]
 ) -> tuple[list[Need], list[Finding]]:
     from hiast.inspection.disk import find_disk, shortages
-    from hiast.inspection.needs import Place, estimate
+    from hiast.inspection.estimate import Place, estimate
 
     needs = estimate(_run(config, classes), parts)
     folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
@@ -175,7 +175,7 @@ def _needs(
 
 def _run(config: DictConfig, classes: LabelSpace) -> Run:
     from hiast.cli.domains import stage_names
-    from hiast.inspection.needs import Run
+    from hiast.inspection.estimate import Run
 
     stages = stage_names(config)
     crop = config.crop.target
@@ -231,12 +231,12 @@ def _print(report: Report, out: Path) -> None:
         # The names of files need not be text, nor need the terminal know all letters.
         return Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding), style)
 
-    colours = {"error": "red", "warning": "yellow", "note": "blue"}
+    colors = {"error": "red", "warning": "yellow", "note": "blue"}
     for part, summary in report.parts:
         console.print(text(f"{part.title}: {summary.images:,} images"))
     for finding in report.findings:
         console.print(
-            text(f"{finding.severity:8}", colours[finding.severity]), text(f"{finding.part}: {finding.text}")
+            text(f"{finding.severity:8}", colors[finding.severity]), text(f"{finding.part}: {finding.text}")
         )
         for line in finding.details[:3]:
             console.print(text(f"           {line}", "dim"))

@@ -17,7 +17,7 @@ USAGE = """
 hiast-data-new name=NAME [key=value ...]
 
 Write three commented files to fill in: dataset/NAME_source.yaml, dataset/NAME_target.yaml, scenario/NAME.yaml.
-No Python is needed: file patterns, what the ids or colours in the labels mean, and the classes are enough.
+No Python is needed: file patterns, what the ids or colors in the labels mean, and the classes are enough.
 
   out=DIR                       folder to write to (default: my_conf); files that exist are never overwritten
   target=video                  the target is frames of videos instead of a folder of images

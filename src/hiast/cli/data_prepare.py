@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from hiast.data import DatasetDataModule
-    from hiast.data.cache import Cache
-    from hiast.data.dataset import SegmentationDataset
+    from hiast.data.io.cache import Cache
+    from hiast.data.loading.segmentation import SegmentationDataset
 
 USAGE = """
 hiast-data-prepare +scenario=NAME [key=value ...]
@@ -59,7 +59,7 @@ def prepare_data(config: DictConfig) -> None:
         console.print(f"The archives are unpacked in {config.data_root}.")
         return
     datasets = [module.train_dataset() for module in single_sources(source)]
-    datasets.append(target.train_dataset(labelled=False))
+    datasets.append(target.train_dataset(labeled=False))
     _check_room(datasets, cache, config.data.cache)
     written = _write(datasets, cache, config)
     total = sum(map(len, datasets))
@@ -69,7 +69,7 @@ def prepare_data(config: DictConfig) -> None:
 
 def _write(datasets: list[SegmentationDataset], cache: Cache, config: DictConfig) -> int:
     from hiast.cli.domains import progress
-    from hiast.data.cache import FORMATS, prepare
+    from hiast.data.io.cache import FORMATS, prepare
 
     written = 0
     with progress() as bar:
@@ -92,10 +92,10 @@ def _check_room(datasets: list[SegmentationDataset], cache: Cache, name: str) ->
     Raises:
         InputError: Says how much is needed and how much is free.
     """
-    from hiast.data.cache import SHARES, cached_path
-    from hiast.data.decode import image_size
+    from hiast.data.io.cache import SHARES, cached_path
+    from hiast.data.io.images import image_size
     from hiast.inspection.disk import find_disk
-    from hiast.inspection.needs import readable
+    from hiast.inspection.estimate import readable
 
     needed = 0.0
     for dataset in datasets:
@@ -118,9 +118,9 @@ def _check_room(datasets: list[SegmentationDataset], cache: Cache, name: str) ->
 
 def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
     from hiast.cli.domains import progress
-    from hiast.data.archives import find_archives, list_members, missing_bytes, unpack
+    from hiast.data.io.archives import find_archives, list_members, missing_bytes, unpack
     from hiast.inspection.disk import find_disk
-    from hiast.inspection.needs import readable
+    from hiast.inspection.estimate import readable
 
     root = Path(config.data_root)
     known = {module.archives: None for module in modules if module.archives is not None}

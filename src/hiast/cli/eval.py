@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USAGE = """
 hiast-eval checkpoint=PATH [key=value ...]
 
-Evaluate a checkpoint on the labelled target images of its scenario.
+Evaluate a checkpoint on the labeled target images of its scenario.
 
   checkpoint=RUN/self_training/checkpoints/last.ckpt
   +scenario=NAME [--config-dir DIR] [backbone=...]
@@ -31,7 +31,7 @@ Evaluate a checkpoint on the labelled target images of its scenario.
                                 average over the mirrored image and several sizes
   window=[512,1024,256]         slide a window of this height, width and stride
   teacher=true                  evaluate the teacher of a self-training checkpoint
-  masks=DIR                     write colour masks of the predictions
+  masks=DIR                     write color masks of the predictions
   output=FILE.json              write the scores
 """
 
@@ -76,9 +76,9 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     from hiast.callbacks import StageProgress
     from hiast.cli import build
     from hiast.cli.config import compose, plain, require
-    from hiast.evaluation.report import class_table
+    from hiast.evaluation.tables import class_table
     from hiast.run.directory import write_json
-    from hiast.run.local import check_processes, trainer_strategy
+    from hiast.run.distributed import check_processes, trainer_strategy
     from hiast.run.trainer import trainer_refusals
 
     path = require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH.")
@@ -95,7 +95,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
         trained, module.classes, config.data_root, config.num_workers, trusted=composed is not None
     )
     if not target.has_val:
-        raise InputError("There are no labelled target images to evaluate on.")
+        raise InputError("There are no labeled target images to evaluate on.")
     if config.teacher:
         module.network = _teacher(module, path)
     options = plain(config.trainer)

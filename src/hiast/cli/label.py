@@ -35,14 +35,14 @@ def label(config: DictConfig) -> None:
     from rich.console import Console
 
     from hiast.callbacks.progress import LabelProgress
-    from hiast.callbacks.rounds import circumstances, predictor, weights_hash
+    from hiast.callbacks.rounds import label_identity, predictor, weights_hash
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
-    from hiast.data import folder
-    from hiast.data.dataset import SegmentationDataset
+    from hiast.data.datasets import folder
+    from hiast.data.loading.segmentation import SegmentationDataset
+    from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
     from hiast.pseudo_labels.generate import generate_round
-    from hiast.pseudo_labels.processes import SingleProcess, TorchProcesses
-    from hiast.run.local import check_processes, fabric_strategy
+    from hiast.run.distributed import check_processes, fabric_strategy
     from hiast.run.trainer import trainer_refusals
     from hiast.training import HIASTModule, load_module
 
@@ -60,7 +60,7 @@ def label(config: DictConfig) -> None:
             f"output: {values['output']} lies inside of input; the labels would be taken for images."
         )
     build.check_whole_number(config.group_size, "group_size", 1)
-    images = SegmentationDataset(folder.listing(values["input"], "**/*", None, module.classes))
+    images = SegmentationDataset(folder.list_folder(values["input"], "**/*", None, module.classes))
     network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
     options = plain(config.trainer)
     check_processes(options)
@@ -68,7 +68,7 @@ def label(config: DictConfig) -> None:
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
-    with LabelProgress("labelling") as progress:
+    with LabelProgress("labeling") as progress:
         reader = generate_round(
             directory=Path(values["output"]),
             names=images.names,
@@ -81,7 +81,7 @@ def label(config: DictConfig) -> None:
             identity={
                 "weights": weights_hash(network),
                 "checkpoint": Path(values["checkpoint"]).name,
-                **circumstances(module, str(options["precision"])),
+                **label_identity(module, str(options["precision"])),
             },
             processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
             overwrite=config.overwrite,
@@ -95,7 +95,7 @@ def _summary(reader: Any, names: tuple[str, ...]) -> Any:
     from rich.table import Table
 
     from hiast.callbacks.rounds import coverage
-    from hiast.evaluation.report import percent
+    from hiast.evaluation.tables import percent
 
     table = Table(title=f"{len(reader.names)} images, {percent(coverage(reader))} % of the pixels kept")
     for column in ("class", "pixels kept", "mean confidence", "threshold at the end"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 USAGE = """
 hiast-train +scenario=NAME [key=value ...]
 
-Walk all stages of a scenario: source_only, warmup, self_training with its rounds.
+RoundLabeler all stages of a scenario: source_only, warmup, self_training with its rounds.
 
   +scenario=gta5_cityscapes     what to adapt to what; a missing or unknown name lists all
   data_root=DIR                 where the datasets lie (default: data)
@@ -45,12 +45,13 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
+    from hiast.callbacks import SelectionSettings
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
-    from hiast.evaluation.report import stage_table
-    from hiast.ranks import is_first
+    from hiast.evaluation.tables import stage_table
+    from hiast.ranks import is_rank_zero
     from hiast.run import Pipeline, RunDirectory
-    from hiast.run.local import check_processes
+    from hiast.run.distributed import check_processes
 
     classes = build.build_classes(config)
     build.check_numbers(config)
@@ -71,22 +72,23 @@ def train(config: DictConfig) -> int:
         trainer=values["trainer"],
         loggers=[instantiate(logger) for logger in config.logger.loggers],
         validation_size=validation_size,
-        validate_every=config.validation.every,
-        checkpoint_every=config.checkpoint_every,
-        record_every=config.record_every,
+        val_every_n_steps=config.validation.every_n_steps,
+        checkpoint_every_n_steps=config.checkpoint_every_n_steps,
+        log_every_n_steps=config.log_every_n_steps,
         seed=config.seed,
         init_from=build.existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
+        selection=SelectionSettings(**values["selection"]),
     )
     directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:
         results = pipeline.run()
     except SIGTERMException:
-        if is_first():
+        if is_rank_zero():
             sys.stderr.write(f"Told to stop; the same command with run={directory.path} goes on from here.\n")
         return STOPPED
-    if is_first():
+    if is_rank_zero():
         console = Console()
         console.print(stage_table(results))
         console.print(f"Run directory: {directory.path}", soft_wrap=True)
@@ -97,7 +99,7 @@ def _new_run(name: str) -> Path:
     """A directory named after the time; processes that Lightning starts share the name through the environment."""
     import os
 
-    from hiast.run.local import processes_outside
+    from hiast.run.distributed import processes_outside
 
     if (processes_outside() or 1) > 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""AdaptationDataModule: labelled source, unlabelled target and validation images of every stage."""
+"""AdaptationDataModule: labeled source, unlabeled target and validation images of every stage."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from hiast.classes import LabelSpace
-from hiast.data.augmented import AugmentedDataset
-from hiast.data.copy_paste import HardClassAugmentation
-from hiast.data.datamodule import DatasetDataModule, placement, share
-from hiast.data.dataset import SegmentationDataset
-from hiast.data.joined import JoinedDataModule, JoinedDataset
-from hiast.data.loaders import TrainLoader, validation_loader
-from hiast.data.pseudo_labelled import PseudoLabelledDataset
+from hiast.data.augmentation.copy_paste import HardClassAugmentation
+from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences
+from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.data.checks.skip_list import SkipList
+from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size, share
+from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
+from hiast.data.loading.augmented import AugmentedDataset
+from hiast.data.loading.loaders import TrainLoader, validation_loader
+from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Sample
-from hiast.data.sampler import BatchDraws, Key, Shuffled
-from hiast.data.skip_list import SkipList
-from hiast.data.strong import ImageAugmentation, NeedsReferences
-from hiast.data.transforms import WeakAugmentation
 from hiast.errors import InputError
 
 Domain = Literal["source", "target"]
 
 _DRAWS: dict[Domain, int] = {"source": 20, "target": 21}
 _CROPS: dict[Domain, int] = {"source": 22, "target": 23}
-"""Streams of random numbers, apart from each other and from those of a pseudo-labelled sample (1 to 3)."""
+"""Streams of random numbers, apart from each other and from those of a pseudo-labeled sample (1 to 3)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Plan:
 
 
 class AdaptationDataModule(pl.LightningDataModule):
-    """Joins a labelled source and an unlabelled target.
+    """Joins a labeled source and an unlabeled target.
 
     ``plan`` says what a stage or round needs; after it, ``train_dataloader`` gives a loader per domain. Label
     files of the target's training images are never listed, let alone opened.
@@ -70,7 +70,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         target: Datamodule of the target, of the same classes.
         source_augmentation: Crop and flip of source images.
         target_augmentation: Crop and flip of target images.
-        strong: Colour augmentation of the strong view, needed in self-training; one that needs references gets
+        strong: Color augmentation of the strong view, needed in self-training; one that needs references gets
             the source's training images, which are listed only then.
         hard_class_augmentation: Parameters of HPLA; None: without.
         num_workers: Worker processes, over all domains.
@@ -122,7 +122,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         """Indices of the classes that the source can hold."""
         return self.source.classes_present
 
-    def keep_skipped(self, path: Path | str) -> None:
+    def use_skip_list(self, path: Path | str) -> None:
         """Keep in a file which pairs are left out of the run, and leave out those that it already names.
 
         So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
@@ -133,8 +133,8 @@ class AdaptationDataModule(pl.LightningDataModule):
                 several sources source/NAME/train.
         """
         skip_list = SkipList(Path(path))
-        self.source.keep_skipped(skip_list, "source")
-        self.target.keep_skipped(skip_list, "target")
+        self.source.use_skip_list(skip_list, "source")
+        self.target.use_skip_list(skip_list, "target")
 
     def prepare_data(self) -> None:
         """Extract frames and find out what is left out; Lightning calls this in one process per machine."""
@@ -147,9 +147,9 @@ class AdaptationDataModule(pl.LightningDataModule):
             if self.target.has_val:
                 self.target.val_dataset()
 
-    def labelling_images(self) -> SegmentationDataset:
+    def labeling_images(self) -> SegmentationDataset:
         """The target's training images without labels, which a round labels."""
-        return self.target.train_dataset(labelled=False)
+        return self.target.train_dataset(labeled=False)
 
     def plan(
         self,
@@ -196,10 +196,10 @@ class AdaptationDataModule(pl.LightningDataModule):
         if not self.target.has_val:
             return []
         dataset = self.target.val_dataset()
-        return validation_loader(dataset, len(dataset), *placement(self), self.num_workers)
+        return validation_loader(dataset, len(dataset), *rank_and_world_size(self), self.num_workers)
 
     def _images(self, domain: Domain) -> SegmentationDataset | JoinedDataset:
-        return self.source.train_dataset() if domain == "source" else self.labelling_images()
+        return self.source.train_dataset() if domain == "source" else self.labeling_images()
 
     def _strong_view(self) -> ImageAugmentation:
         assert self.strong is not None
@@ -208,33 +208,36 @@ class AdaptationDataModule(pl.LightningDataModule):
         return self.strong
 
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
-        rank, world_size = placement(self)
+        rank, world_size = rank_and_world_size(self)
         images = self._images(domain)
-        draws = BatchDraws(
-            self.source.train_order() if domain == "source" else Shuffled(len(images)),
-            Key(self.seed, plan.round, _DRAWS[domain]),
+        order = self.source.train_order() if domain == "source" else Shuffled(len(images))
+        draws = PositionBatchSampler(
+            order,
+            StreamKey(self.seed, plan.round, _DRAWS[domain]),
             batch_size=share(plan.batch_size, world_size),
             steps=plan.steps,
             rank=rank,
             world_size=world_size,
             start_step=plan.start_step,
         )
-        return TrainLoader(self._dataset(domain, plan, images), draws, workers)
+        return TrainLoader(self._dataset(domain, plan, images, order), draws, workers)
 
     def _dataset(
-        self, domain: Domain, plan: Plan, images: SegmentationDataset | JoinedDataset
+        self, domain: Domain, plan: Plan, images: SegmentationDataset | JoinedDataset, order: IndexOrder
     ) -> Dataset[Sample]:
         weak = self.augmentation[domain]
         if domain == "source" or plan.round_directory is None:
             return AugmentedDataset(
                 images,
                 weak,
-                labelled=domain == "source",
+                labeled=domain == "source",
+                placed=domain == "target",
+                order=order,
                 seed=self.seed,
                 round=plan.round,
                 stream=_CROPS[domain],
             )
-        return PseudoLabelledDataset(
+        return PseudoLabeledDataset(
             images,
             plan.round_directory,
             weak=weak,

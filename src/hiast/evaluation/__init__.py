@@ -3,8 +3,8 @@
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.masks import mask_path, write_mask
 from hiast.evaluation.metrics import Scores, SegmentationMetrics, confusion_matrix, iou
-from hiast.evaluation.report import class_table, markdown_table, stage_table
 from hiast.evaluation.signals import agreement, mean_entropy
+from hiast.evaluation.tables import class_table, markdown_table, stage_table
 
 __all__ = [
     "Prediction",

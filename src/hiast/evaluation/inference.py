@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hiast.errors import InputError
-from hiast.models.normalise import normalise
+from hiast.models.normalize import normalize
 
 Size = tuple[int, int]
 Network = Callable[[Tensor], Tensor]
@@ -45,11 +45,11 @@ def predict_probabilities(
 ) -> Tensor:
     """Class probabilities of images, averaged over sizes and mirror images.
 
-    For each size the normalised image is resized, and the logits are resized to the output size (both bilinear
+    For each size the normalized image is resized, and the logits are resized to the output size (both bilinear
     with aligned corners); what is averaged are the softmax maps.
 
     Args:
-        network: Normalised images float32 [B, 3, h, w] -> logits [B, C, h', w'].
+        network: Normalized images float32 [B, 3, h, w] -> logits [B, C, h', w'].
         images: uint8 [B, 3, H, W] RGB.
         mean: Channel means for images in 0..1.
         std: Channel divisors for images in 0..1.
@@ -68,10 +68,10 @@ def predict_probabilities(
     sizes = [own] if sizes is None else [(int(height), int(width)) for height, width in sizes]
     if not sizes:
         raise InputError("sizes is empty: name at least one [height, width], or leave it out.")
-    normalised = normalise(images, mean, std)
+    normalized = normalize(images, mean, std)
     total: Tensor | None = None
     for size in sizes:
-        resized = _resize(normalised, size)
+        resized = _resize(normalized, size)
         for mirrored in (False, True) if flip else (False,):
             logits = _logits(network, resized.flip(-1) if mirrored else resized, window)
             if mirrored:
@@ -93,7 +93,7 @@ def _logits(network: Network, images: Tensor, window: tuple[int, int, int] | Non
             "most its height and width, so that no pixel is left out."
         )
     rows, columns = images.shape[-2], images.shape[-1]
-    # An image smaller than the window is padded with the mean colour: a network may take no other size.
+    # An image smaller than the window is padded with the mean color: a network may take no other size.
     padded = functional.pad(images, (0, max(width - columns, 0), 0, max(height - rows, 0)))
     total: Tensor | None = None
     count = padded.new_zeros(1, 1, padded.shape[-2], padded.shape[-1])

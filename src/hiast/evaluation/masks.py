@@ -1,4 +1,4 @@
-"""Predictions as colour pictures that keep their class indices."""
+"""Predictions as color pictures that keep their class indices."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def mask_path(folder: Path | str, name: str) -> Path:
 
 
 def write_mask(path: Path | str, labels: NDArray[np.uint8], classes: LabelSpace) -> None:
-    """Write a label map as palette PNG: viewers show the colours of ``classes``, readers get the indices.
+    """Write a label map as palette PNG: viewers show the colors of ``classes``, readers get the indices.
 
     Nothing is taken away by any ground truth. Ignored pixels (255) are black.
 
     Args:
         path: File to write; its folders are made, an older file is replaced.
         labels: uint8 [H, W].
-        classes: The colours.
+        classes: The colors.
 
     Raises:
         InputError: ``labels`` is of another shape or dtype.
@@ -44,7 +44,7 @@ def write_mask(path: Path | str, labels: NDArray[np.uint8], classes: LabelSpace)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise InputError(f"A mask needs uint8 [H, W], not {labels.dtype} {list(labels.shape)}.")
     picture = Image.fromarray(labels)
-    picture.putpalette(classes.colourise(np.arange(256, dtype=np.uint8)).tobytes())
+    picture.putpalette(classes.colorize(np.arange(256, dtype=np.uint8)).tobytes())
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: picture.save(file, format="PNG", optimize=True))

@@ -27,7 +27,7 @@ class Scores(NamedTuple):
         means: Title -> mean IoU over the classes reported under it, without those that are absent.
         published_means: The same with an absent class counted as 0, as the published code does.
         absent: Classes in neither labels nor predictions.
-        pixel_accuracy: Share of labelled pixels that are predicted right.
+        pixel_accuracy: Share of labeled pixels that are predicted right.
     """
 
     matrix: NDArray[np.int64]

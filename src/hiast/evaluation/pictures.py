@@ -36,14 +36,14 @@ class Tile:
 def heat(values: NDArray[np.float32], low: float = 0.0, high: float = 1.0) -> Picture:
     """Picture uint8 [H, W, 3] of a map float [H, W]: dark blue at ``low`` or below, yellow at ``high`` or above."""
     scaled = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
-    coloured = cv2.applyColorMap((scaled * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    return np.ascontiguousarray(coloured[..., ::-1])
+    colored = cv2.applyColorMap((scaled * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return np.ascontiguousarray(colored[..., ::-1])
 
 
 def where_kept(image: Picture, labels: NDArray[np.uint8]) -> Picture:
-    """An image uint8 [H, W, 3] that is dark and grey where ``labels`` uint8 [H, W] is ignored."""
-    grey = (image.mean(-1, keepdims=True) * 0.3).astype(np.uint8)
-    return np.where((labels == IGNORED)[..., None], grey, image)
+    """An image uint8 [H, W, 3] that is dark and gray where ``labels`` uint8 [H, W] is ignored."""
+    gray = (image.mean(-1, keepdims=True) * 0.3).astype(np.uint8)
+    return np.where((labels == IGNORED)[..., None], gray, image)
 
 
 def sheet(rows: Sequence[Sequence[Tile]], classes: LabelSpace | None = None, width: int = 320) -> Picture:
@@ -69,9 +69,9 @@ def sheet(rows: Sequence[Sequence[Tile]], classes: LabelSpace | None = None, wid
         for column, tile in enumerate(row):
             _place(paper, draw, tile, (_GAP + column * (width + _GAP), top), width)
         top += height
-    for left, below, name, colour in legend:
+    for left, below, name, color in legend:
         box = (left, top + _GAP + below, left + _TEXT, top + _GAP + below + _TEXT)
-        draw.rectangle(box, fill=colour, outline=_INK)
+        draw.rectangle(box, fill=color, outline=_INK)
         draw.text((left + _TEXT + 4, box[1]), name, _INK, font())
     return np.asarray(paper)
 
@@ -101,13 +101,13 @@ def _place(
 
 
 def _legend(classes: LabelSpace, width: int) -> list[tuple[int, int, str, tuple[int, int, int]]]:
-    """Left, top, name and colour of each entry, in lines of at most ``width``."""
+    """Left, top, name and color of each entry, in lines of at most ``width``."""
     entries = []
     left, top = _GAP, 0
-    for name, colour in [*zip(classes.names, classes.colours, strict=True), ("ignored", (0, 0, 0))]:
+    for name, color in [*zip(classes.names, classes.colors, strict=True), ("ignored", (0, 0, 0))]:
         length = round(font().getlength(name)) + _TEXT + 4
         if left > _GAP and left + length > width:
             left, top = _GAP, top + _CAPTION
-        entries.append((left, top, name, colour))
+        entries.append((left, top, name, color))
         left += length + 14
     return entries

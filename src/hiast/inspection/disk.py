@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hiast.inspection.estimate import Need, Place, readable
 from hiast.inspection.findings import Finding
-from hiast.inspection.needs import Need, Place, readable
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from hiast.classes import LabelSpace
-from hiast.data.decode import UNKNOWN_COLOUR, ColourIds
-from hiast.data.listing import SizeMismatch
-from hiast.data.screening import Unreadable
-from hiast.inspection.part import Part, Summary
+from hiast.data.checks.screening import Unreadable
+from hiast.data.io.images import UNKNOWN_COLOR, ColorIds
+from hiast.data.io.listing import SizeMismatch
+from hiast.inspection.file_set import Part, Summary
 
 Severity = Literal["error", "warning", "note"]
 """error: training would fail. warning: it runs, probably not as wanted. note: worth knowing."""
@@ -82,7 +82,7 @@ def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
                 why = ": scores on them mean little" if "val" in (part.split, other.split) else ""
                 found.append(Finding("warning", part.title, f"{what}{why}.", lines))
     if not any(part.split == "val" for part, _ in parts):
-        text = "There are no labelled target images to validate with: the last checkpoint is the result."
+        text = "There are no labeled target images to validate with: the last checkpoint is the result."
         found.append(Finding("note", "target", text))
     return found
 
@@ -157,13 +157,13 @@ def _unknown_ids(part: Part, summary: Summary) -> Finding | None:
     if not summary.unknown:
         return None
     total = int(summary.class_pixels.sum()) + summary.void_pixels + sum(summary.unknown.values())
-    if isinstance(part.listing.decode, ColourIds):
-        share = 100 * summary.unknown[UNKNOWN_COLOUR] / total
+    if isinstance(part.listing.decode, ColorIds):
+        share = 100 * summary.unknown[UNKNOWN_COLOR] / total
         text = (
-            f"{share:.2f} % of the pixels have colours that the colour table does not name; they are ignored."
+            f"{share:.2f} % of the pixels have colors that the color table does not name; they are ignored."
         )
         lines = tuple(
-            f"{colour}: {100 * pixels / total:.2f} %" for colour, pixels in summary.colours.most_common(50)
+            f"{color}: {100 * pixels / total:.2f} %" for color, pixels in summary.colors.most_common(50)
         )
         return Finding("warning", part.title, text, lines)
     lines = tuple(
@@ -214,7 +214,7 @@ def _absent_classes(parts: Sequence[Checked], classes: LabelSpace) -> list[Findi
 
 def held_classes(parts: Sequence[Checked], domain: str, split: str) -> set[str] | None:
     """Names of the classes of which there is a pixel; None where no label was counted."""
-    chosen = [(p, s) for p, s in parts if p.domain == domain and p.split == split and p.labelled]
+    chosen = [(p, s) for p, s in parts if p.domain == domain and p.split == split and p.labeled]
     if not any(summary.class_pixels.any() for _, summary in chosen):
         return None
     return {p.classes.names[i] for p, s in chosen for i in s.class_pixels.nonzero()[0]}

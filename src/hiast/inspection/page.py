@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.classes import LabelSpace
+from hiast.inspection.estimate import readable
 from hiast.inspection.findings import Checked, Finding
-from hiast.inspection.needs import readable
 from hiast.inspection.report import Report
 
 _SHOWN = 20
@@ -111,7 +111,7 @@ def _parts(parts: Sequence[Checked]) -> str:
         more = len(summary.sizes) - 3
         rows.append(
             f'<tr><td>{escape(part.title)}</td><td class="number">{summary.images:,}</td>'
-            f"<td>{'read' if part.labelled else 'not read'}</td>"
+            f"<td>{'read' if part.labeled else 'not read'}</td>"
             f"<td>{sizes}{f' and {more} more' if more > 0 else ''}</td>"
             f'<td class="number">{readable(summary.bytes)}</td><td class="number">{len(summary.unreadable)}</td></tr>'
         )
@@ -139,21 +139,21 @@ def _histogram(report: Report) -> Iterator[str]:
         for side in pixels
     )
     rows = []
-    for index, (name, colour) in enumerate(zip(report.classes.names, report.classes.colours, strict=True)):
+    for index, (name, color) in enumerate(zip(report.classes.names, report.classes.colors, strict=True)):
         cells, bars = "", ""
         for side, counts in pixels.items():
             share = counts[index] / counts.sum()
             shown = f"{100 * share:.2f}" if counts[index] else '<span class="none">none</span>'
             cells += f'<td class="number">{shown}</td><td class="number">{images[side][index]:,}</td>'
             bars += f'<div class="bar {side}" style="width:{100 * share**0.5:.1f}%"></div>' if share else ""
-        swatch = f'<span class="swatch" style="background:rgb{colour}"></span>'
+        swatch = f'<span class="swatch" style="background:rgb{color}"></span>'
         rows.append(
             f'<tr><td class="name">{swatch}{escape(name)}</td>{cells}<td class="bars">{bars}</td></tr>'
         )
     yield (
         "<section><h2>Classes</h2><table><tr><th>class</th>"
         + heads
-        + "<th>share of the labelled pixels</th></tr>"
+        + "<th>share of the labeled pixels</th></tr>"
         f"{''.join(rows)}</table><p class='soft'>Length of a bar: square root of the share. "
         "Labels of the target's training images are never read.</p></section>"
     )
@@ -176,9 +176,9 @@ def _picture(sheet: NDArray[np.uint8] | None, classes: LabelSpace) -> Iterator[s
         )[1]
         data = b64encode(content.tobytes()).decode()
         legend = " ".join(
-            f'<span style="white-space:nowrap"><span class="swatch" style="background:rgb{colour};margin:0 4px 0 10px">'
+            f'<span style="white-space:nowrap"><span class="swatch" style="background:rgb{color};margin:0 4px 0 10px">'
             f"</span>{escape(name)}</span>"
-            for name, colour in zip(classes.names, classes.colours, strict=True)
+            for name, color in zip(classes.names, classes.colors, strict=True)
         )
         yield (
             f'<section><h2>Images and labels</h2><img alt="contact sheet" src="data:image/jpeg;base64,{data}">'

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from hiast.classes import LabelSpace
+from hiast.inspection.estimate import Need
+from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding, Severity
-from hiast.inspection.needs import Need
-from hiast.inspection.part import Part, Summary
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _part(part: Part, summary: Summary) -> dict[str, object]:
         "title": part.title,
         "domain": part.domain,
         "split": part.split,
-        "labelled": part.labelled,
+        "labeled": part.labeled,
         "images": summary.images,
         "bytes": summary.bytes,
         "sizes": {f"{w}x{h}": count for (h, w), count in summary.sizes.most_common()},

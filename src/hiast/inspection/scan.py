@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hiast.data import decode
-from hiast.data.decode import MAX_PIXELS, UNKNOWN_COLOUR, ColourIds
-from hiast.data.listing import Listing, Pair
+from hiast.data.io import images
+from hiast.data.io.images import MAX_PIXELS, UNKNOWN_COLOR, ColorIds
+from hiast.data.io.listing import Listing, Pair
 from hiast.errors import InputError
 
 
@@ -46,14 +46,14 @@ class PairFacts:
         image: The image's file.
         label: The label's file; None where there is none.
         ids: Raw id in the label -> number of pixels.
-        colours: Colours of the label that its colour table does not name, "red,green,blue" -> number of pixels.
+        colors: Colors of the label that its color table does not name, "red,green,blue" -> number of pixels.
     """
 
     name: str
     image: FileFacts
     label: FileFacts | None = None
     ids: dict[int, int] = field(default_factory=dict)
-    colours: dict[str, int] = field(default_factory=dict)
+    colors: dict[str, int] = field(default_factory=dict)
 
 
 def scan(
@@ -90,20 +90,20 @@ def _look(pair: Pair, listing: Listing, thorough: bool, max_pixels: int) -> Pair
     height, width = pixels.shape
     counts = np.bincount(pixels.ravel())
     ids = {int(raw): int(counts[raw]) for raw in np.flatnonzero(counts)}
-    colours = {}
-    if isinstance(listing.decode, ColourIds) and UNKNOWN_COLOUR in ids:
-        colours = listing.decode.unknown(pair.label, max_pixels)
-    return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colours)
+    colors = {}
+    if isinstance(listing.decode, ColorIds) and UNKNOWN_COLOR in ids:
+        colors = listing.decode.unknown(pair.label, max_pixels)
+    return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colors)
 
 
 def _image(path: Path, thorough: bool, max_pixels: int) -> FileFacts:
     try:
         if thorough:
-            decode.read_image(path, max_pixels)
+            images.read_image(path, max_pixels)
         else:
-            decode.verify(path, max_pixels)
+            images.verify(path, max_pixels)
         content = path.read_bytes()
-        size = decode.image_size(path, max_pixels)
+        size = images.image_size(path, max_pixels)
     except (InputError, OSError) as error:
         return FileFacts(path, error=str(error))
     return FileFacts(path, len(content), size, blake2b(content, digest_size=16).hexdigest())

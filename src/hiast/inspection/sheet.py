@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hiast.classes import IGNORED, lookup_table
-from hiast.data import decode
-from hiast.data.listing import Pair
-from hiast.data.transforms import resize_labels
+from hiast.data.geometry import resize_labels
+from hiast.data.io import images
+from hiast.data.io.listing import Pair
 from hiast.errors import InputError
+from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
-from hiast.inspection.part import Part, Summary
 
 Picture = NDArray[np.uint8]
 
@@ -66,16 +66,16 @@ def _arrange(rows: Sequence[tuple[str, Sequence[Picture]]], columns: int) -> Pic
     return np.asarray(paper)
 
 
-def overlay(image: Picture, labels: NDArray[np.uint8], colours: Picture) -> Picture:
-    """An image uint8 [H, W, 3] half covered by the colours of its labels; ignored pixels show the image in grey.
+def overlay(image: Picture, labels: NDArray[np.uint8], colors: Picture) -> Picture:
+    """An image uint8 [H, W, 3] half covered by the colors of its labels; ignored pixels show the image in gray.
 
     Args:
         image: RGB.
         labels: Classes uint8 [H, W], 255 = ignored.
-        colours: The labels' colours, uint8 [H, W, 3].
+        colors: The labels' colors, uint8 [H, W, 3].
     """
-    grey = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.6
-    mixed = np.where((labels == IGNORED)[..., None], grey, image * 0.4 + colours * 0.6)
+    gray = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.6
+    mixed = np.where((labels == IGNORED)[..., None], gray, image * 0.4 + colors * 0.6)
     return mixed.astype(np.uint8)
 
 
@@ -89,7 +89,7 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
 
 
 def _tile(part: Part, pair: Pair) -> Picture:
-    image = decode.read_image(pair.image, part.max_pixels)
+    image = images.read_image(pair.image, part.max_pixels)
     scale = min(_WIDTH / image.shape[1], _HEIGHT / image.shape[0])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     small: Picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -97,4 +97,4 @@ def _tile(part: Part, pair: Pair) -> Picture:
         return small
     labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, part.max_pixels)]
     labels = resize_labels(labels, height, width)
-    return np.concatenate([small, overlay(small, labels, part.classes.colourise(labels))])
+    return np.concatenate([small, overlay(small, labels, part.classes.colorize(labels))])

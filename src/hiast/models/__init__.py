@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hiast.models.batch_norm import (
+    batch_statistics,
     freeze_batch_norm,
     frozen_running_stats,
     reestimate_bn_stats,
@@ -13,7 +14,7 @@ from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
 from hiast.models.hrda import HRDA
 from hiast.models.network import SegmentationNetwork
-from hiast.models.normalise import normalise
+from hiast.models.normalize import normalize
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
 from hiast.models.teacher import Teacher
@@ -28,11 +29,12 @@ __all__ = [
     "SegmentationNetwork",
     "SmpNetwork",
     "Teacher",
+    "batch_statistics",
     "build_from_recipe",
     "freeze_batch_norm",
     "frozen_running_stats",
     "load_published_weights",
-    "normalise",
+    "normalize",
     "reestimate_bn_stats",
     "synchronize_batch_norm",
 ]

@@ -145,3 +145,17 @@ def _estimating(network: nn.Module, norms: list[_BatchNorm]) -> Iterator[None]:
             norm.momentum = momentum
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Normalize by batch statistics within this context; running statistics do not move."""
+    modes = [(norm, norm.training) for norm in batch_norms(network)]
+    try:
+        for norm, _ in modes:
+            norm.training = True
+        with frozen_running_stats(network):
+            yield
+    finally:
+        for norm, training in modes:
+            norm.training = training

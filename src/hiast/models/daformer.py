@@ -133,6 +133,12 @@ class DAFormer(SegmentationNetwork):
     Raises:
         InputError: A name or option is unknown, the encoder is not hierarchical, or weights cannot be had or do
             not fit.
+
+    Example:
+        >>> import torch
+        >>> network = DAFormer("mit_b0", weights=None, num_classes=3)
+        >>> network(torch.zeros(1, 3, 50, 70)).shape, network.coarse(torch.zeros(1, 3, 50, 70)).shape
+        (torch.Size([1, 3, 50, 70]), torch.Size([1, 3, 16, 24]))
     """
 
     align_corners = False

@@ -82,7 +82,7 @@ class DeepLabV2(SegmentationNetwork):
             load_backbone_weights(self.backbone, state, source=str(pretrained))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B,C,H,W] at the size of the normalised ``images`` [B,3,H,W]."""
+        """Logits [B,C,H,W] at the size of the normalized ``images`` [B,3,H,W]."""
         size = images.shape[-2:]
         return F.interpolate(self.coarse(images), size=size, mode="bilinear", align_corners=True)
 

@@ -70,6 +70,12 @@ class HRDA(DAFormer):
 
     Raises:
         InputError: ``detail`` does not fit, or as for DAFormer.
+
+    Example:
+        >>> network = HRDA(encoder="mit_b0", weights=None, num_classes=3, detail=[64, 64])
+        >>> scales = network.two_scales(torch.zeros(1, 3, 128, 192), window=(64, 8, 64, 64))
+        >>> scales.fused.shape, scales.detail.shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 3, 16, 16]))
     """
 
     stride = 64

@@ -15,7 +15,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 
 class SegmentationNetwork(nn.Module):
-    """Base of the networks: normalised images float [B,3,H,W] in, logits [B,C,H,W] at image size out.
+    """Base of the networks: normalized images float [B,3,H,W] in, logits [B,C,H,W] at image size out.
 
     Attributes:
         num_classes: Classes C of the logits.
@@ -33,7 +33,7 @@ class SegmentationNetwork(nn.Module):
         self.batch_norm: BatchNormMode = "none"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B,C,H,W] of normalised ``images`` [B,3,H,W]."""
+        """Logits [B,C,H,W] of normalized ``images`` [B,3,H,W]."""
         raise NotImplementedError
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
@@ -62,7 +62,7 @@ class SegmentationNetwork(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> SegmentationNetwork:
-        """Set the mode of all parts; fully frozen batch normalisation stays in eval mode."""
+        """Set the mode of all parts; fully frozen batch normalization stays in eval mode."""
         super().train(mode)
         if self.batch_norm == "full":
             for norm in batch_norms(self):

@@ -62,7 +62,7 @@ class SmpNetwork(SegmentationNetwork):
         encoders.load_encoder(self.encoder, encoder, weights, self.encoder_options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B,C,H,W] at the size of the normalised ``images`` [B,3,H,W].
+        """Logits [B,C,H,W] at the size of the normalized ``images`` [B,3,H,W].
 
         Sizes that the encoder's stride does not divide are padded with zeros (the mean color) at the right
         and the bottom; the padding is cut off the logits.

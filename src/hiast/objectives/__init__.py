@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hiast.objectives.adversarial import adversarial_loss, discriminator_input, normalised_entropy
+from hiast.objectives.adversarial import adversarial_loss, discriminator_input, normalized_entropy
 from hiast.objectives.consistency import consistency
 from hiast.objectives.cross_entropy import cross_entropy, source_cross_entropy
 from hiast.objectives.hiast import HIASTLoss
@@ -17,7 +17,7 @@ __all__ = [
     "discriminator_input",
     "entropy_ignored",
     "kld_confident",
-    "normalised_entropy",
+    "normalized_entropy",
     "region_mask",
     "region_mean",
     "source_cross_entropy",

@@ -1,4 +1,4 @@
-"""What the warm-up's discriminator sees, the loss on its answers, and entropy minimisation."""
+"""What the warm-up's discriminator sees, the loss on its answers, and entropy minimization."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def adversarial_loss(outputs: Tensor, label: int, kind: str = "mse") -> Tensor:
     raise InputError(f"The adversarial loss is {kind!r}; choose mse or bce.")
 
 
-def normalised_entropy(logits: Tensor) -> Tensor:
+def normalized_entropy(logits: Tensor) -> Tensor:
     """Mean over pixels of the entropy of softmax(``logits`` [B,C,H,W]) divided by log(C): a scalar in 0..1.
 
-    Minimised on target images in the warm-up (MinEnt, Vu et al. 2019, section 3.1).
+    Minimized on target images in the warm-up (MinEnt, Vu et al. 2019, section 3.1).
     """
     return _entropy_maps(logits).sum(1).mean()
 
@@ -75,6 +75,6 @@ def normalised_entropy(logits: Tensor) -> Tensor:
 def _entropy_maps(logits: Tensor) -> Tensor:
     classes = logits.shape[1]
     if classes < 2:
-        raise InputError("Normalised entropy needs two classes or more; choose the softmax input for one.")
+        raise InputError("Normalized entropy needs two classes or more; choose the softmax input for one.")
     probabilities = torch.softmax(at_least_float32(logits), dim=1)
     return probabilities * (probabilities + EPSILON).log2() / -math.log2(classes)

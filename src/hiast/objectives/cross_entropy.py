@@ -53,7 +53,7 @@ def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def source_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled pixels of source images; 0 with a zero gradient if there are none.
+    """Mean cross-entropy over the labeled pixels of source images; 0 with a zero gradient if there are none.
 
     Args:
         logits: Float [B,C,H,W] of any precision; computed in float32 or float64.

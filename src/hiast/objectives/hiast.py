@@ -24,7 +24,7 @@ class HIASTLoss(nn.Module):
     The formulas stand at the functions of the same names; weights as published (0.1, 1, 0.5 for 19 classes).
     A term of weight 0 is reported but has no gradient.
 
-    ``class_normalised``: the published terms are divided by the number of classes C (kld_confident
+    ``class_normalized``: the published terms are divided by the number of classes C (kld_confident
     twice), so that beside cross-entropy the same weights act 19/C (19/C squared) times as strongly for
     another C. With this option 19 takes the place of C in these divisors: kld_confident is multiplied by
     (C/19)^2, entropy_ignored and consistency by C/19. Each product of a pixel and a class then pulls as
@@ -36,7 +36,7 @@ class HIASTLoss(nn.Module):
         consistency: Weight of ``consistency``; 0 needs no teacher.
         region: Pixels of the consistency term: ``"ignored"``, ``"confident"`` or ``"all"``.
         denominator: What consistency is divided by: ``"nonzero"`` products (published) or ``"all"``.
-        class_normalised: Make the weights mean the same for every number of classes.
+        class_normalized: Make the weights mean the same for every number of classes.
 
     Raises:
         InputError: A negative or infinite weight, an unknown region or denominator.
@@ -49,7 +49,7 @@ class HIASTLoss(nn.Module):
         consistency: float = 0.5,
         region: Region = "ignored",
         denominator: Denominator = "nonzero",
-        class_normalised: bool = False,
+        class_normalized: bool = False,
     ) -> None:
         super().__init__()
         check_not_negative("loss", kld=kld, entropy=entropy, consistency=consistency)
@@ -64,7 +64,7 @@ class HIASTLoss(nn.Module):
         self.consistency = float(consistency)
         self.region: Region = region
         self.denominator: Denominator = denominator
-        self.class_normalised = bool(class_normalised)
+        self.class_normalized = bool(class_normalized)
 
     def forward(
         self, logits: Tensor, pseudo_labels: Tensor, teacher_probabilities: Tensor | None = None
@@ -90,7 +90,7 @@ class HIASTLoss(nn.Module):
         if teacher_probabilities is None and self.consistency:
             raise InputError("Consistency has a weight but there are no teacher probabilities; set it to 0.")
         log_p = torch.log_softmax(at_least_float32(logits), dim=1)
-        divisor = PUBLISHED_CLASSES if self.class_normalised else logits.shape[1]
+        divisor = PUBLISHED_CLASSES if self.class_normalized else logits.shape[1]
 
         def agreement(log_probabilities: Tensor) -> Tensor:
             if teacher_probabilities is None:
@@ -120,7 +120,7 @@ class HIASTLoss(nn.Module):
             "consistency": self.consistency,
             "region": self.region,
             "denominator": self.denominator,
-            "class_normalised": self.class_normalised,
+            "class_normalized": self.class_normalized,
         }
 
 

@@ -1,4 +1,4 @@
-"""The two confidence regularisers of self-training (Zou et al. 2019; Mei et al. 2020, section 3.3)."""
+"""The two confidence regularizers of self-training (Zou et al. 2019; Mei et al. 2020, section 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelling a whole data set into a round directory: streaming, overlapped, distributed, continued when interrupted."""
+"""Labeling a whole data set into a round directory: streaming, overlapped, distributed, continued when interrupted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hiast.data.label_store import RoundReader
 from hiast.errors import InputError
+from hiast.pseudo_labels.collectives import Processes, SingleProcess, agree
+from hiast.pseudo_labels.labeler import RoundLabeler
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.processes import Processes, SingleProcess, agree
-from hiast.pseudo_labels.stages import Predict, ReadImage, Stages
-from hiast.pseudo_labels.walk import Walk
+from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.pseudo_labels.workers import Predict, ReadImage, Stages
 
 Progress = Callable[[int, int], None]
 
@@ -74,7 +74,7 @@ def generate_round(
     processes = processes or SingleProcess()
     plan = _plan(names, policy, size, group_size, seed, identity or {})
     with ExitStack() as stack:
-        walk = Walk(Path(directory), plan, policy, processes, progress)
+        walk = RoundLabeler(Path(directory), plan, policy, processes, progress)
         if walk.begin(stack, overwrite):
             stages = Stages(read_image, predict, size, policy.num_classes, readers, writers)
             walk.go(stack.enter_context(stages), depth=2, lag=writers)

@@ -1,7 +1,7 @@
 """Threshold policies: which confidence makes a predicted class a pseudo-label.
 
-A policy holds parameters only. What changes while a data set is labelled, the thresholds, is handed in and
-out, so that a policy can be used any number of times and a labelling can go on from recorded thresholds.
+A policy holds parameters only. What changes while a data set is labeled, the thresholds, is handed in and
+out, so that a policy can be used any number of times and a labeling can go on from recorded thresholds.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ import torch
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
-from hiast.ranks import is_first
-from hiast.run.settings import first_difference
+from hiast.ranks import is_rank_zero
+from hiast.run.resume_check import first_difference
 
 _RECORDED_PACKAGES = (
     "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
@@ -78,7 +78,7 @@ class RunDirectory:
             InputError: Another process works in it, it cannot be written, or it holds a run of another
                 configuration.
         """
-        if not is_first():
+        if not is_rank_zero():
             return
         self.lock()
         there = self.path / "config.yaml"
@@ -138,7 +138,7 @@ class RunDirectory:
         """Stages that have left a checkpoint or pseudo-labels behind, in order."""
         return [
             stage
-            for stage in ("source_only", "warmup", "self_training")
+            for stage in ("source_only", "warmup", "self_training", "online")
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
         ]
 

@@ -15,19 +15,21 @@ class Round:
     """One fit: a whole stage, or one round of self-training.
 
     Attributes:
-        module: Builds the stage's module; called with ``network``, ``classes``, ``steps``, ``accumulate``,
+        module: Builds the stage's module; called with ``network``, ``classes``, ``max_steps``, ``accumulate``,
             ``round_number``, ``validation_size`` and ``seed``.
-        steps: Optimiser steps.
-        batch_size: Images per domain and optimiser step, over all devices.
-        accumulate: Batches into which an optimiser step is divided.
+        max_steps: Optimizer steps.
+        batch_size: Images per domain and optimizer step, over all devices.
+        accumulate_grad_batches: Batches into which an optimizer step is divided.
         labels: How the round's pseudo-labels are made; None for a stage without.
+        needs_pretrained: Whether the module keeps a frozen copy of the pretrained encoder.
     """
 
     module: Callable[..., AdaptationModule]
-    steps: int
+    max_steps: int
     batch_size: int
-    accumulate: int = 1
+    accumulate_grad_batches: int = 1
     labels: LabelSettings | None = None
+    needs_pretrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,15 @@ class Stage:
     name: str
     rounds: Sequence[Round]
 
+    @property
+    def needs_pretrained(self) -> bool:
+        """Whether any round keeps a frozen copy of the pretrained encoder."""
+        return any(settings.needs_pretrained for settings in self.rounds)
+
     def __post_init__(self) -> None:
         for settings in self.rounds:
-            if settings.batch_size % settings.accumulate:
+            if settings.batch_size % settings.accumulate_grad_batches:
                 raise InputError(
                     f"{self.name}.batch_size ({settings.batch_size}) must be a multiple of accumulate "
-                    f"({settings.accumulate})."
+                    f"({settings.accumulate_grad_batches})."
                 )

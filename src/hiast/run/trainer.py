@@ -14,7 +14,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from hiast.callbacks import AtomicCheckpointIO
 from hiast.errors import InputError
-from hiast.run.local import trainer_strategy
+from hiast.run.distributed import trainer_strategy
 from hiast.training import AdaptationModule, WarmupModule
 
 
@@ -24,8 +24,8 @@ def build_trainer(
     *,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Any],
-    validate_every: int,
-    record_every: int,
+    val_every_n_steps: int,
+    log_every_n_steps: int,
     folder: Path,
 ) -> pl.Trainer:
     """A trainer for one fit.
@@ -35,8 +35,8 @@ def build_trainer(
         module: What is fitted.
         callbacks: In the order in which they are called.
         loggers: Lightning loggers.
-        validate_every: Optimiser steps between two validations.
-        record_every: Optimiser steps between two records of the loggers.
+        val_every_n_steps: Optimizer steps between two validations.
+        log_every_n_steps: Optimizer steps between two records of the loggers.
         folder: The run directory.
 
     Raises:
@@ -54,14 +54,14 @@ def build_trainer(
         return pl.Trainer(
             max_epochs=1,
             check_val_every_n_epoch=None,
-            val_check_interval=validate_every * module.accumulate,
+            val_check_interval=val_every_n_steps * module.accumulate_grad_batches,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=list(loggers) or False,
-            log_every_n_steps=1 if not loggers else record_every,
+            log_every_n_steps=1 if not loggers else log_every_n_steps,
             default_root_dir=str(folder),
             callbacks=list(callbacks),
             plugins=plugins,

@@ -29,9 +29,9 @@ class HIASTModule(AdaptationModule):
         network: The student, see ``AdaptationModule``.
         classes: The scenario's label space.
         loss: The four terms and their weights (method section 5).
-        momentum: Share of the teacher's old weights that is kept at every step.
+        ema_decay: Share of the teacher's old weights that is kept at every step.
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
-        settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
+        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` unless said otherwise.
     """
 
     stage: ClassVar[str] = "self_training"
@@ -43,18 +43,18 @@ class HIASTModule(AdaptationModule):
         classes: LabelSpace,
         *,
         loss: HIASTLoss | None = None,
-        momentum: float = 0.999,
+        ema_decay: float = 0.999,
         source_weight: float = 0.0,
         **settings: Any,
     ) -> None:
-        super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
-        check_not_negative(self.stage, momentum=momentum, source_weight=source_weight)
-        if momentum > 1:
-            raise InputError(f"self_training: momentum is {momentum}; give a number from 0 to 1.")
+        super().__init__(network, classes, **({"freeze_bn": "affine"} | settings))
+        check_not_negative(self.stage, ema_decay=ema_decay, source_weight=source_weight)
+        if ema_decay > 1:
+            raise InputError(f"self_training: ema_decay is {ema_decay}; give a number from 0 to 1.")
         self.loss = loss or HIASTLoss()
-        self.momentum = momentum
+        self.ema_decay = ema_decay
         self.source_weight = source_weight
-        self.teacher = Teacher(network, momentum)
+        self.teacher = Teacher(network, ema_decay)
         if source_weight:
             self.domains = ("source", "target")  # type: ignore[misc]
 
@@ -84,7 +84,7 @@ class HIASTModule(AdaptationModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """An optimiser step of the student, then the teacher follows."""
+        """An optimizer step of the student, then the teacher follows."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.teacher.update(self.network)
 
@@ -92,7 +92,7 @@ class HIASTModule(AdaptationModule):
         """Constructor arguments as plain values."""
         return super().arguments() | {
             "loss": self.loss.to_dict(),
-            "momentum": self.momentum,
+            "ema_decay": self.ema_decay,
             "source_weight": self.source_weight,
         }
 

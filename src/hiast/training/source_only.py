@@ -1,4 +1,4 @@
-"""Stage 1: cross-entropy on labelled source images (method section 1)."""
+"""Stage 1: cross-entropy on labeled source images (method section 1)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hiast.training.module import AdaptationModule
 
 
 class SourceOnlyModule(AdaptationModule):
-    """Supervised training on the labelled source domain."""
+    """Supervised training on the labeled source domain."""
 
     stage: ClassVar[str] = "source_only"
     domains: ClassVar[tuple[Domain, ...]] = ("source",)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy over labelled pixels."""
+        """Mean cross-entropy over labeled pixels."""
         samples = batch["source"]
         cross_entropy = source_cross_entropy(self(samples["image"]), samples["label"])
         return {"cross_entropy": cross_entropy, "total": cross_entropy}

@@ -13,7 +13,7 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError, check_not_negative
 from hiast.models import Discriminator, SegmentationNetwork
-from hiast.objectives import adversarial_loss, discriminator_input, normalised_entropy, source_cross_entropy
+from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 from hiast.objectives.adversarial import INPUTS, LOSSES
 from hiast.training.module import AdaptationModule
 
@@ -24,9 +24,9 @@ SOURCE, TARGET = 0, 1
 class WarmupModule(AdaptationModule):
     """Source cross-entropy, with an adversarial and an entropy term on target images.
 
-    The network step minimises source cross-entropy + adversarial_weight * loss(D(target), source)
-    + entropy_weight * mean normalised entropy; the discriminator step then tells the detached outputs apart.
-    Both optimisers are stepped by hand, since Lightning's automatic way knows one.
+    The network step minimizes source cross-entropy + adversarial_weight * loss(D(target), source)
+    + entropy_weight * mean normalized entropy; the discriminator step then tells the detached outputs apart.
+    Both optimizers are stepped by hand, since Lightning's automatic way knows one.
 
     Args:
         network: See ``AdaptationModule``.
@@ -34,13 +34,13 @@ class WarmupModule(AdaptationModule):
         discriminator_input: ``"softmax"`` (as AdaptSegNet), ``"entropy"`` (as AdvEnt), or None for no discriminator.
         discriminator_loss: ``"mse"`` (published) or ``"bce"``, on the discriminator's raw outputs.
         adversarial_weight: Weight of the network's adversarial term.
-        entropy_weight: Weight of entropy minimisation (MinEnt) on target images.
-        discriminator_rate: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
-        settings: See ``AdaptationModule``; ``batch_norm`` is ``"affine"`` unless said otherwise.
+        entropy_weight: Weight of entropy minimization (MinEnt) on target images.
+        discriminator_lr: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
+        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` unless said otherwise.
 
     Attributes:
         clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
-            where optimisers are stepped by hand.
+            where optimizers are stepped by hand.
     """
 
     stage: ClassVar[str] = "warmup"
@@ -55,10 +55,10 @@ class WarmupModule(AdaptationModule):
         discriminator_loss: str = "mse",
         adversarial_weight: float = 0.05,
         entropy_weight: float = 0.0,
-        discriminator_rate: float = 2e-5,
+        discriminator_lr: float = 2e-5,
         **settings: Any,
     ) -> None:
-        super().__init__(network, classes, **({"batch_norm": "affine"} | settings))
+        super().__init__(network, classes, **({"freeze_bn": "affine"} | settings))
         if discriminator_input not in (None, *INPUTS) or discriminator_loss not in LOSSES:
             raise InputError(
                 f"warmup: discriminator_input is {discriminator_input}, discriminator_loss is {discriminator_loss}: "
@@ -68,7 +68,7 @@ class WarmupModule(AdaptationModule):
             self.stage,
             adversarial_weight=adversarial_weight,
             entropy_weight=entropy_weight,
-            discriminator_rate=discriminator_rate,
+            discriminator_lr=discriminator_lr,
         )
         if discriminator_input is None and not entropy_weight:
             raise InputError(
@@ -80,30 +80,30 @@ class WarmupModule(AdaptationModule):
         self.discriminator_loss = discriminator_loss
         self.adversarial_weight = adversarial_weight
         self.entropy_weight = entropy_weight
-        self.discriminator_rate = discriminator_rate
+        self.discriminator_lr = discriminator_lr
         self.discriminator = None if discriminator_input is None else Discriminator(len(classes))
 
     def configure_optimizers(self) -> Any:
-        """The network's optimiser and, where there is one, the discriminator's."""
-        optimizers = [self.optimiser.build(self.network)]
+        """The network's optimizer and, where there is one, the discriminator's."""
+        optimizers = [self.optimizer.build(self.network, fused=not self.clipping)]
         if self.discriminator is not None:
-            rate = self.discriminator_rate
-            group = {"params": self.discriminator.parameters(), "start_rate": rate, "backbone_rate": rate}
-            optimizers.append(torch.optim.Adam([group], lr=rate, betas=(0.9, 0.999)))
+            lr = self.discriminator_lr
+            group = {"params": self.discriminator.parameters(), "initial_lr": lr, "backbone_lr": lr}
+            optimizers.append(torch.optim.Adam([group], lr=lr, betas=(0.9, 0.999)))
         return optimizers
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """One batch through the network step and the discriminator step."""
         found: Any = self.optimizers()
         optimizers: list[LightningOptimizer] = found if isinstance(found, list) else [found]
-        if self.batches_done % self.accumulate == 0:
+        if self.batches_done % self.accumulate_grad_batches == 0:
             for optimizer in optimizers:
                 optimizer.zero_grad()
         terms, source_logits, target_logits = self._network_step(batch)
         if self.discriminator is not None:
             terms["discriminator"] = self._discriminator_step(source_logits.detach(), target_logits.detach())
         self.check_and_log(terms)
-        if (self.batches_done + 1) % self.accumulate == 0:
+        if (self.batches_done + 1) % self.accumulate_grad_batches == 0:
             self._step(optimizers)
         return {name: term.detach() for name, term in terms.items()}
 
@@ -121,7 +121,7 @@ class WarmupModule(AdaptationModule):
             terms["adversarial"] = self._judged(target_logits, SOURCE)
             total = total + self.adversarial_weight * terms["adversarial"]
         if self.entropy_weight:
-            terms["target_entropy"] = normalised_entropy(target_logits)
+            terms["target_entropy"] = normalized_entropy(target_logits)
             total = total + self.entropy_weight * terms["target_entropy"]
         terms["total"] = total
         return terms, source_logits, target_logits
@@ -131,13 +131,13 @@ class WarmupModule(AdaptationModule):
         self._discriminator_learns(False)
         with self.training_statistics():
             terms, source_logits, target_logits = self._terms(batch)
-        self.manual_backward(terms["total"] / self.accumulate)
+        self.manual_backward(terms["total"] / self.accumulate_grad_batches)
         self._discriminator_learns(True)
         return terms, source_logits, target_logits
 
     def _discriminator_step(self, source_logits: Tensor, target_logits: Tensor) -> Tensor:
         loss = (self._judged(source_logits, SOURCE) + self._judged(target_logits, TARGET)) / 2
-        self.manual_backward(loss / self.accumulate)
+        self.manual_backward(loss / self.accumulate_grad_batches)
         return loss
 
     def _judged(self, logits: Tensor, label: int) -> Tensor:
@@ -157,7 +157,7 @@ class WarmupModule(AdaptationModule):
                 optimizer.step()
             else:
                 scaler.step(optimizer.optimizer)
-        # Lightning renews the scale after every optimiser: the second would be unscaled by another number than its
+        # Lightning renews the scale after every optimizer: the second would be unscaled by another number than its
         # gradients were scaled with.
         if scaler is not None:
             scaler.update()
@@ -173,5 +173,5 @@ class WarmupModule(AdaptationModule):
             "discriminator_loss": self.discriminator_loss,
             "adversarial_weight": self.adversarial_weight,
             "entropy_weight": self.entropy_weight,
-            "discriminator_rate": self.discriminator_rate,
+            "discriminator_lr": self.discriminator_lr,
         }

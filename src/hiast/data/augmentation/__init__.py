@@ -1,0 +1,1 @@
+"""Weak and strong augmentation, Fourier adaptation, and pasting of hard classes."""

@@ -1,0 +1,1 @@
+"""Finding files that cannot be used before training starts."""

@@ -1,0 +1,1 @@
+"""Layouts of datasets on disk, and a datamodule for each."""

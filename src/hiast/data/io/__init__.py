@@ -1,0 +1,1 @@
+"""Reading images, labels, lists of files, archives and the cache."""

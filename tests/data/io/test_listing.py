@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
+from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
+from hiast.data.io.images import read_ids
+from hiast.data.io.listing import Listing, Pair
+from hiast.data.io.patterns import Pattern, find_files, pair_files
+from hiast.errors import InputError
+
+
+def touch(root: Path, *paths: str) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"")
+    return root
+
+
+def pairs(root: Path, images: str, labels: str) -> dict[str, str]:
+    found = find_files(root, images, "images")
+    paths, _ = pair_files(found, find_files(root, labels, "labels"), images, labels)
+    return {f.name: p.relative_to(root).as_posix() for f, p in zip(found, paths, strict=True)}
+
+
+def test_drawn_datasets_are_listed_and_paired(drawn_data: Path) -> None:
+    listings = [
+        gta5.list_gta5(drawn_data),
+        synthia.list_synthia(drawn_data),
+        cityscapes.list_cityscapes(drawn_data, "train"),
+        cityscapes.list_cityscapes(drawn_data, "val"),
+        robotcar.list_robotcar(drawn_data, "val"),
+    ]
+    assert [len(listing.pairs) for listing in listings] == [8, 8, 6, 4, 3]
+    for listing in listings:
+        for pair in listing.pairs:
+            assert pair.label is not None
+            assert pair.label.is_file()
+            stem = pair.image.stem.removesuffix("_leftImg8bit")
+            assert pair.label.name.startswith(stem)
+    assert listings[2].pairs[0].name.count("/") == 1  # CITY/frame
+
+
+def test_robotcar_train_has_no_labels(drawn_data: Path) -> None:
+    assert [pair.label for pair in robotcar.list_robotcar(drawn_data, "train").pairs] == [None] * 4
+    with pytest.raises(InputError, match="no labels"):
+        robotcar.list_robotcar(drawn_data, "train", labeled=True)
+
+
+def test_missing_folder_says_which(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"GTA5/images is missing.*data_root"):
+        gta5.list_gta5(tmp_path)
+    (tmp_path / "GTA5/images").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"GTA5/images holds no images"):
+        gta5.list_gta5(tmp_path)
+
+
+def test_image_without_label_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "GTA5/images/00001.png", "GTA5/images/00002.png", "GTA5/labels/00002.png")
+    with pytest.raises(InputError, match=r"1 of 2 images have no label, such as .*00001\.png"):
+        gta5.list_gta5(tmp_path)
+    assert len(gta5.list_gta5(tmp_path, labeled=False).pairs) == 2
+
+
+def test_cityscapes_uses_train_ids_where_present_and_never_needs_them(
+    drawn_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn_data / "cityscapes", tmp_path / "cityscapes")
+    before = cityscapes.list_cityscapes(tmp_path, "val")
+    labels = [pair.label for pair in before.pairs]
+    assert all(label is not None and label.name.endswith("_labelIds.png") for label in labels)
+    assert labels[0] is not None
+    ids = before.decode(labels[0], 10**6)
+    train = np.full(256, 255, np.uint8)
+    for raw, index in CITYSCAPES_IDS.items():
+        train[raw] = index
+    Image.fromarray(train[ids]).save(str(labels[0]).replace("labelIds", "labelTrainIds"))
+    labels[0].unlink()
+    after = cityscapes.list_cityscapes(tmp_path, "val")
+    endings = [pair.label.name.rpartition("_")[2] for pair in after.pairs if pair.label]
+    assert endings == ["labelTrainIds.png"] + ["labelIds.png"] * 3
+    known = np.isin(ids, list(CITYSCAPES_IDS))
+    assert after.pairs[0].label is not None
+    np.testing.assert_array_equal(after.decode(after.pairs[0].label, 10**6), np.where(known, ids, 0))
+
+
+def test_cityscapes_label_missing(drawn_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_data / "cityscapes/leftImg8bit", tmp_path / "cityscapes/leftImg8bit")
+    assert len(cityscapes.list_cityscapes(tmp_path, "train", labeled=False).pairs) == 6
+    with pytest.raises(InputError, match=r"gtFine/train/.*_gtFine_labelIds\.png is missing"):
+        cityscapes.list_cityscapes(tmp_path, "train")
+
+
+def test_files_of_the_same_base_name_are_paired_by_path(tmp_path: Path) -> None:
+    names = ["a/1", "b/1", "b/c/1"]
+    touch(tmp_path, *(f"rgb/{n}.jpg" for n in names), *(f"ids/{n}_ids.png" for n in names))
+    wanted = {n: f"ids/{n}_ids.png" for n in names}
+    assert pairs(tmp_path, "rgb/{name}.jpg", "ids/{name}_ids.png") == wanted
+    assert pairs(tmp_path, "rgb/**/*.jpg", "ids/**/*_ids.png") == wanted
+
+
+def test_wildcards_need_not_agree_where_fields_do(tmp_path: Path) -> None:
+    touch(tmp_path, "d1/rgb/7.png", "d1/seg_v2/7_x.png", "d2/rgb/7.png", "d2/seg_v1/7_y.png")
+    wanted = {"d1/rgb/7": "d1/seg_v2/7_x.png", "d2/rgb/7": "d2/seg_v1/7_y.png"}
+    assert pairs(tmp_path, "{drive}/rgb/{frame}.png", "{drive}/seg_*/{frame}_*.png") == wanted
+
+
+def test_two_images_for_one_label(tmp_path: Path) -> None:
+    touch(tmp_path, "cam/a/1.png", "cam/b/1.png", "cam/b/2.png", "cam/c/2.png", "seg/1.png")
+    with pytest.raises(
+        InputError, match=r"cam/a/1\.png and .*cam/b/1\.png would share the label .*seg/1\.png.*second field"
+    ):
+        pairs(tmp_path, "cam/*/{name}.png", "seg/{name}.png")
+    # Images without a label may be alike: nothing wrong is learnt from them.
+    found = find_files(tmp_path, "cam/*/{name}.png", "images")
+    assert pair_files(found, [], "cam/*/{name}.png", "seg/{name}.png") == ([None] * 4, [])
+
+
+def test_patterns_that_do_not_fit(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png", "b/1_2.png", "b/1_3.png")
+    with pytest.raises(InputError, match="cannot be paired"):
+        pairs(tmp_path, "a/*.png", "b/**/*.png")
+    with pytest.raises(InputError, match=r"1_2\.png and .*1_3\.png are labels of one image"):
+        pairs(tmp_path, "a/{name}.png", "b/{name}_*.png")
+    with pytest.raises(InputError, match="twice"):
+        Pattern("{a}/{a}.png")
+    with pytest.raises(InputError, match="relative"):
+        Pattern("../x/*.png")
+    with pytest.raises(InputError, match="relative"):
+        Pattern("/x/*.png")
+
+
+def test_loops_of_links_end_and_linked_folders_count(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a/1.png", "elsewhere/2.png", "images/.hidden.png", "images/.git/3.png")
+    (tmp_path / "images/a/loop").symlink_to(tmp_path / "images")
+    (tmp_path / "images/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images/self.png").symlink_to(tmp_path / "images/self.png")
+    names = [file.name for file in find_files(tmp_path, "images/**/*.png", "images")]
+    assert names == ["a/1", "b/2", "self"]
+
+
+def test_special_characters_in_names_and_patterns(tmp_path: Path) -> None:
+    names = ["a b", "Straße 1", "日本", "x[1]", "x+(2)", "a\nb", "dot.ted"]
+    touch(tmp_path, *(f"rgb (1)/{n}.png" for n in names), *(f"ids/{n}.png" for n in names))
+    assert pairs(tmp_path, "rgb (1)/{name}.png", "ids/{name}.png") == {n: f"ids/{n}.png" for n in names}
+
+
+def make(*names: str) -> Listing:
+    found = tuple(Pair(name, Path(name + ".png"), None) for name in names)
+    return Listing("test", found, CITYSCAPES_IDS, CITYSCAPES_19, read_ids)
+
+
+def test_same_name_twice_and_nothing_at_all() -> None:
+    with pytest.raises(InputError, match="same name"):
+        make("a", "b", "a")
+    with pytest.raises(InputError, match="holds no images"):
+        make()
+
+
+def test_list_file(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("# comment\n\nc.png\na\na\n", encoding="utf-8")
+    assert [pair.name for pair in make("a", "b", "c").keep(file).pairs] == ["a", "c"]
+    file.write_text("d\n")
+    with pytest.raises(InputError, match=r"list\.txt names 'd', which test does not hold"):
+        make("a").keep(file)
+    file.write_text("\n")
+    with pytest.raises(InputError, match="names no image"):
+        make("a").keep(file)
+    with pytest.raises(InputError, match=r"none\.txt cannot be read"):
+        make("a").keep(tmp_path / "none.txt")
+
+
+def test_hold_out_divides_and_is_seeded() -> None:
+    listing = make(*(f"{i:02}" for i in range(20)))
+    train, val = listing.hold_out(0.2, 1, "train"), listing.hold_out(0.2, 1, "val")
+    assert len(val.pairs) == 4
+    assert sorted([*train.pairs, *val.pairs], key=lambda pair: pair.name) == list(listing.pairs)
+    assert listing.hold_out(0.2, 1, "val").pairs == val.pairs
+    assert listing.hold_out(0.2, 2, "val").pairs != val.pairs
+    for fraction in (0.0, 1.0, 0.99, -1.0):
+        with pytest.raises(InputError, match="does not divide"):
+            listing.hold_out(fraction, 1, "val")
