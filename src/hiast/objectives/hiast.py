@@ -154,9 +154,10 @@ class HIASTLoss(nn.Module):
             self.denominator,
             PUBLISHED_CLASSES if self.class_normalized else logits.shape[1],
         )
-        return self_training_terms(
+        terms: dict[str, Tensor] = self_training_terms(
             logits, pseudo_labels, teacher_logits, upsampling, settings, backend
         )
+        return terms
 
     def to_dict(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""

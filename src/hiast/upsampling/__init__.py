@@ -16,9 +16,9 @@ __all__ = [
     "Step",
     "Upsampling",
     "View",
+    "exact_matmul",
     "make_plan",
     "narrow",
-    "exact_matmul",
     "read_out",
     "widen",
 ]

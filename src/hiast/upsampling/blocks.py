@@ -97,7 +97,7 @@ class Plan:
     shape: tuple[int, int, int, int]
 
     def scratch(self, count: int) -> list[Tensor]:
-        """``count`` tensors [r,n,C,W] for the rows of a block, to be used for all: fresh memory costs more than the work."""
+        """``count`` tensors [r,n,C,W] for the rows of a block, used for all: fresh memory costs more than the work."""
         rows = max(block.end - block.top for block in self.blocks)
         shape = (count, rows, self.images, self.shape[1], len(self.columns))
         return list(self.columns.weights.new_empty(shape).unbind(0))

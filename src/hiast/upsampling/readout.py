@@ -13,7 +13,7 @@ from hiast.errors import InputError
 from hiast.upsampling.blocks import Plan, RowBlock, make_plan, widen
 from hiast.upsampling.precision import exact_matmul
 from hiast.upsampling.steps import Upsampling
-from hiast.upsampling.triton import can_use_triton
+from hiast.upsampling.triton_support import can_use_triton
 
 LN2 = math.log(2)
 
@@ -50,7 +50,7 @@ class ReadOut(NamedTuple):
 
 
 @torch.no_grad()
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def read_out(views: Sequence[View], *, entropy: bool = False, threshold: float | None = None) -> ReadOut:
     """Read the classes of some images off their coarse logits; softmax maps of several views are averaged.
 

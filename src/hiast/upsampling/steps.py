@@ -82,9 +82,7 @@ class Upsampling:
         """Interpolate ``maps``, float [B,C,h,w] to [B,C,H,W], as a whole; the maps themselves if they fit already."""
         for step in self.steps:
             if (maps.shape[-2], maps.shape[-1]) != step.size:
-                maps = F.interpolate(
-                    maps, size=step.size, mode="bilinear", align_corners=step.align_corners
-                )
+                maps = F.interpolate(maps, size=step.size, mode="bilinear", align_corners=step.align_corners)
             if step.kept != step.size:
                 maps = maps[..., : step.kept[0], : step.kept[1]]
         return maps

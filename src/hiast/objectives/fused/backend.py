@@ -10,7 +10,7 @@ from torch import Tensor
 from hiast.classes import IGNORED
 from hiast.errors import InputError
 from hiast.upsampling import Upsampling
-from hiast.upsampling.triton import can_use_triton, why_not_triton
+from hiast.upsampling.triton_support import can_use_triton, why_not_triton
 
 Backend = Literal["auto", "eager", "compile", "triton"]
 """Blocks of rows in plain torch, the same compiled, or one kernel on a GPU; ``"auto"`` takes what suits the device."""

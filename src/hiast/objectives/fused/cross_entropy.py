@@ -24,7 +24,7 @@ Body = Callable[..., Tensor]
 """``block_cross_entropy`` or a compiled form of it."""
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def coarse_cross_entropy(
     logits: Tensor,
     labels: Tensor,
@@ -91,7 +91,9 @@ class _CrossEntropy(torch.autograd.Function):
             pull = torch.where(sure, weights.detach().to(exact.dtype), 0)
         with exact_matmul(logits.device):
             summed, gradient = _run(exact, labels, pull, upsampling, ctx.needs_input_grad[0], backend)
-        count = sure.sum().clamp(min=1) if mean_over == "labeled" else summed.new_tensor(max(labels.numel(), 1))
+        count = (
+            sure.sum().clamp(min=1) if mean_over == "labeled" else summed.new_tensor(max(labels.numel(), 1))
+        )
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(count))
         ctx.dtype = logits.dtype

@@ -55,7 +55,7 @@ class Counts(NamedTuple):
     region: Tensor
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def self_training_terms(
     student: Tensor,
     labels: Tensor,
