@@ -52,9 +52,7 @@ def test_smp(architecture: str, options: dict[str, Any], size: tuple[int, int]) 
     with torch.inference_mode():
         wanted = theirs.eval()(padded)
         if wanted.shape[-2:] != padded.shape[-2:]:
-            wanted = nn.functional.interpolate(
-                wanted, padded.shape[-2:], mode="bilinear", align_corners=True
-            )
+            wanted = nn.functional.interpolate(wanted, padded.shape[-2:], mode="bilinear", align_corners=True)
         assert torch.equal(ours(images()), wanted[..., : SIZE[0], : SIZE[1]])
 
 

@@ -17,12 +17,12 @@ from hiast.upsampling import blocks as module
 
 
 def plainly(
-    logits: Tensor, labels: Tensor, upsampling: Upsampling, weights: Tensor | None, mean_over: str
+    logits: Tensor, labels: Tensor, upsampling: Upsampling, weights: Tensor | None, normalization: str
 ) -> Tensor:
     values = F.cross_entropy(upsampling(logits), labels.long(), ignore_index=255, reduction="none")
     if weights is not None:
         values = values * torch.where(labels != 255, weights, 0)
-    count = labels.numel() if mean_over == "all" else max(int((labels != 255).sum()), 1)
+    count = labels.numel() if normalization == "all" else max(int((labels != 255).sum()), 1)
     return values.sum() / count
 
 
@@ -32,17 +32,17 @@ def weigh(labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("elements", [1, 3000, 10**7])
-@pytest.mark.parametrize("mean_over", ["labeled", "all"])
+@pytest.mark.parametrize("normalization", ["labeled", "all"])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_equals_cross_entropy_of_upsampled_logits(
-    monkeypatch: pytest.MonkeyPatch, upsampling: Upsampling, elements: int, mean_over: Any, weighted: bool
+    monkeypatch: pytest.MonkeyPatch, upsampling: Upsampling, elements: int, normalization: Any, weighted: bool
 ) -> None:
     monkeypatch.setattr(module, "CPU_BLOCK", elements)
     logits, labels, _ = draw(size=upsampling.size)
     weights = weigh(labels) if weighted else None
     logits.requires_grad_()
-    found = coarse_cross_entropy(logits, labels, upsampling, weights=weights, mean_over=mean_over)
-    wanted = plainly(logits, labels, upsampling, weights, mean_over)
+    found = coarse_cross_entropy(logits, labels, upsampling, weights=weights, normalization=normalization)
+    wanted = plainly(logits, labels, upsampling, weights, normalization)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
     gradients = [torch.autograd.grad(value, logits)[0] for value in (found, wanted)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-15)
@@ -58,12 +58,14 @@ def test_source_cross_entropy_is_a_case_of_it() -> None:
 def test_any_number_of_classes_in_float32(classes: int) -> None:
     logits, labels, _ = draw(classes)
     values = logits.float().requires_grad_()
-    found = coarse_cross_entropy(values, labels, UP, weights=weigh(labels), mean_over="all")
+    found = coarse_cross_entropy(values, labels, UP, weights=weigh(labels), normalization="all")
     exact = logits.requires_grad_()
     wanted = plainly(exact, labels, UP, weigh(labels), "all")
     assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
     (gradient,), (expected,) = torch.autograd.grad(found, values), torch.autograd.grad(wanted, exact)
-    torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        gradient.double(), expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max())
+    )
 
 
 def test_numeric_gradient() -> None:
@@ -75,12 +77,12 @@ def test_numeric_gradient() -> None:
     )
 
 
-@pytest.mark.parametrize("mean_over", ["labeled", "all"])
-def test_no_label_is_zero_without_gradient(mean_over: Any) -> None:
+@pytest.mark.parametrize("normalization", ["labeled", "all"])
+def test_no_label_is_zero_without_gradient(normalization: Any) -> None:
     logits, labels, _ = draw(ignored=1.0)
     logits.requires_grad_()
     weights = torch.full(labels.shape, torch.inf)
-    loss = coarse_cross_entropy(logits, labels, UP, weights=weights, mean_over=mean_over)
+    loss = coarse_cross_entropy(logits, labels, UP, weights=weights, normalization=normalization)
     loss.backward()
     assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
 
@@ -106,8 +108,8 @@ def test_what_does_not_fit_is_refused() -> None:
         coarse_cross_entropy(logits, labels[:1], UP)
     with pytest.raises(InputError, match="one for each pixel"):
         coarse_cross_entropy(logits, labels, UP, weights=torch.ones(2, 3))
-    with pytest.raises(InputError, match="mean_over"):
-        coarse_cross_entropy(logits, labels, UP, mean_over="weights")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="normalization"):
+        coarse_cross_entropy(logits, labels, UP, normalization="weights")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

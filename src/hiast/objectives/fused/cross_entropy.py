@@ -17,7 +17,7 @@ from hiast.objectives.fused.request import LN2
 from hiast.objectives.regions import at_least_float32
 from hiast.upsampling import Plan, Upsampling, exact_matmul, make_plan, narrow, widen
 
-MeanOver = Literal["labeled", "all"]
+Normalization = Literal["labeled", "all"]
 """What the sum is divided by: the number of pixels with a label, or of all pixels."""
 
 Body = Callable[..., Tensor]
@@ -31,7 +31,7 @@ def coarse_cross_entropy(
     upsampling: Upsampling,
     *,
     weights: Tensor | None = None,
-    mean_over: MeanOver = "labeled",
+    normalization: Normalization = "labeled",
     backend: Backend = "auto",
 ) -> Tensor:
     """Sum of -w log p_y over the pixels with a label, divided by the number of labeled or of all pixels.
@@ -46,14 +46,14 @@ def coarse_cross_entropy(
         upsampling: From [h,w] to [H,W].
         weights: Float [B,H,W], taken as constants; None is 1 everywhere. Those of ignored pixels do not matter, even
             if they are not finite.
-        mean_over: ``"labeled"`` or ``"all"`` pixels, whatever they weigh.
+        normalization: ``"labeled"`` or ``"all"`` pixels, whatever they weigh.
         backend: See ``choose_backend``.
 
     Returns:
         A scalar, natural log; 0 with a zero gradient if there is no label.
 
     Raises:
-        InputError: Shapes, labels, ``mean_over`` or the backend do not fit.
+        InputError: Shapes, labels, ``normalization`` or the backend do not fit.
 
     Example:
         >>> logits = torch.zeros(1, 4, 2, 2, requires_grad=True)
@@ -62,14 +62,14 @@ def coarse_cross_entropy(
         1.38629...
     """
     check_coarse(logits, labels, upsampling)
-    if mean_over not in get_args(MeanOver):
-        raise InputError(f"mean_over is {mean_over!r}; choose one of {', '.join(get_args(MeanOver))}.")
+    if normalization not in get_args(Normalization):
+        raise InputError(f"normalization is {normalization!r}; choose one of {', '.join(get_args(Normalization))}.")
     if weights is not None and weights.shape != labels.shape:
         raise InputError(
             f"Weights {tuple(weights.shape)} and labels {tuple(labels.shape)} differ in shape; give one for each pixel."
         )
     chosen = choose_backend(backend, logits, upsampling)
-    loss: Tensor = _CrossEntropy.apply(logits, labels, weights, upsampling, mean_over, chosen)
+    loss: Tensor = _CrossEntropy.apply(logits, labels, weights, upsampling, normalization, chosen)
     return loss
 
 
@@ -81,7 +81,7 @@ class _CrossEntropy(torch.autograd.Function):
         labels: Tensor,
         weights: Tensor | None,
         upsampling: Upsampling,
-        mean_over: MeanOver,
+        normalization: Normalization,
         backend: Backend,
     ) -> Tensor:
         exact = at_least_float32(logits.detach()).contiguous() / LN2
@@ -92,7 +92,7 @@ class _CrossEntropy(torch.autograd.Function):
         with exact_matmul(logits.device):
             summed, gradient = _run(exact, labels, pull, upsampling, ctx.needs_input_grad[0], backend)
         count = (
-            sure.sum().clamp(min=1) if mean_over == "labeled" else summed.new_tensor(max(labels.numel(), 1))
+            sure.sum().clamp(min=1) if normalization == "labeled" else summed.new_tensor(max(labels.numel(), 1))
         )
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(count))
