@@ -9,7 +9,16 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from hiast.models import DeepLabV2, Normalize, SegmentationNetwork, SmpNetwork, Teacher, normalize
+from hiast.models import (
+    HRDA,
+    DAFormer,
+    DeepLabV2,
+    Normalize,
+    SegmentationNetwork,
+    SmpNetwork,
+    Teacher,
+    normalize,
+)
 
 SIZE = (67, 101)
 ARCHITECTURES: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
@@ -73,6 +82,14 @@ def test_dpt() -> None:
 def test_deeplab(height: int, width: int) -> None:
     network = DeepLabV2(3, layers=(1, 1, 1, 1), width=4)
     assert check(network, height, width).shape == (1, 3, -(-height // 8), -(-width // 8))
+
+
+@pytest.mark.parametrize("kind", [DAFormer, HRDA])
+def test_daformer_and_hrda(kind: type[DAFormer]) -> None:
+    options = {} if kind is DAFormer else {"detail": (64, 64)}
+    network = kind(encoder="mit_b0", weights=None, num_classes=3, channels=16, **options)
+    side = (96, 128) if kind is DAFormer else (128, 128)
+    assert check(network, *SIZE).shape == (1, 3, side[0] // 4, side[1] // 4)
 
 
 def test_a_network_of_ones_own_needs_forward_only() -> None:

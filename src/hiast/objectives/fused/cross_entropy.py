@@ -63,7 +63,9 @@ def coarse_cross_entropy(
     """
     check_coarse(logits, labels, upsampling)
     if normalization not in get_args(Normalization):
-        raise InputError(f"normalization is {normalization!r}; choose one of {', '.join(get_args(Normalization))}.")
+        raise InputError(
+            f"normalization is {normalization!r}; choose one of {', '.join(get_args(Normalization))}."
+        )
     if weights is not None and weights.shape != labels.shape:
         raise InputError(
             f"Weights {tuple(weights.shape)} and labels {tuple(labels.shape)} differ in shape; give one for each pixel."
@@ -92,7 +94,9 @@ class _CrossEntropy(torch.autograd.Function):
         with exact_matmul(logits.device):
             summed, gradient = _run(exact, labels, pull, upsampling, ctx.needs_input_grad[0], backend)
         count = (
-            sure.sum().clamp(min=1) if normalization == "labeled" else summed.new_tensor(max(labels.numel(), 1))
+            sure.sum().clamp(min=1)
+            if normalization == "labeled"
+            else summed.new_tensor(max(labels.numel(), 1))
         )
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(count))
