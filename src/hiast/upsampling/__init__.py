@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hiast.upsampling.blocks import Plan, RowBlock, make_plan, narrow, widen
-from hiast.upsampling.precision import exact_matmul
+from hiast.upsampling.precision import exact_matmul, sum_dtype
 from hiast.upsampling.readout import ReadOut, View, read_out
 from hiast.upsampling.steps import Axis, Size, Step, Upsampling
 
@@ -20,5 +20,6 @@ __all__ = [
     "make_plan",
     "narrow",
     "read_out",
+    "sum_dtype",
     "widen",
 ]

@@ -1,4 +1,4 @@
-"""Matrix products in full float32 precision, whatever the process allows elsewhere."""
+"""Precision of products and sums, whatever the process allows elsewhere."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def exact_matmul(device: torch.device) -> Iterator[None]:
         for place, precision in zip(places, before, strict=True):
             if precision != "ieee":
                 place.fp32_precision = precision
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The type for sums over all pixels: float64, or float32 on Apple's GPUs, which have no other."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hiast.errors import InputError
 from hiast.upsampling.blocks import Plan, RowBlock, make_plan, widen
-from hiast.upsampling.precision import exact_matmul
+from hiast.upsampling.precision import exact_matmul, sum_dtype
 from hiast.upsampling.steps import Upsampling
 from hiast.upsampling.triton_support import can_use_triton
 
@@ -94,7 +94,7 @@ def _check(views: Sequence[View]) -> None:
     first = views[0]
     for view in views:
         logits = view.logits
-        if logits.ndim != 4 or not 1 <= logits.shape[1] <= 255:
+        if logits.ndim != 4 or not 1 <= logits.shape[1] <= 255 or not logits.numel():
             raise InputError(f"Coarse logits are {tuple(logits.shape)}; give [B,C,h,w] of 1 to 255 classes.")
         if logits.shape[:2] != first.logits.shape[:2] or view.upsampling.size != first.upsampling.size:
             raise InputError(
@@ -112,7 +112,7 @@ def _by_blocks(views: Sequence[View], entropy: bool) -> tuple[Tensor, Tensor, Te
     shape = (len(first), *views[0].upsampling.size)
     labels = first.new_empty(shape, dtype=torch.uint8)
     confidence = first.new_empty(shape, dtype=dtype)
-    sums = first.new_zeros(len(first), dtype=torch.float64)
+    sums = first.new_zeros(len(first), dtype=sum_dtype(first.device))
     scratch = plans[0].scratch(2 if len(views) == 1 else 3)
     wide = [plan.wide(1)[0] for plan in plans]
     for group in plans[0].groups:
@@ -127,7 +127,7 @@ def _by_blocks(views: Sequence[View], entropy: bool) -> tuple[Tensor, Tensor, Te
             for output, values in zip(outputs, found, strict=False):
                 output[blocks[0].rows] = values
             if entropy:
-                sums[group] += found[2].sum((0, 2, 3), dtype=torch.float64)
+                sums[group] += found[2].sum((0, 2, 3), dtype=sums.dtype)
     return labels, confidence, sums
 
 

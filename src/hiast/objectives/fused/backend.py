@@ -46,7 +46,8 @@ def check_coarse(logits: Tensor, labels: Tensor, upsampling: Upsampling) -> None
     Raises:
         InputError: The shapes do not fit, there are 256 classes or more, or (CPU) a label is neither 255 nor below C.
     """
-    if logits.ndim != 4 or not logits.is_floating_point() or not 1 <= logits.shape[1] <= IGNORED:
+    fits = logits.ndim == 4 and logits.is_floating_point() and logits.numel() > 0
+    if not fits or logits.shape[1] > IGNORED:
         raise InputError(
             f"Coarse logits are {logits.dtype} {tuple(logits.shape)}; give floats [B,C,h,w] of 1 to {IGNORED} classes."
         )
@@ -58,7 +59,7 @@ def check_coarse(logits: Tensor, labels: Tensor, upsampling: Upsampling) -> None
         )
     if labels.dtype != torch.uint8:
         raise InputError(f"Labels are {labels.dtype}; give uint8, with {IGNORED} for ignored pixels.")
-    if labels.device.type != "cpu" or not labels.numel():
+    if labels.device.type != "cpu":
         return
     classes = logits.shape[1]
     # 255 wraps to 0, so that one maximum finds what is neither a class nor ignored.

@@ -12,7 +12,7 @@ from torch import Tensor
 from hiast.classes import IGNORED
 from hiast.objectives.fused.request import Factors, Pass, Request
 from hiast.objectives.regions import Region
-from hiast.upsampling import Plan, make_plan, narrow, widen
+from hiast.upsampling import Plan, make_plan, narrow, sum_dtype, widen
 
 Body = Callable[..., Tensor]
 """``block_terms`` or a compiled form of it."""
@@ -38,7 +38,7 @@ def pass_by_blocks(request: Request, compiled: bool = False) -> Pass:
         for total, gradient in zip(totals, gradients, strict=True):
             narrow(total, plan.columns, gradient[group])
     both: list[Tensor | None] = [*gradients, None, None]
-    return Pass(torch.stack(sums).sum(0, dtype=torch.float64), both[0], both[1])
+    return Pass(torch.stack(sums).sum(0, dtype=sum_dtype(request.student.device)), both[0], both[1])
 
 
 def _one_group(

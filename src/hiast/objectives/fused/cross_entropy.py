@@ -15,7 +15,7 @@ from hiast.errors import InputError
 from hiast.objectives.fused.backend import Backend, check_coarse, choose_backend
 from hiast.objectives.fused.request import LN2
 from hiast.objectives.regions import at_least_float32
-from hiast.upsampling import Plan, Upsampling, exact_matmul, make_plan, narrow, widen
+from hiast.upsampling import Plan, Upsampling, exact_matmul, make_plan, narrow, sum_dtype, widen
 
 Normalization = Literal["labeled", "all"]
 """What the sum is divided by: the number of pixels with a label, or of all pixels."""
@@ -93,11 +93,7 @@ class _CrossEntropy(torch.autograd.Function):
             pull = torch.where(sure, weights.detach().to(exact.dtype), 0)
         with exact_matmul(logits.device):
             summed, gradient = _run(exact, labels, pull, upsampling, ctx.needs_input_grad[0], backend)
-        count = (
-            sure.sum().clamp(min=1)
-            if normalization == "labeled"
-            else summed.new_tensor(max(labels.numel(), 1))
-        )
+        count = sure.sum().clamp(min=1) if normalization == "labeled" else max(labels.numel(), 1)
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(count))
         ctx.dtype = logits.dtype
@@ -128,7 +124,7 @@ def _run(
         sums += _one_group(plan, group, wide, total, labels, pull, scratch, body)
         if gradient is not None:
             narrow(total, plan.columns, gradient[group])
-    return torch.stack(sums).sum(dtype=torch.float64), gradient
+    return torch.stack(sums).sum(dtype=sum_dtype(logits.device)), gradient
 
 
 def _one_group(

@@ -15,7 +15,7 @@ from hiast.objectives.fused.backend import Backend, check_coarse, choose_backend
 from hiast.objectives.fused.block_terms import pass_by_blocks
 from hiast.objectives.fused.request import LN2, Factors, Pass, Request
 from hiast.objectives.regions import Region, at_least_float32
-from hiast.upsampling import Upsampling, exact_matmul
+from hiast.upsampling import Upsampling, exact_matmul, sum_dtype
 
 SMALLEST_EXPONENT = -100.0
 """A teacher's logits to base 2 above this need no maximum of their own at full size: exp2 keeps all its digits."""
@@ -137,7 +137,7 @@ def _run(request: Request, backend: Backend) -> Pass:
 
 
 def _counts(labels: Tensor, region: Region) -> Counts:
-    confident = labels.ne(IGNORED).sum().double()
+    confident = labels.ne(IGNORED).sum().to(sum_dtype(labels.device))
     ignored = labels.numel() - confident
     chosen = {"confident": confident, "ignored": ignored}.get(region, confident + ignored)
     return Counts(*(count.clamp(min=1) for count in (confident, ignored, chosen)))
