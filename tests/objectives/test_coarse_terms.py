@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hiast.errors import InputError
 from hiast.objectives import HIASTLoss
+from hiast.objectives.fused import block_terms
 from hiast.upsampling import Upsampling
 from hiast.upsampling import blocks as module
 
@@ -219,21 +220,43 @@ def test_not_a_number_is_passed_on() -> None:
     assert HIASTLoss().from_coarse(student, labels, teacher, UP)["total"].isnan()
 
 
-def test_autocast_and_reduced_products_change_nothing() -> None:
+def test_small_gradients_survive_half_precision_by_the_scale_of_the_loss() -> None:
+    student, labels, teacher = draw(3, 1, (64, 96), (256, 384))
+    half, up = student.half().requires_grad_(), Upsampling.to((256, 384))
+    (gradient,) = torch.autograd.grad(
+        HIASTLoss().from_coarse(half, labels, teacher.half(), up)["total"] * 65536, half
+    )
+    exact = half.detach().double().requires_grad_()
+    wanted = HIASTLoss().from_coarse(exact, labels, teacher.half().double(), up)["total"] * 65536
+    (expected,) = torch.autograd.grad(wanted, exact)
+    torch.testing.assert_close(gradient.double(), expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["eager", "compile"])
+def test_autocast_and_reduced_products_change_nothing(monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
     student, labels, teacher = (x if x.dtype == torch.uint8 else x.float() for x in draw(19, coarse=(16, 24)))
     student.requires_grad_()
-    wanted = HIASTLoss().from_coarse(student, labels, teacher, UP)["total"]
-    (expected,) = torch.autograd.grad(wanted, student)
     place = torch.backends.mkldnn.matmul
+    seen: list[tuple[str, bool]] = []
+
+    def look(*arguments: Any) -> Tensor:
+        seen.append((place.fp32_precision, torch.is_autocast_enabled("cpu")))
+        return block_terms.block_terms(*arguments)
+
+    monkeypatch.setattr(block_terms, "_compiled", lambda: look)
+    wanted = HIASTLoss().from_coarse(student, labels, teacher, UP, backend)["total"]
+    (expected,) = torch.autograd.grad(wanted, student)
     before = place.fp32_precision
     place.fp32_precision = "bf16"
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = HIASTLoss().from_coarse(student, labels, teacher, UP)["total"]
+            found = HIASTLoss().from_coarse(student, labels, teacher, UP, backend)["total"]
             (gradient,) = torch.autograd.grad(found, student)
     finally:
         place.fp32_precision = before
     assert torch.equal(found, wanted) and torch.equal(gradient, expected)
+    # Not every processor rounds products when it may, so the settings themselves are looked at too.
+    assert set(seen) == ({("ieee", False)} if backend == "compile" else set())
 
 
 def test_any_memory_format_no_change_of_the_input_and_the_same_result_twice() -> None:
