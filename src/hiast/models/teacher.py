@@ -32,7 +32,7 @@ class Teacher(nn.Module):
         return logits
 
     def coarse(self, images: Tensor) -> Tensor:
-        """Logits of the averaged network before their upsampling; ``student.upsampling`` says how they go on."""
+        """Logits of the averaged network before their upsampling, see ``SegmentationNetwork.coarse``."""
         logits: Tensor = self.network.coarse(images)  # type: ignore[operator]
         return logits
 
