@@ -50,8 +50,8 @@ def equal(one, other):
 
 @pytest.mark.parametrize("freeze_bn", ["affine", "full"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_end_of_a_stage_has_the_targets_statistics(stage, batch_norm):
-    module = module_of(stage, bn_statistics="target", freeze_bn=batch_norm)
+def test_the_end_of_a_stage_has_the_targets_statistics(stage, freeze_bn):
+    module = module_of(stage, bn_statistics="target", freeze_bn=freeze_bn)
     before = running(module.network)
     seen = fit(module, ValidationSchedule(100))
     assert all(equal(step, before) for step in seen[:3])
@@ -79,16 +79,16 @@ def test_they_are_estimated_before_a_validation(monkeypatch):
 
 
 def test_many_images_are_thinned_out_evenly(monkeypatch):
-    from hiast.callbacks import statistics
+    from hiast.callbacks import bn_statistics
 
     read = []
-    monkeypatch.setattr(statistics, "MOST_IMAGES", 3)
+    monkeypatch.setattr(bn_statistics, "MOST_IMAGES", 3)
     original = Images.read_image
     monkeypatch.setattr(
         Images, "read_image", lambda self, index: (read.append(index), original(self, index))[1]
     )
     module = module_of(HIASTModule, bn_statistics="target")
-    statistics.estimate_on(module.network, module, Images())
+    bn_statistics.estimate_on(module.network, module, Images())
     assert read == [0, 3, 6]
 
 

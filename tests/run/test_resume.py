@@ -34,7 +34,7 @@ KILLS = {
     "before the first label": {"at": "hiast.pseudo_labels.workers:write_label"},
     "between a label and its record": {"at": f"{WRITER}.append"},
     "labeling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
-    "before the manifest": {"at": "hiast.pseudo_labels.round_writer:thresholds_to_csv"},
+    "before the manifest": {"at": "hiast.pseudo_labels.round_tables:RoundTables.files"},
     "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
     "behind the teacher's new start": {
         "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",

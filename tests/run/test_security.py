@@ -114,19 +114,21 @@ def test_a_recipe_builds_networks_only(peace: Path, tmp_path: Path) -> None:
 
 
 def test_names_in_a_manifest_cannot_escape(peace: Path, tmp_path: Path) -> None:
+    import hashlib
     import json
     import shutil
 
     from hiast.pseudo_labels.round_reader import RoundReader
 
-    directory = shutil.copytree(peace / "self_training/rounds/1", tmp_path / "round")
-    manifest = json.loads((directory / "manifest.json").read_text())
-    names = manifest["identity"]["names"]
-    for bad in ("../outside", "/etc/passwd", "a/../../outside"):
-        changed = json.loads(json.dumps(manifest))
-        changed["identity"]["names"] = [bad, *names[1:]]
-        changed["labels"][bad] = changed["labels"].pop(names[0])
-        (directory / "manifest.json").write_text(json.dumps(changed))
+    for number, bad in enumerate(("../outside", "/etc/passwd", "a/../../outside")):
+        directory = shutil.copytree(peace / "self_training/rounds/1", tmp_path / str(number))
+        table, manifest = directory / "labels.csv", directory / "manifest.json"
+        content = json.loads(manifest.read_text())
+        name = content["identity"]["names"][0]
+        table.write_text(table.read_text().replace(f"{name},", f"{bad},"))
+        content["identity"]["names"][0] = bad
+        content["files"]["labels.csv"] = hashlib.sha256(table.read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(content))
         with pytest.raises(ValueError, match="leads out of"):
             RoundReader(directory, verify=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
-from hiast.evaluation.signals import agreement
-from hiast.pseudo_labels import InstanceAdaptive
-from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
+from hiast.pseudo_labels import InstanceAdaptive, top_class
+from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.pseudo_labels.round_reader import read_signals
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
@@ -86,7 +84,6 @@ class LabelRound(pl.Callback):
         self.seed = seed
         self.labeled_with = labeled_with
         self.stop = stop
-        self._signals: dict[str, float] | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Label, unless that is done."""
@@ -102,22 +99,11 @@ class LabelRound(pl.Callback):
             pl_module.begin_round()
 
     def signals(self) -> dict[str, float]:
-        """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
-        if self._signals is None:
-            self._signals = self._compute_signals()
-        return self._signals
+        """Label-free signals of the labeled round: coverage, and agreement with the round before it if there is one.
 
-    def _compute_signals(self) -> dict[str, float]:
-        this = RoundReader(self.directory)
-        before = self.directory.parent / str(self.round_number - 1)
-        values = {"labels/coverage": coverage(this)}
-        if self.round_number > 1:
-            last = RoundReader(before)
-            if last.label_size == this.label_size:
-                shares = [agreement(this.label(name), last.label(name)) for name in this.names]
-                known = [share for share in shares if not math.isnan(share)]
-                values["labels/agreement"] = sum(known) / len(known) if known else math.nan
-        return values
+        They were computed while the labels were written; this only reads them.
+        """
+        return read_signals(self.directory)
 
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
@@ -161,9 +147,14 @@ class LabelRound(pl.Callback):
                 "weights": weights,
                 **label_identity(module, trainer.precision),
             },
-            processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
+            previous=self._previous(),
+            communicator=DistributedProcesses() if trainer.world_size > 1 else SingleProcess(),
             progress=tell,
         )
+
+    def _previous(self) -> Path | None:
+        """The round before this one."""
+        return self.directory.parent / str(self.round_number - 1) if self.round_number > 1 else None
 
     def _stop_if_asked(self) -> None:
         if self.stop is not None and self.stop.asked:
@@ -173,7 +164,7 @@ class LabelRound(pl.Callback):
 def predictor(
     module: AdaptationModule, network: nn.Module, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction int64 [b, h, w].
+    """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction uint8 [b, h, w].
 
     Args:
         module: Says how images are normalized and on which device.
@@ -183,9 +174,7 @@ def predictor(
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), autocast():
-            logits = network(module.prepare(images.to(module.device)))
-            confidence, prediction = logits.float().softmax(1).max(1)
-        return confidence, prediction
+            return top_class(network(module.prepare(images.to(module.device))))
 
     return predict
 
@@ -197,12 +186,6 @@ def label_identity(module: AdaptationModule, precision: str) -> dict[str, object
         "bn_statistics": module.bn_statistics,
         "precision": precision,
     }
-
-
-def coverage(labels: RoundReader) -> float:
-    """Share of the pixels of a round that have a pseudo-label, 0..1."""
-    height, width = labels.label_size
-    return float(labels.image_pixels.sum() / (len(labels.names) * height * width))
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -40,7 +40,7 @@ def label(config: DictConfig) -> None:
     from hiast.cli.config import instantiate, plain, require
     from hiast.data.datasets import folder
     from hiast.data.loading.segmentation import SegmentationDataset
-    from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
+    from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
     from hiast.run.distributed import check_processes, fabric_strategy
     from hiast.run.trainer import trainer_refusals
@@ -83,7 +83,7 @@ def label(config: DictConfig) -> None:
                 "checkpoint": Path(values["checkpoint"]).name,
                 **label_identity(module, str(options["precision"])),
             },
-            processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
+            communicator=DistributedProcesses() if fabric.world_size > 1 else SingleProcess(),
             overwrite=config.overwrite,
             progress=progress,
         )
@@ -94,10 +94,9 @@ def label(config: DictConfig) -> None:
 def _summary(reader: Any, names: tuple[str, ...]) -> Any:
     from rich.table import Table
 
-    from hiast.callbacks.rounds import coverage
     from hiast.evaluation.tables import percent
 
-    table = Table(title=f"{len(reader.names)} images, {percent(coverage(reader))} % of the pixels kept")
+    table = Table(title=f"{len(reader.names)} images, {percent(reader.coverage)} % of the pixels kept")
     for column in ("class", "pixels kept", "mean confidence", "threshold at the end"):
         table.add_column(column, justify="left" if column == "class" else "right")
     thresholds = reader.thresholds

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from written_rounds import write_round
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_TO_ROBOTCAR, ROBOTCAR_9, SYNTHIA_19
 from hiast.data import (
@@ -30,8 +31,6 @@ from hiast.data.augmentation.strong import SimpleStrong
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
 from hiast.data.loading.sampler import Key
 from hiast.errors import InputError
-from hiast.pseudo_labels.round_reader import write_label
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
 
 WEAK = WeakAugmentation(RandomSizedCrop(32, 64, 40, 90))
 
@@ -75,16 +74,11 @@ def ranked(module: AdaptationDataModule, rank: int, world_size: int) -> Adaptati
 
 def label_round(directory: Path, names: tuple[str, ...]) -> Path:
     rng = np.random.default_rng(0)
-    records = []
-    with RoundWriter(directory, {"names": list(names), "label_size": [48, 96], "num_classes": 19}) as writer:
-        for name in names:
-            label = cv2.resize(rng.integers(0, 19, (4, 8), dtype=np.uint8), (96, 48), interpolation=0)
-            digest = write_label(directory, name, label)
-            pixels = np.bincount(label.ravel(), minlength=19)
-            records.append(LabelRecord(name, digest, tuple(pixels.tolist()), (0.0,) * 19))
-        writer.append(GroupRecord((0.9,) * 19, tuple(records)))
-        writer.finish(rng.uniform(0.3, 0.9, 19))
-    return directory
+    labels = {
+        name: cv2.resize(rng.integers(0, 19, (4, 8), dtype=np.uint8), (96, 48), interpolation=0)
+        for name in names
+    }
+    return write_round(directory, labels, rng.uniform(0.3, 0.9, 19))
 
 
 @pytest.mark.parametrize("kind", [GTA5DataModule, SYNTHIADataModule, CityscapesDataModule])
