@@ -12,11 +12,10 @@ from hiast.cli.config import choices, instantiate, require
 from hiast.data import DatasetDataModule, JoinedDataModule
 from hiast.data.io.cache import FORMATS, Cache
 from hiast.errors import InputError
+from hiast.stage_names import STAGES
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-STAGES = ("source_only", "warmup", "self_training")
 
 
 def build_classes(config: DictConfig) -> LabelSpace:

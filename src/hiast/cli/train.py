@@ -79,7 +79,7 @@ def train(config: DictConfig) -> int:
         config=values,
         pictures=config.pictures,
     )
-    directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
+    directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:
         results = pipeline.run()
     except SIGTERMException:
