@@ -13,7 +13,7 @@ from tiny import bare_trainer
 
 from hiast import HIASTModule
 from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule
-from hiast.callbacks.rounds import weights_hash
+from hiast.callbacks.hashing import weights_hash
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import Argmax, Constant
 from hiast.pseudo_labels.round_reader import RoundReader

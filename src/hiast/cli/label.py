@@ -34,8 +34,9 @@ def label(config: DictConfig) -> None:
     from lightning_fabric import Fabric
     from rich.console import Console
 
+    from hiast.callbacks.hashing import weights_hash
     from hiast.callbacks.progress import LabelProgress
-    from hiast.callbacks.rounds import label_identity, predictor, weights_hash
+    from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
     from hiast.data.datasets import folder
