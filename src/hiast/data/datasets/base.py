@@ -22,12 +22,11 @@ from hiast.data.io.listing import Listing, MissingLabelsError, SizeMismatch, Spl
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.loaders import TrainLoader, validation_loader
-from hiast.data.loading.sampler import Key, Order, PositionBatchSampler, RareClasses, Shuffled
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, RareClasses, Shuffled, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Sample
 from hiast.errors import InputError
-
-_DRAWS, _CROPS = 10, 11
 
 
 def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
@@ -181,7 +180,7 @@ class DatasetDataModule(pl.LightningDataModule):
         """
         return self._dataset("val", True)
 
-    def train_order(self) -> Order:
+    def train_order(self) -> IndexOrder:
         """Order in which the images of ``train_dataset()`` are drawn."""
         dataset = self.train_dataset()
         if self.rare_class_temperature is None:
@@ -195,13 +194,15 @@ class DatasetDataModule(pl.LightningDataModule):
         dataset = self.train_dataset()
         draws = PositionBatchSampler(
             self.train_order(),
-            Key(self.seed, 0, _DRAWS),
+            StreamKey(self.seed, 0, Stream.SINGLE_ORDER),
             batch_size=share(self.batch_size, world_size),
             steps=max(1, len(dataset) // self.batch_size),
             rank=rank,
             world_size=world_size,
         )
-        augmented = AugmentedDataset(dataset, self.augmentation, labeled=True, seed=self.seed, stream=_CROPS)
+        augmented = AugmentedDataset(
+            dataset, self.augmentation, labeled=True, seed=self.seed, stream=Stream.SINGLE_CROP
+        )
         return TrainLoader(augmented, draws, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window
 from hiast.data.loading.segmentation import to_planes
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
 
 
@@ -46,7 +47,7 @@ class AugmentedDataset(Dataset[Sample]):
         labeled: Read labels; False: no label file is opened.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
-        stream: Keeps the draws of several datasets of one run apart; not 0.
+        stream: Stream of the random draws; several datasets of one run need different ones.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class AugmentedDataset(Dataset[Sample]):
         labeled: bool,
         seed: int,
         round: int = 0,
-        stream: int = 1,
+        stream: Stream = Stream.SINGLE_CROP,
     ) -> None:
         self.dataset = dataset
         self.weak = weak
