@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import StatisticsStore, estimate_on, processes_of
 from hiast.callbacks.hashing import weights_hash
-from hiast.callbacks.progress import LabelProgress
 from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
+from hiast.progress import ProgressFunction
 from hiast.pseudo_labels import InstanceAdaptive, top_class
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
@@ -124,7 +124,7 @@ class LabelRound(pl.Callback):
                     estimate_on(network, module, images, store=self.store, communicator=processes_of(trainer))
         title = f"{module.stage}, round {self.round_number}: labeling"
         log.info("%s %d images.", title, len(images))
-        with LabelProgress(title) as progress:
+        with ProgressFunction(title) as progress:
             self._generate(trainer, module, images, weights, progress)
 
     def _generate(
@@ -133,7 +133,7 @@ class LabelRound(pl.Callback):
         module: HIASTModule,
         images: SegmentationDataset,
         weights: str,
-        progress: LabelProgress,
+        progress: ProgressFunction,
     ) -> None:
         def report(done: int, total: int) -> None:
             progress(done, total)

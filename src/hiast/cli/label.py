@@ -35,12 +35,12 @@ def label(config: DictConfig) -> None:
     from rich.console import Console
 
     from hiast.callbacks.hashing import weights_hash
-    from hiast.callbacks.progress import LabelProgress
     from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain, require
     from hiast.data.datasets import folder
     from hiast.data.loading.segmentation import SegmentationDataset
+    from hiast.progress import ProgressFunction
     from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
     from hiast.run.distributed import check_processes, fabric_strategy
@@ -69,7 +69,7 @@ def label(config: DictConfig) -> None:
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
-    with LabelProgress("labeling") as progress:
+    with ProgressFunction("labeling") as progress:
         reader = generate_round(
             directory=Path(values["output"]),
             names=images.names,
