@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-STAGES = ("source_only", "warmup", "self_training")
+STAGES = ("source_only", "warmup", "self_training", "online")
 """In the order in which a run goes through them."""

@@ -227,5 +227,5 @@ def test_an_image_that_cannot_be_read_stops_all_processes():
 
 
 def test_unknown_statistics():
-    with pytest.raises(InputError, match="bn_statistics is 'both': choose running or target"):
+    with pytest.raises(InputError, match="bn_statistics is 'both'; choose running or target"):
         module_of(WarmupModule, bn_statistics="both")

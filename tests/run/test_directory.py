@@ -16,7 +16,7 @@ import yaml
 from hiast.errors import InputError
 from hiast.run import RunDirectory
 from hiast.stage_names import STAGES
-from hiast.training import HIASTModule, SourceOnlyModule, WarmupModule
+from hiast.training import HIASTModule, OnlineModule, SourceOnlyModule, WarmupModule
 
 CONFIG = {
     "data_root": "data",
@@ -174,7 +174,7 @@ ORPHAN = """
 import os, signal, sys, time
 from hiast.run import RunDirectory
 from hiast.stage_names import STAGES
-from hiast.training import HIASTModule, SourceOnlyModule, WarmupModule
+from hiast.training import HIASTModule, OnlineModule, SourceOnlyModule, WarmupModule
 RunDirectory(sys.argv[1]).lock()
 if os.fork() == 0:
     time.sleep(30)
@@ -265,4 +265,4 @@ def test_damaged_records_of_a_run_are_named(tmp_path: Path, name: str, content: 
 
 
 def test_stages_are_named_once() -> None:
-    assert (SourceOnlyModule.stage, WarmupModule.stage, HIASTModule.stage) == STAGES
+    assert tuple(kind.stage for kind in (SourceOnlyModule, WarmupModule, HIASTModule, OnlineModule)) == STAGES

@@ -24,7 +24,7 @@ from hiast.progress import ProgressFunction
 from hiast.pseudo_labels import InstanceAdaptive, top_class
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.round_reader import read_signals
+from hiast.pseudo_labels.round_reader import RoundReader, read_signals
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
@@ -103,6 +103,10 @@ class LabelRound(pl.Callback):
                 self._stop_if_asked()
                 raise
             pl_module.begin_round()
+
+    def reader(self) -> RoundReader:
+        """The finished pseudo-labels of the round."""
+        return RoundReader(self.directory)
 
     def signals(self) -> dict[str, float]:
         """Label-free signals of the labeled round: coverage, and agreement with the round before it if there is one.

@@ -41,7 +41,8 @@ class RoundReader:
         names: Names of the images, in the order of the data set.
         label_size: (height, width) of the label maps; None: each has the size of its image.
         class_mean_confidence: float64 [C], NaN for a class that was never kept.
-        coverage: Share of the pixels that have a pseudo-label, 0..1.
+        pixels: Number of pixels of all images, at the size at which the network saw them.
+        coverage: Share of these pixels that have a pseudo-label, 0..1.
         agreement: Agreement with the labels of an earlier round, 0..1; None: it was not compared with one, or no
             pixel was kept by both.
         image_pixels: int64 [N, C], kept pixels of each image, in the order of ``names``, and class.
@@ -119,6 +120,7 @@ class RoundReader:
             raise damaged(self.directory / MANIFEST, "names other images than it has labels")
         statistics: dict[str, Any] = json.loads(contents[STATISTICS])
         self.class_mean_confidence = np.array(statistics["class_mean_confidence"], np.float64)
+        self.pixels = int(statistics["pixels"])
         self.coverage = float(statistics["coverage"])
         self.agreement: float | None = statistics["agreement"]
 

@@ -84,6 +84,7 @@ class RoundTables:
                 for value in self._statistics.class_mean_confidence.tolist()
             ],
             "class_pixels": kept.tolist(),
+            "pixels": self._pixels,
             "coverage": int(kept.sum()) / max(1, self._pixels),
             "agreement": sum(shares) / len(shares) if shares else None,
         }

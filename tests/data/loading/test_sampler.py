@@ -8,7 +8,6 @@ import pytest
 
 from hiast.data.loading.sampler import (
     PositionBatchSampler,
-    RareClasses,
     ShardSampler,
     Shuffled,
     StreamKey,
@@ -79,39 +78,6 @@ def test_shards_cover_everything_once() -> None:
         assert [len(ShardSampler(size, rank, world)) for rank in range(world)] == [
             len(shard) for shard in shards
         ]
-
-
-PIXELS = np.array([[900, 100, 0, 0], [950, 0, 50, 0], [1000, 0, 0, 0], [700, 290, 10, 0]])
-
-
-def test_rare_classes_by_the_formula() -> None:
-    temperature = 0.5
-    order = RareClasses(PIXELS, temperature, min_pixels=60)
-    frequency = [PIXELS[:, c].sum() / PIXELS.sum() for c in range(4)]
-    weights = [np.exp((1 - f) / temperature) for f in frequency[:3]]
-    wanted = [w / sum(weights) for w in weights]
-    np.testing.assert_allclose(order.probabilities, [*wanted, 0])
-    # Class 2 never reaches 60 pixels: its images are those that hold any.
-    holding = {0: [0, 1, 2, 3], 1: [0, 3], 2: [1, 3]}
-    assert {c: order.images[c].tolist() for c in range(3)} == holding
-    share = np.zeros(4)
-    for c, images in holding.items():
-        share[images] += wanted[c] / len(images)
-    drawn = np.bincount([order.index(KEY, p) for p in range(8000)], minlength=4) / 8000
-    np.testing.assert_allclose(drawn, share, atol=0.03)
-
-
-def test_rare_classes_do_not_overflow_at_the_published_temperature() -> None:
-    probabilities = RareClasses(PIXELS, 0.01).probabilities
-    assert np.isfinite(probabilities).all()
-    assert probabilities[3] == 0
-    assert probabilities[2] > probabilities[1] > probabilities[0]
-
-
-def test_rare_classes_need_labels_and_a_temperature() -> None:
-    for pixels, temperature in ((PIXELS, 0.0), (np.zeros((3, 4), int), 0.01)):
-        with pytest.raises(InputError, match="temperature above 0 and labeled pixels"):
-            RareClasses(pixels, temperature)
 
 
 SIZES = [1000, 400, 50]

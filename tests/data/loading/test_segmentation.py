@@ -42,9 +42,9 @@ def raw_ids(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("listing", "ids"),
     [
-        (lambda root: gta5.listing(root), CITYSCAPES_IDS),
-        (lambda root: cityscapes.listing(root, "train"), CITYSCAPES_IDS),
-        (lambda root: robotcar.listing(root, "val"), ROBOTCAR_IDS),
+        (lambda root: gta5.list_gta5(root), CITYSCAPES_IDS),
+        (lambda root: cityscapes.list_cityscapes(root, "train"), CITYSCAPES_IDS),
+        (lambda root: robotcar.list_robotcar(root, "val"), ROBOTCAR_IDS),
     ],
 )
 def test_reads_what_pillow_reads(drawn_data: Path, listing, ids: Mapping[int, int]) -> None:
@@ -73,14 +73,14 @@ def test_synthia_ids_are_the_first_of_sixteen_bit_channels(tmp_path: Path) -> No
     instance = np.random.default_rng(1).integers(0, 60000, (12, 16)).astype(np.uint16)
     Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(root / "RGB/0000000.png")
     cv2.imwrite(str(root / "GT/LABELS/0000000.png"), np.dstack([np.zeros_like(raw), instance, raw]))
-    dataset = SegmentationDataset(synthia.listing(tmp_path))
+    dataset = SegmentationDataset(synthia.list_synthia(tmp_path))
     np.testing.assert_array_equal(dataset.read_label(0), naive_classes(raw, SYNTHIA_IDS))
     absent = {dataset.classes.index(name) for name in ("terrain", "truck", "train")}
     assert dataset.classes_present == frozenset(range(19)) - absent
 
 
 def test_class_map_merges_and_drops(drawn_data: Path) -> None:
-    own = SegmentationDataset(cityscapes.listing(drawn_data, "val"))
+    own = SegmentationDataset(cityscapes.list_cityscapes(drawn_data, "val"))
     mapped = SegmentationDataset(own.listing, ROBOTCAR_9, CITYSCAPES_TO_ROBOTCAR)
     table = {0: 8, 1: 7, 2: 6, 6: 5, 7: 4, 10: 0, 11: 1, 12: 1, 13: 3, 14: 3, 15: 3, 17: 2, 18: 2}
     for index in range(len(own)):
@@ -98,7 +98,7 @@ def tiny(root: Path, count: int = 4, labels: tuple[int, int] = (12, 16)) -> List
         Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(root / f"GTA5/images/{i}.png")
         ids = rng.choice([7, 8, 33, 0], labels).astype(np.uint8)
         Image.fromarray(ids).save(root / f"GTA5/labels/{i}.png")
-    return gta5.listing(root)
+    return gta5.list_gta5(root)
 
 
 def test_sizes_of_a_pair_differ(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,7 +182,7 @@ def test_a_long_check_says_how_far_it_is(
 )
 def test_unknown_choices(drawn_data: Path, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SegmentationDataset(gta5.listing(drawn_data), **options)
+        SegmentationDataset(gta5.list_gta5(drawn_data), **options)
     with pytest.raises(InputError, match=message):
         GTA5DataModule(drawn_data, **options)
 
@@ -229,7 +229,7 @@ def test_id_table_that_does_not_fit(tmp_path: Path) -> None:
 
 def test_without_labels(tmp_path: Path) -> None:
     tiny(tmp_path)
-    dataset = SegmentationDataset(gta5.listing(tmp_path, labeled=False))
+    dataset = SegmentationDataset(gta5.list_gta5(tmp_path, labeled=False))
     assert not dataset.labeled
     assert set(dataset[0]) == {"image", "name"}
     with pytest.raises(InputError, match=r"images/0\.png has no label"):
@@ -255,7 +255,7 @@ def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
 
 
 def test_travels_to_another_process(drawn_data: Path) -> None:
-    for listing in (cityscapes.listing(drawn_data, "val"), synthia.listing(drawn_data)):
+    for listing in (cityscapes.list_cityscapes(drawn_data, "val"), synthia.list_synthia(drawn_data)):
         dataset = SegmentationDataset(listing)
         copy = pickle.loads(pickle.dumps(dataset))
         np.testing.assert_array_equal(copy.read_label(1), dataset.read_label(1))

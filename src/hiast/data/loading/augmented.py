@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import Protocol
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.data.augmentation.weak import View, WeakAugmentation
 from hiast.data.geometry import Window
+from hiast.data.loading.sampler import IndexOrder
 from hiast.data.loading.segmentation import to_planes
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
@@ -45,6 +47,8 @@ class AugmentedDataset(Dataset[Sample]):
         dataset: Images and labels.
         weak: Crop and flip.
         labeled: Read labels; False: no label file is opened.
+        placed: Also give the place of each crop in its image: ``window``, ``image_size`` and ``flipped``.
+        order: Chooses the crop of a labeled image among several; None takes the first that is drawn.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
         stream: Stream of the random draws; several datasets of one run need different ones.
@@ -56,6 +60,8 @@ class AugmentedDataset(Dataset[Sample]):
         weak: WeakAugmentation,
         *,
         labeled: bool,
+        placed: bool = False,
+        order: IndexOrder | None = None,
         seed: int,
         round: int = 0,
         stream: Stream = Stream.SINGLE_CROP,
@@ -63,6 +69,8 @@ class AugmentedDataset(Dataset[Sample]):
         self.dataset = dataset
         self.weak = weak
         self.labeled = labeled
+        self.placed = placed
+        self.order = order
         self.key = (seed, round)
         self.stream = stream
 
@@ -76,13 +84,27 @@ class AugmentedDataset(Dataset[Sample]):
             InputError: A file cannot be read.
         """
         rng = np.random.default_rng([*self.key, draw.position, self.stream])
-        window, flip = self.weak.draw(rng, *self.dataset.image_size(draw.index))
+        size = self.dataset.image_size(draw.index)
+        labels = self.dataset.read_label(draw.index) if self.labeled else None
+        window, flip = self._draw(rng, draw.index, size, labels)
         pixels = self.dataset.read_image_window(draw.index, window)
         sample: Sample = {
             "image": to_planes(self.weak.image(pixels, flip)),
             "name": self.dataset.names[draw.index],
         }
-        if self.labeled:
-            label = window.of(self.dataset.read_label(draw.index))
-            sample["label"] = torch.from_numpy(self.weak.label(label, flip))
+        if self.placed:
+            sample["window"] = torch.tensor(window, dtype=torch.float32)
+            sample["image_size"] = torch.tensor(size, dtype=torch.float32)
+            sample["flipped"] = torch.tensor(flip)
+        if labels is not None:
+            sample["label"] = torch.from_numpy(self.weak.label(window.of(labels), flip))
         return sample
+
+    def _draw(
+        self, rng: np.random.Generator, index: int, size: tuple[int, int], labels: NDArray[np.uint8] | None
+    ) -> View:
+        view = self.weak.draw(rng, *size)
+        if self.order is None or labels is None:
+            return view
+        windows = chain([view.window], (self.weak.draw(rng, *size).window for _ in count()))
+        return View(self.order.choose_window(index, labels, windows, rng), view.flip)

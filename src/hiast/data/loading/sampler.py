@@ -7,6 +7,7 @@ replaying the ones before, and neither workers nor devices change which images a
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from numbers import Real
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from hiast.data.geometry import Window
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw
 from hiast.errors import InputError
@@ -34,6 +36,19 @@ class IndexOrder(Protocol):
 
     def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position`` (0, 1, 2, ... without end)."""
+        ...
+
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The crop of image ``index``, one of ``windows``, which are drawn as they are asked for.
+
+        Args:
+            index: Index of the image.
+            labels: uint8 [H, W], its label map.
+            windows: Windows of the label map, without end.
+            rng: Generator for further draws.
+        """
         ...
 
 
@@ -62,44 +77,11 @@ class Shuffled:
         epoch, place = divmod(position, self.size)
         return int(_permutation(key, epoch, self.size)[place])
 
-
-class RareClasses:
-    """Rare class sampling: first a class, the rarer the likelier, then an image that contains it.
-
-    The probability of class c is proportional to exp((1 - f_c) / temperature), where f_c is the share of the class
-    among the labeled pixels; classes without an image are never drawn. Source: DAFormer, Hoyer et al. 2022,
-    section 3.3.
-
-    Args:
-        class_pixels: int64 [N, C], labeled pixels of each class in each image.
-        temperature: Rare classes are drawn the more often, the lower it is (published 0.01).
-        min_pixels: Number of pixels from which an image counts as containing a class; 1 if no image has so many.
-
-    Raises:
-        InputError: The temperature is not positive or there is no labeled pixel.
-    """
-
-    def __init__(
-        self, class_pixels: NDArray[np.int64], temperature: float = 0.01, min_pixels: int = 3000
-    ) -> None:
-        totals = class_pixels.sum(axis=0)
-        if temperature <= 0 or not totals.any():
-            raise InputError("Rare class sampling needs a temperature above 0 and labeled pixels.")
-        scores = (1 - totals / totals.sum()) / temperature
-        weights = np.where(totals > 0, np.exp(scores - scores.max()), 0)
-        self.probabilities: NDArray[np.float64] = weights / weights.sum()
-        self.images = [self._containing(pixels, min_pixels) for pixels in class_pixels.T]
-
-    @staticmethod
-    def _containing(pixels: NDArray[np.int64], min_pixels: int) -> NDArray[np.intp]:
-        enough = np.flatnonzero(pixels >= min_pixels)
-        return enough if len(enough) else np.flatnonzero(pixels)
-
-    def index(self, key: StreamKey, position: int) -> int:
-        """Index of the image at ``position``."""
-        rng = np.random.default_rng([key.seed, key.round, position, key.stream])
-        images = self.images[rng.choice(len(self.probabilities), p=self.probabilities)]
-        return int(rng.choice(images))
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The first window."""
+        return next(windows)
 
 
 class Weighted:
@@ -132,6 +114,13 @@ class Weighted:
         source = int(rng.choice(len(self.orders), p=self.probabilities))
         inner = key._replace(stream=base + source + 1)
         return int(self.starts[source] + self.orders[source].index(inner, position))
+
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The window that the order of the image's dataset chooses."""
+        source = bisect_right(self.starts, index) - 1
+        return self.orders[source].choose_window(index - self.starts[source], labels, windows, rng)
 
 
 def check_weights(weights: Sequence[float], count: int) -> None:
