@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from hiast.errors import InputError
 
 LOCK_FILE = ".lock"
-"""Name of the lock file. It stays in the folder; only its lock says that somebody works there."""
+"""Name of the lock file. The file stays in the folder when its lock is released."""
 
 
 def lock_folder(folder: Path, busy: str) -> FileLock:

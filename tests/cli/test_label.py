@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny import CLASSES, batches, fit
+from small_network import CLASSES, batches, fit
 
 from hiast.cli.label import find_images
 from hiast.data.geometry import resize_labels

@@ -45,7 +45,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Load with ``weights_only=True``, whatever the argument says."""
+        """Load with ``weights_only=True``, regardless of the argument."""
         contents: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only=True)
         return contents
 

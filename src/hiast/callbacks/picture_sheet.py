@@ -22,7 +22,7 @@ from hiast.training.module import AdaptationModule
 
 @dataclass(frozen=True)
 class _Shown:
-    """A validation image that goes on the sheet.
+    """A validation image of the sheet.
 
     Attributes:
         image: uint8 [3, H, W].

@@ -149,9 +149,7 @@ def _network_size(size: Any, module: AdaptationModule) -> tuple[int, int] | None
 
     known = module.validation_size if size in (None, "image") else build.size_of(size, "size")
     if known is None and size is None:
-        raise InputError(
-            "The checkpoint does not say at which size to label: add size=[height,width], or size=image."
-        )
+        raise InputError("The checkpoint holds no size to label at: add size=[height,width], or size=image.")
     seen = "their own size" if known is None else f"{known[1]} x {known[0]} pixels"
     written = "at the size of each image" if size == "image" else "at the same size"
     log.info("The network sees the images at %s; label maps are written %s.", seen, written)

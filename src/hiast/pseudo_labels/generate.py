@@ -41,8 +41,8 @@ def generate_round(
     """Label every image, or resume an interrupted call, and return the complete round.
 
     The result, byte for byte, depends on the images, the network's output for each group and the arguments up to
-    ``previous``; not on the number of processes, nor on interruptions. Memory does not grow with the size of the
-    images' set beyond their names and records. ClassBalanced runs the network over all images twice.
+    ``previous``; not on the number of processes, nor on interruptions. Per image, memory grows by its name and its
+    record alone. ClassBalanced runs the network over all images twice.
 
     Several processes call this with equal arguments and one shared ``directory``. The groups are dealt out in turns of
     one group per process. For a turn of InstanceAdaptive, and of ClassBalanced's first pass, each process receives
@@ -77,7 +77,7 @@ def generate_round(
 
     Raises:
         InputError: Arguments, images or the network's output do not fit, or ``directory`` holds something else.
-        OSError: A file cannot be read or written. Finished groups stay; the same call resumes behind them.
+        OSError: A file cannot be read or written. Finished groups are kept; the same call resumes after them.
         RunError: Another process failed.
     """
     communicator = communicator or SingleProcess()

@@ -57,7 +57,7 @@ class GroupRecord:
 class Journal:
     """An open journal.
 
-    Opening it cuts it behind the last group whose line and labels are whole.
+    Opening it removes everything after the last group whose line and labels are whole.
 
     Args:
         path: The file; made if it is missing.

@@ -103,7 +103,7 @@ class RoundLabeler:
         self._writer: RoundWriter | None = None
 
     def open(self, stack: ExitStack) -> bool:
-        """Open the round on rank zero and tell every process where to start; false if it is complete already.
+        """Open the round on rank zero and send every process the place to start; false if it is complete already.
 
         Args:
             stack: Closes the round when it is left.
@@ -255,7 +255,7 @@ class RoundLabeler:
     def _append(self, thresholds: Sequence[Thresholds | None], labels: Sequence[GroupLabels | None]) -> None:
         assert self._writer is not None
         for limits, group in zip(thresholds, labels, strict=False):
-            assert group is not None  # only the processes behind the last group have none
+            assert group is not None  # only processes without a group in the last turn have none
             values = None if limits is None else tuple(limits.tolist())
             self._writer.append(GroupRecord(values, group.records, group.skipped))
         self._report(self._writer.journal.images + (self._images if self._policy.surveys else 0))

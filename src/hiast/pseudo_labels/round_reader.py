@@ -139,7 +139,7 @@ class RoundReader:
         self._rows = {name: row for row, name in enumerate(names)}
         self._sizes, self.image_pixels = table[:, :2], table[:, 2:]
         if self.label_size is not None and (self._sizes != self.label_size).any():
-            raise damaged(self.directory / MANIFEST, f"says another label size than {TABLE}")
+            raise damaged(self.directory / MANIFEST, f"gives another label size than {TABLE}")
 
 
 def read_signals(directory: Path) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Until a round is complete, its folder holds ``started.json`` (the identity), ``journal.jsonl`` (one line per finished
 group) and, for a policy that surveys the set first, ``survey.npz`` beside the labels. Whenever the process stops, the
-same round can be resumed behind the last group in the journal, and ends with the same bytes.
+same round can be resumed after the last group in the journal, and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from hiast.pseudo_labels.round_tables import RoundTables
 STARTED, JOURNAL, SURVEY = "started.json", "journal.jsonl", "survey.npz"
 
 _IMAGES = {"names", "order"}
-"""The parts of an identity that say which images are labeled."""
+"""The parts of an identity that list the images."""
 
 
 class RoundWriter:
@@ -53,9 +53,9 @@ class RoundWriter:
         identity: All that determines the result, as JSON-able values: at least ``names`` (list of str), ``order``
             (list of int, indices into names), ``label_size`` ([h, w] or "image") and ``num_classes``.
         overwrite: Discard a round of another identity in the folder. Other files are never touched.
-        keep_finished: If the round in the folder differs in its images alone, keep what is finished of it. The images
-            that are left come in the order that the round had, new ones come last. A complete round stays as it is
-            if it holds all images.
+        keep_finished: If the round in the folder differs in its images alone, keep its finished groups. The remaining
+            images follow in the order of that round, and new ones come last. A complete round that holds all images
+            is kept unchanged.
 
     Attributes:
         directory: Folder of the round.
@@ -202,7 +202,7 @@ class RoundWriter:
             if path.is_file():
                 identity = read_json(path).get("identity")
                 if not isinstance(identity, dict):
-                    raise damaged(path, "does not say what was labeled")
+                    raise damaged(path, "has no identity")
                 return identity
         if any(not _is_part(path) and path.name != LOCK_FILE for path in self.directory.iterdir()):
             raise InputError(
@@ -225,7 +225,7 @@ class RoundWriter:
             shutil.rmtree(self.directory / LABELS)
 
     def _change_images(self, there: Mapping[str, Any]) -> None:
-        """Go on with other images behind the groups that are finished."""
+        """Change the identity to other images after the finished groups."""
         if self.groups == 0:  # Nothing but a survey is lost, which counted other images.
             (self.directory / SURVEY).unlink(missing_ok=True)
             return

@@ -1,6 +1,6 @@
 """Reading, prediction and writing of label maps, which run at the same time in threads of their own.
 
-Each step is handed futures of the step before, so that an error reaches whoever waits for the result. The caller
+Each step receives futures of the step before, so that an error reaches the code that waits for the result. The caller
 decides how far the steps may run ahead of each other.
 """
 

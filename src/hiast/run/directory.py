@@ -64,7 +64,7 @@ class RunDirectory:
 
         Args:
             config: The whole configuration as YAML. To resume a run it must be the one that the run started with,
-                except for settings that do not change what is there: the place of the data, the number of loader
+                except for settings that do not change existing results: the place of the data, the number of loader
                 workers, settings of stages that have not started.
             seed: Seed of the run.
 

@@ -96,7 +96,7 @@ def start_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        # SIGTERM was blocked before the fork. torch's handler would end the worker whoever sent the signal.
+        # SIGTERM was blocked before the fork. torch's handler would end the worker at a signal from any process.
         threading.Thread(target=_end_at_signal_of_parent, daemon=True).start()
 
 

@@ -87,9 +87,9 @@ class Shuffled:
 class Weighted:
     """Several datasets, joined one after the other; each position is drawn from one of them by its weight.
 
-    The dataset of a position is a hash of the position, so that it is known without the positions before. Within the
-    dataset, its own order says which image stands at the position; over a pass of as many positions as it has images,
-    none of them comes twice.
+    The dataset of a position is a hash of the position, so that no earlier position is needed to find it. The image is
+    the one at this position in the dataset's own order. Over as many positions as a shuffled dataset has images, none
+    of its images comes twice.
 
     Args:
         orders: Order within each dataset.
