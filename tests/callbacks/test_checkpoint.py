@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import CLASSES, TinyNetwork
+from small_network import CLASSES, TinyNetwork
 
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint, is_better, link_or_copy
 from hiast.callbacks.schedule import ValidationSchedule

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from small import SIZE, Data, Images, module_of
-from tiny import bare_trainer
+from small_network import bare_trainer
+from target_images import SIZE, Data, Images, module_of
 
 from hiast import HIASTModule
 from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule

@@ -7,7 +7,7 @@ import logging
 import pytest
 from consoles import file, terminal
 from rich.console import Console
-from tiny import CLASSES, TinyNetwork, batches, fit, settings
+from small_network import CLASSES, TinyNetwork, batches, fit, settings
 
 from hiast.callbacks import StageProgress
 from hiast.training import SourceOnlyModule

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import pytest
 import torch
-from small import SIZE, Data, Images, module_of
-from tiny import Recorder, bare_trainer
+from small_network import Recorder, bare_trainer
+from target_images import SIZE, Data, Images, module_of
 
 from hiast import HIASTModule
 from hiast.callbacks import TargetStatistics, ValidationSchedule, bn_statistics

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from tiny import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
+from small_network import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
 from torch.nn import functional as F
 
 from hiast import online
@@ -219,7 +219,7 @@ def test_a_checkpoint_names_no_other_classes():
 def test_a_checkpoint_gives_the_module_back(tmp_path):
     module = module_of(2, views=ALL_VIEWS, trust=online.InstanceAdaptive(4), class_floor=0.1)
     trainer = bare_trainer()
-    from tiny import Batches
+    from small_network import Batches
     from torch.utils.data import DataLoader
 
     trainer.fit(module, DataLoader(Batches(placed(2)), batch_size=None))
