@@ -1,8 +1,8 @@
 """Label maps as PNG files: written by OpenCV, read by libdeflate.
 
 Any viewer opens the files. OpenCV, Pillow and libspng inflate with zlib and read a map of 768 x 1536 pixels in 3.0 to
-3.6 ms; libdeflate takes 0.3 to 0.65 ms, as zstd does (``benchmarks/label_maps.py``). So the format is PNG, and the reader
-finds the compressed pixels itself.
+3.6 ms; libdeflate takes 0.3 to 0.65 ms, as zstd does (``benchmarks/label_maps.py``). So the format is PNG, and the
+reader finds the compressed pixels itself.
 """
 
 from __future__ import annotations
