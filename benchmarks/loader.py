@@ -23,7 +23,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ import torch
 from PIL import Image
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data import pseudo_labeled
 from hiast.data.augmentation.copy_paste import HardClassAugmentation
 from hiast.data.augmentation.strong import StrongAugmentation
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
@@ -44,11 +43,13 @@ from hiast.data.io.cache import CachedReader, cached_path, prepare
 from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles
 from hiast.data.io.images import read_ids
 from hiast.data.io.listing import Listing, Pair
+from hiast.data.loading import pseudo_labeled
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.segmentation import FileReader, SegmentationDataset
 from hiast.data.sample import Draw, Sample
-from hiast.pseudo_labels.round_reader import write_label
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.pseudo_labels.journal import GroupRecord, LabelRecord
+from hiast.pseudo_labels.round_files import write_label
+from hiast.pseudo_labels.round_writer import RoundWriter
 from hiast.scenes import CAMERA, draw_scene
 
 CLASSES = len(CITYSCAPES_19)
@@ -205,12 +206,13 @@ def write_data(folder: Path, count: int, size: tuple[int, int]) -> Listing:
             labels[::5] = 255
             pixels = np.bincount(labels[labels != 255], minlength=CLASSES)
             digest = write_label(folder / "round", pair.name, labels)
-            records.append(LabelRecord(pair.name, digest, tuple(pixels.tolist()), (0.0,) * CLASSES))
-        writer.append(GroupRecord((0.9,) * CLASSES, tuple(records)))
+            records.append(LabelRecord(pair.name, digest, label_size, tuple(pixels.tolist()), ()))
+        # The rarer a class, the lower its confidence.
         kept = np.sum([record.pixels for record in records], 0)
-        writer.finish(
-            np.where(kept > 0, np.linspace(0.95, 0.4, CLASSES)[np.argsort(np.argsort(-kept))], np.nan)
-        )
+        confidence = np.linspace(0.95, 0.4, CLASSES)[np.argsort(np.argsort(-kept))]
+        labels = (replace(record, sums=tuple(confidence * record.pixels)) for record in records)
+        writer.append(GroupRecord((0.9,) * CLASSES, tuple(labels)))
+        writer.finish()
     return Listing("benchmark", pairs, {index: index for index in range(CLASSES)}, CITYSCAPES_19, read_ids)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from small import SIZE, Data, Images, module_of
-from tiny import bare_trainer
+from small_network import bare_trainer
+from target_images import SIZE, Data, Images, module_of
 
 from hiast import HIASTModule
 from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule
-from hiast.callbacks.rounds import weights_hash
+from hiast.callbacks.hashing import weights_hash
 from hiast.evaluation.signals import agreement
 from hiast.pseudo_labels import Argmax, Constant
 from hiast.pseudo_labels.round_reader import RoundReader

@@ -1,9 +1,24 @@
+"""Sheets of pictures: places, sizes, colors, captions, titles and legend."""
+
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hiast.classes import CITYSCAPES_19, IGNORED
-from hiast.evaluation.pictures import Tile, heat, sheet, where_kept
+from hiast.evaluation.pictures import (
+    CAPTION,
+    GAP,
+    TITLE,
+    Row,
+    Tile,
+    fitted,
+    heat,
+    overlay,
+    resized,
+    sheet,
+    where_kept,
+)
 
 
 def filled(height: int, width: int, value: int) -> np.ndarray:
@@ -11,34 +26,61 @@ def filled(height: int, width: int, value: int) -> np.ndarray:
 
 
 def test_tiles_stand_in_rows_with_their_own_proportions() -> None:
-    picture = sheet(
-        [[Tile(filled(50, 100, 10)), Tile(filled(100, 100, 20))], [Tile(filled(10, 40, 30))]], width=80
-    )
-    assert picture.shape == (6 + (18 + 80 + 6) + (18 + 20 + 6), 6 + 2 * (80 + 6), 3)
-    assert (picture[18 : 18 + 40, 6:86] == 10).all()
-    assert (picture[18 + 40 : 104, 6:86] == 255).all()
-    assert (picture[18 : 18 + 80, 92:172] == 20).all()
-    assert (picture[104 + 18 : 104 + 38, 6:86] == 30).all()
+    rows = [
+        Row([Tile(filled(50, 100, 10), "a"), Tile(filled(100, 100, 20))]),
+        Row([Tile(filled(10, 40, 30))]),
+    ]
+    picture = sheet(rows, width=80)
+    second = CAPTION + 80 + GAP  # a row without captions has no line for them
+    assert picture.shape == (second + 20 + GAP + GAP, GAP + 2 * (80 + GAP), 3)
+    assert (picture[CAPTION : CAPTION + 40, GAP : GAP + 80] == 10).all()
+    assert (picture[CAPTION + 40 : second, GAP : GAP + 80] == 255).all()
+    assert (picture[CAPTION : CAPTION + 80, 2 * GAP + 80 : 2 * GAP + 160] == 20).all()
+    assert (picture[second : second + 20, GAP : GAP + 80] == 30).all()
+
+
+def test_a_title_stands_above_its_row() -> None:
+    picture = sheet([Row([Tile(filled(80, 80, 9))], "source"), Row([Tile(filled(80, 80, 7))])], width=80)
+    assert (picture[:TITLE] < 255).any()
+    assert (picture[TITLE : TITLE + 80, GAP : GAP + 80] == 9).all()
+    assert (picture[TITLE + 80 + GAP :][:80, GAP : GAP + 80] == 7).all()
+
+
+def test_upright_pictures_are_not_endless() -> None:
+    assert fitted(50, 100, 80) == (40, 80)
+    assert fitted(4000, 100, 80) == (160, 4)
+    assert fitted(1, 4000, 80) == (1, 80)
+    assert sheet([Row([Tile(filled(4000, 100, 0))])], width=80).shape == (160 + 2 * GAP, 80 + 2 * GAP, 3)
 
 
 def test_labels_keep_their_colors_at_any_size() -> None:
     labels = np.random.default_rng(0).integers(0, 19, (30, 50)).astype(np.uint8)
     colors = {tuple(color) for color in CITYSCAPES_19.colors}
     for width in (20, 50, 130):
-        picture = sheet([[Tile(CITYSCAPES_19.colorize(labels))]], width=width)[18:-12, 6:-6]
+        picture = sheet([Row([Tile(CITYSCAPES_19.colorize(labels))])], width=width)[: -2 * GAP, GAP:-GAP]
         assert {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()} <= colors
 
 
+@pytest.mark.parametrize("size", [(5, 5), (20, 20)])
+def test_smooth_pictures_are_blended(size: tuple[int, int]) -> None:
+    steps = np.repeat(np.repeat(np.array([[0, 255], [255, 0]], np.uint8), 5, 0), 5, 1)[..., None].repeat(3, 2)
+    assert set(np.unique(resized(steps, *size, smooth=False))) <= {0, 255}
+    assert len(np.unique(resized(steps, *size, smooth=True))) > 2
+
+
 def test_the_legend_names_every_class() -> None:
-    plain, with_legend = (sheet([[Tile(filled(9, 9, 255))]], classes) for classes in (None, CITYSCAPES_19))
-    legend = {tuple(pixel) for pixel in with_legend[len(plain) - 6 :].reshape(-1, 3).tolist()}
+    plain, with_legend = (
+        sheet([Row([Tile(filled(9, 9, 255))])], classes) for classes in (None, CITYSCAPES_19)
+    )
+    legend = {tuple(pixel) for pixel in with_legend[len(plain) - GAP :].reshape(-1, 3).tolist()}
     assert {tuple(color) for color in CITYSCAPES_19.colors} <= legend
 
 
 def test_long_captions_and_empty_sheets_do_no_harm() -> None:
-    assert sheet([[Tile(filled(4, 4, 0), "x" * 500)]], width=40).shape[1] == 52
+    assert sheet([Row([Tile(filled(4, 4, 0), "x" * 500)])], width=40).shape[1] == 40 + 2 * GAP
     assert sheet([]).ndim == 3
-    assert sheet([[]]).ndim == 3
+    assert sheet([Row([])]).ndim == 3
+    assert sheet([Row([], "nothing here")]).ndim == 3
 
 
 def test_heat_runs_from_dark_to_bright_and_is_clipped() -> None:
@@ -56,3 +98,9 @@ def test_where_kept_leaves_labeled_pixels_alone() -> None:
     np.testing.assert_array_equal(shown[:2], image[:2])
     assert shown[2:].max() <= 0.3 * 255
     assert (shown[2:, :, 0] == shown[2:, :, 2]).all()
+
+
+def test_overlays_show_ignored_pixels_in_gray() -> None:
+    image = np.array([[(100, 0, 50), (100, 0, 50)]], np.uint8)
+    mixed = overlay(image, np.array([[0, IGNORED]], np.uint8), np.full((1, 2, 3), (0, 0, 250), np.uint8))
+    assert mixed.tolist() == [[[40, 0, 170], [30, 30, 30]]]

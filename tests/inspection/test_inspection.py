@@ -13,6 +13,7 @@ from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
 from hiast.data import CityscapesDataModule, FolderDataModule, GTA5DataModule
+from hiast.evaluation.pictures import GAP, WIDTH
 from hiast.inspection.disk import Disk, find_disk, shortages
 from hiast.inspection.dry_run import of_start
 from hiast.inspection.estimate import Need, Run, estimate, readable
@@ -21,7 +22,7 @@ from hiast.inspection.findings import Finding, of_crops, of_domains, of_part
 from hiast.inspection.page import render
 from hiast.inspection.report import Report
 from hiast.inspection.scan import scan
-from hiast.inspection.sheet import contact_sheet, overlay
+from hiast.inspection.sheet import contact_sheet
 
 
 def look(module, domain="source", split="train", **options) -> tuple[Part, Summary]:
@@ -98,7 +99,7 @@ def test_a_picture_on_the_sheet_that_cannot_be_decoded_is_a_finding_and_a_blank_
     only(findings, "error", str(part.listing.pairs[0].image), "thorough=true")
     assert none == [] and sheet.shape == whole.shape
     assert sheet[100, 100].tolist() != whole[100, 100].tolist()
-    np.testing.assert_array_equal(sheet[:, 320:], whole[:, 320:])
+    np.testing.assert_array_equal(sheet[:, GAP + WIDTH :], whole[:, GAP + WIDTH :])
 
 
 @pytest.mark.parametrize("size", [(30000, 1), (1, 30000), (3000, 20)])
@@ -285,9 +286,3 @@ def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
     assert report.to_json()["would_fail"] is True
     clean = Report("own", "data", CITYSCAPES_19, ((part, summary),), findings[1:], ())
     assert "Ready for training" in render(clean, None)
-
-
-def test_overlay_shows_classes_in_color_and_the_rest_in_gray() -> None:
-    image = np.full((1, 2, 3), (200, 100, 0), np.uint8)
-    mixed = overlay(image, np.array([[0, 255]], np.uint8), np.full((1, 2, 3), (0, 0, 250), np.uint8))
-    np.testing.assert_array_equal(mixed, [[(80, 40, 150), (60, 60, 60)]])

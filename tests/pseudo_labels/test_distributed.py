@@ -5,20 +5,20 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from toy import NAMES, contents, label
+from labeling_job import NAMES, contents, label, some_are_broken
 
-from hiast.pseudo_labels.collectives import SingleProcess, agree, share
+from hiast.errors import InputError, RunError
+from hiast.pseudo_labels.collectives import SingleProcess, all_gather_checked, run_on_rank_zero
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_equal_to_one_process_and_stopped_together(tmp_path, world):
-    script = Path(__file__).with_name("ranks.py")
+    script = Path(__file__).parents[1] / "helpers/labeling_rank.py"
     directory = tmp_path / "many"
     directory.mkdir()
     started = [
@@ -46,41 +46,67 @@ def test_equal_to_one_process_and_stopped_together(tmp_path, world):
     for count in (1, 5):
         label(single / str(count), names=NAMES[:count], group_size=1)
         assert contents(directory / f"count_{count}") == contents(single / str(count))
+    label(single / "compared", previous=single / "argmax", identity={"checkpoint": "2"})
+    assert contents(directory / "compared") == contents(single / "compared")
+    label(single / "skipped", read_image=some_are_broken, unreadable="skip")
+    assert contents(directory / "skipped") == contents(single / "skipped")
     assert not (directory / "killed/manifest.json").exists()
     label(directory / "killed")
     assert contents(directory / "killed") == contents(single / "adaptive")
 
 
-class Fake(SingleProcess):
-    """Process 1 of 3, of which process 2 has failed."""
+class OneOfThree:
+    """Process 1 of 3, of which process 2 fails."""
 
     rank, world_size = 1, 3
 
-    def gather(self, tensor):
-        failed = torch.zeros_like(tensor)
-        return torch.stack([tensor, tensor, failed])
+    def all_gather_object(self, value):
+        return [value, value, replace(value, value=None, error="OSError: disk full")]
 
 
-def test_the_failure_of_another_process_is_an_error_here():
-    with pytest.raises(RuntimeError, match="process 2"):
-        share(Fake(), lambda: np.ones(3, np.int64), (3,), np.int64)
-    with pytest.raises(RuntimeError, match="process 2"):
-        agree(Fake(), lambda: None)
+def test_the_error_of_another_process_is_quoted_here():
+    with pytest.raises(RunError, match="process 2 failed with OSError: disk full"):
+        all_gather_checked(OneOfThree(), lambda: "fine")
+    with pytest.raises(RunError, match="process 2 failed with OSError: disk full"):
+        run_on_rank_zero(OneOfThree(), lambda: None)
 
 
-def test_an_own_failure_is_told_and_goes_on():
-    told = []
+class Recording(SingleProcess):
+    """Keeps what is sent to the other processes."""
 
-    class Listening(SingleProcess):
-        def gather(self, tensor):
-            told.append(tensor.tolist())
-            return tensor[None]
+    def __init__(self):
+        self.sent = []
 
+    def all_gather_object(self, value):
+        self.sent.append(value)
+        return [value]
+
+
+@pytest.mark.parametrize("run", [all_gather_checked, run_on_rank_zero])
+@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt(), InputError("a.png is damaged.")])
+def test_an_own_error_is_sent_to_the_others_and_raised(run, error):
     def fail():
-        raise KeyError("mine")
+        raise error
+
+    communicator = Recording()
+    with pytest.raises(type(error)):
+        run(communicator, fail)
+    (sent,) = communicator.sent
+    assert type(error).__name__ in sent.error
+    assert str(error) in sent.error
+
+
+def test_an_own_error_is_raised_even_if_the_others_are_gone():
+    class Alone(SingleProcess):
+        def all_gather_object(self, value):
+            raise RuntimeError("Connection closed by peer")
 
     with pytest.raises(KeyError, match="mine"):
-        share(Listening(), fail, (2,), np.int32)
-    with pytest.raises(KeyError, match="mine"):
-        agree(Listening(), fail)
-    assert told == [[0, 0, 0], [0]]
+        all_gather_checked(Alone(), lambda: {}["mine"])
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        all_gather_checked(Alone(), lambda: 1)
+
+
+def test_what_rank_zero_returns_reaches_every_process():
+    assert run_on_rank_zero(SingleProcess(), lambda: 7) == 7
+    assert all_gather_checked(SingleProcess(), lambda: 7) == [7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 import time
@@ -12,11 +13,24 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from toy import CLASSES, NAMES, POLICIES, SIZE, contents, label, predict, read_image
+from labeling_job import (
+    BROKEN,
+    CLASSES,
+    NAMES,
+    POLICIES,
+    SIZE,
+    contents,
+    label,
+    predict,
+    read_image,
+    some_are_broken,
+)
 
+from hiast.data.geometry import resize_labels
 from hiast.errors import InputError
-from hiast.pseudo_labels import RoundStatistics, select
-from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.evaluation.signals import agreement
+from hiast.pseudo_labels import Constant, RoundStatistics, select
+from hiast.pseudo_labels.round_reader import RoundReader, read_signals
 
 
 def groups_of(order, size):
@@ -315,3 +329,179 @@ def test_gradients_are_off(tmp_path):
         return confidence, prediction
 
     label(tmp_path, predict=network)
+
+
+def test_agreement_with_an_earlier_round(tmp_path):
+    one = label(tmp_path / "1", "argmax", predict=lambda images: predict(images.flip(1)))
+    two = label(tmp_path / "2", Constant(CLASSES, 0.6), previous=tmp_path / "1")
+    shares = [agreement(two.label(name), one.label(name)) for name in NAMES]
+    assert 0 <= min(shares) < max(shares) < 1
+    assert two.agreement == sum(shares) / len(shares)
+    assert read_signals(tmp_path / "2") == {
+        "labels/coverage": two.coverage,
+        "labels/agreement": two.agreement,
+    }
+    assert one.agreement is None
+
+
+def test_agreement_survives_an_interruption(tmp_path):
+    label(tmp_path / "1", "argmax")
+    label(tmp_path / "whole", previous=tmp_path / "1")
+    with pytest.raises(RuntimeError, match="stopped"):
+        label(tmp_path / "2", previous=tmp_path / "1", predict=failing_after(4), writers=1)
+    label(tmp_path / "2", previous=tmp_path / "1")
+    assert contents(tmp_path / "2") == contents(tmp_path / "whole")
+
+
+def test_rounds_without_common_pixels_have_no_agreement(tmp_path):
+    label(tmp_path / "1", policy=Constant(CLASSES, 1.0))
+    reader = label(tmp_path / "2", previous=tmp_path / "1")
+    assert reader.agreement is None
+    assert "NaN" not in (tmp_path / "2/statistics.json").read_text()
+    other = label(tmp_path / "3", previous=tmp_path / "1", size=(6, 8), policy=Constant(CLASSES, 0.0))
+    assert other.agreement is None
+
+
+def failing_after(groups, error=RuntimeError):
+    """The network, which fails after some groups."""
+    left = groups
+
+    def network(images):
+        nonlocal left
+        if left == 0:
+            raise error("stopped")
+        left -= 1
+        return predict(images)
+
+    return network
+
+
+def test_labels_at_the_size_of_each_image(tmp_path):
+    plain, reader = label(tmp_path / "network"), label(tmp_path / "image", label_size="image")
+    assert reader.label_size is None
+    np.testing.assert_array_equal(reader.image_pixels, plain.image_pixels)
+    np.testing.assert_array_equal(reader.class_mean_confidence, plain.class_mean_confidence)
+    assert reader.coverage == plain.coverage
+    sizes = set()
+    for index, name in enumerate(NAMES):
+        height, width = read_image(index).shape[:2]
+        sizes.add((height, width))
+        np.testing.assert_array_equal(reader.label(name), resize_labels(plain.label(name), height, width))
+    assert len(sizes) == 2
+
+
+def test_images_that_keep_their_size(tmp_path):
+    reader = label(tmp_path / "1", "argmax", size=None, group_size=1)
+    for index, name in enumerate(NAMES):
+        image = torch.from_numpy(read_image(index)).permute(2, 0, 1)
+        np.testing.assert_array_equal(reader.label(name), predict(image[None])[1][0].numpy())
+    assert reader.coverage == 1
+    with pytest.raises(InputError, match=r"differ in size \(16 x 12, 21 x 24\).*group_size=1"):
+        label(tmp_path / "2", size=None, seed=None)
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "balanced", "argmax"])
+def test_images_that_cannot_be_read_are_left_out(tmp_path, policy):
+    reader = label(tmp_path, policy, read_image=some_are_broken, unreadable="skip", group_size=2)
+    rest = [name for index, name in enumerate(NAMES) if index not in BROKEN]
+    assert reader.names == tuple(rest)
+    assert reader.manifest["skipped"] == {
+        NAMES[index]: f"frame_{index:02d}.png cannot be read." for index in BROKEN
+    }
+    order = np.random.default_rng(888).permutation(len(NAMES)).tolist()
+    groups = [[i for i in order[g : g + 2] if i not in BROKEN] for g in range(0, len(order), 2)]
+    outputs = [next(groups_of(group, 2)) for group in groups if group]
+    selections = iter(select(outputs, POLICIES[policy]))
+    for group in filter(None, groups):
+        for index, expected in zip(group, next(selections).labels.numpy(), strict=True):
+            np.testing.assert_array_equal(reader.label(NAMES[index]), expected)
+
+
+def test_a_labeling_that_met_a_broken_image_continues_without_it(tmp_path):
+    broken = int(np.random.default_rng(888).permutation(len(NAMES))[8])
+
+    def read(index):
+        if index == broken:
+            raise InputError(f"{NAMES[index]} cannot be read.")
+        return read_image(index)
+
+    label(tmp_path / "whole", read_image=read, unreadable="skip")
+    with pytest.raises(InputError, match="cannot be read"):
+        label(tmp_path / "1", read_image=read, writers=1)
+    finished = (tmp_path / "1/journal.jsonl").read_bytes().count(b'"sha256"')
+    seen = []
+    label(
+        tmp_path / "1", read_image=read, unreadable="skip",
+        predict=lambda images: (seen.append(len(images)), predict(images))[1],
+    )  # fmt: skip
+    assert finished >= 4
+    assert sum(seen) == len(NAMES) - 1 - finished
+    assert contents(tmp_path / "1") == contents(tmp_path / "whole")
+
+
+def test_every_image_may_be_broken(tmp_path):
+    def broken(index):
+        raise InputError("no image")
+
+    reader = label(tmp_path, read_image=broken, unreadable="skip")
+    assert reader.names == () and reader.coverage == 0
+    assert np.isnan(reader.class_mean_confidence).all()
+
+
+def without(names, *gone):
+    return [name for name in names if name not in gone]
+
+
+def read_of(names):
+    return lambda index: read_image(NAMES.index(names[index]))
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "balanced", "argmax"])
+def test_a_round_goes_on_after_images_were_removed(tmp_path, policy):
+    passes = 6 if policy == "balanced" else 0
+    with pytest.raises(RuntimeError, match="stopped"):
+        label(tmp_path, policy, predict=failing_after(passes + 4), writers=1)
+    order = [NAMES[i] for i in np.random.default_rng(888).permutation(len(NAMES))]
+    records = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    finished = order[: 2 * len(records)]
+    assert len(records) >= 2
+    before = {name: (tmp_path / f"labels/{name}.png").read_bytes() for name in finished}
+    # One image is gone whose label is there, one that is still to come, and there is a new one.
+    names = [*without(NAMES, finished[0], order[-2]), "new/one"]
+    read = lambda index: read_image(NAMES.index(names[index]) if names[index] in NAMES else 20)  # noqa: E731
+    with pytest.raises(InputError, match="differs in names, order"):
+        label(tmp_path, policy, names=names, read_image=read)
+    seen = []
+    reader = label(
+        tmp_path, policy, names=names, read_image=read, keep_finished=True,
+        predict=lambda images: (seen.append(len(images)), predict(images))[1],
+    )  # fmt: skip
+    assert set(reader.names) == {*names, finished[0]}
+    assert sum(seen) == len(names) + 1 - len(finished)
+    assert {name: (tmp_path / f"labels/{name}.png").read_bytes() for name in finished} == before
+    identity = reader.manifest["identity"]
+    sequence = [identity["names"][place] for place in identity["order"]]
+    assert sequence == [*finished, *without(order[len(finished) :], order[-2]), "new/one"]
+    assert label(tmp_path, policy, names=names, predict=None, keep_finished=True).names == reader.names
+
+
+def test_a_complete_round_is_kept_when_images_were_removed_but_not_when_some_came(tmp_path):
+    label(tmp_path)
+    names = without(NAMES, NAMES[4])
+    assert label(tmp_path, names=names, predict=None, keep_finished=True).names == tuple(NAMES)
+    with pytest.raises(InputError, match="differs in names"):
+        label(tmp_path, names=names, predict=None)
+    with pytest.raises(InputError, match="differs in names"):
+        label(tmp_path, names=[*NAMES, "new"], predict=None, keep_finished=True)
+    with pytest.raises(InputError, match="differs in checkpoint"):
+        label(tmp_path, names=names, predict=None, keep_finished=True, identity={"checkpoint": "other"})
+
+
+def test_a_round_without_a_finished_group_starts_with_the_images_that_are_there(tmp_path):
+    with pytest.raises(RuntimeError, match="stopped"):
+        label(tmp_path / "1", "balanced", predict=failing_after(6))
+    assert (tmp_path / "1/survey.npz").exists()
+    names = without(NAMES, NAMES[4])
+    label(tmp_path / "1", "balanced", names=names, read_image=read_of(names), keep_finished=True)
+    label(tmp_path / "whole", "balanced", names=names, read_image=read_of(names))
+    assert contents(tmp_path / "1") == contents(tmp_path / "whole")

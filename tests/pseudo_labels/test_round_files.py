@@ -13,16 +13,25 @@ import numpy as np
 import pytest
 
 from hiast.errors import InputError
-from hiast.pseudo_labels.round_reader import RoundReader, label_path, write_label
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.pseudo_labels.journal import GroupRecord, LabelRecord
+from hiast.pseudo_labels.round_files import label_path, write_label
+from hiast.pseudo_labels.round_reader import RoundReader, read_signals
+from hiast.pseudo_labels.round_writer import RoundWriter
 
 NAMES = ["b/two", "a/one", "three", "über/vier"]
-IDENTITY = {"names": NAMES, "label_size": [6, 8], "num_classes": 3, "seed": 5, "checkpoint": "ab12"}
 GROUPS = [[1, 0], [3, 2]]
+IDENTITY = {
+    "names": NAMES,
+    "label_size": [6, 8],
+    "num_classes": 3,
+    "seed": 5,
+    "order": [1, 0, 3, 2],
+    "checkpoint": "ab12",
+}
 
 
 def label_of(index):
-    return np.random.default_rng(index).choice(np.array([0, 1, 2, 255], np.uint8), (6, 8))
+    return np.random.default_rng(index).choice(np.array([0, 1, 255], np.uint8), (6, 8))
 
 
 def group_of(directory, group, thresholds=True):
@@ -31,7 +40,7 @@ def group_of(directory, group, thresholds=True):
         label = label_of(index)
         pixels = tuple(int((label == k).sum()) for k in range(3))
         sha256 = write_label(directory, NAMES[index], label)
-        records.append(LabelRecord(NAMES[index], sha256, pixels, tuple(0.7 * p for p in pixels)))
+        records.append(LabelRecord(NAMES[index], sha256, (6, 8), pixels, tuple(0.7 * p for p in pixels)))
     values = (0.9, 0.8 + group / 7, 1 / 3)
     return GroupRecord(values if thresholds else None, tuple(records))
 
@@ -40,11 +49,14 @@ def write_round(directory, thresholds=True, identity=IDENTITY):
     with RoundWriter(directory, identity) as writer:
         for group in range(writer.groups, len(GROUPS)):
             writer.append(group_of(directory, group, thresholds))
-        writer.finish(np.array([0.9, np.nan, 0.1 + 0.2]))
+        writer.finish()
 
 
 def contents(directory):
-    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    """Files of a round; the lock file, which is always empty, is none of them."""
+    found = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    found.pop(".lock", None)
+    return found
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -55,14 +67,23 @@ def test_what_is_written_is_read(tmp_path):
     for index, name in enumerate(NAMES):
         np.testing.assert_array_equal(reader.label(name), label_of(index))
         assert reader.image_pixels[index].tolist() == [int((label_of(index) == k).sum()) for k in range(3)]
-    np.testing.assert_array_equal(reader.class_mean_confidence, [0.9, np.nan, 0.1 + 0.2])
+    np.testing.assert_allclose(reader.class_mean_confidence, [0.7, 0.7, np.nan], rtol=1e-15)
     np.testing.assert_array_equal(reader.thresholds, [[0.9, 0.8, 1 / 3], [0.9, 0.8 + 1 / 7, 1 / 3]])
     assert reader.manifest["identity"] == IDENTITY
     statistics = json.loads((tmp_path / "1/statistics.json").read_text())
     assert statistics["class_pixels"] == reader.image_pixels.sum(0).tolist()
-    assert statistics["coverage"] == reader.image_pixels.sum() / (4 * 48)
+    assert statistics["coverage"] == reader.coverage == reader.image_pixels.sum() / (4 * 48)
+    assert reader.pixels == 4 * 48
+    assert reader.agreement is None
+    assert read_signals(tmp_path / "1") == {"labels/coverage": reader.coverage}
     assert sorted(contents(tmp_path / "1")) == sorted(
-        ["manifest.json", "statistics.json", "thresholds.csv", *(f"labels/{name}.png" for name in NAMES)]
+        [
+            "labels.csv",
+            "manifest.json",
+            "statistics.json",
+            "thresholds.csv",
+            *(f"labels/{name}.png" for name in NAMES),
+        ]
     )
     picture = cv2.imread(str(tmp_path / "1/labels/three.png"), cv2.IMREAD_UNCHANGED)
     assert picture.shape == (6, 8)
@@ -99,7 +120,7 @@ def test_an_interrupted_round_goes_on_and_ends_with_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 30, 200])
-def test_a_torn_journal_line_is_made_again(tmp_path, cut):
+def test_a_torn_journal_line_is_labeled_again(tmp_path, cut):
     write_round(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
         writer.append(group_of(tmp_path / "1", 0))
@@ -209,12 +230,20 @@ def test_links_cannot_lead_out_of_the_folder(tmp_path):
     assert contents(outside) == {"x.png": b"secret"}
 
 
+def rename_in_tables(directory, old, new):
+    """Forge a round: another name for an image, with right hashes."""
+    table, manifest = directory / "labels.csv", directory / "manifest.json"
+    before = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_text(table.read_text().replace(old, new))
+    text = manifest.read_text().replace(f'"{old}"', f'"{new}"')
+    manifest.write_text(text.replace(before, hashlib.sha256(table.read_bytes()).hexdigest()))
+
+
 def test_a_manifest_cannot_lead_out_of_the_folder(tmp_path):
     write_round(tmp_path / "1")
     secret = tmp_path / "secret.png"
     secret.write_bytes((tmp_path / "1/labels/three.png").read_bytes())
-    path = tmp_path / "1/manifest.json"
-    path.write_text(path.read_text().replace('"three"', '"../../secret"'))
+    rename_in_tables(tmp_path / "1", "three", "../../secret")
     with pytest.raises(InputError, match="leads out"):
         RoundReader(tmp_path / "1").label("../../secret")
     with pytest.raises(InputError, match="leads out"):
@@ -247,15 +276,15 @@ def test_a_damaged_label_is_named(tmp_path, harm):
 def test_a_label_of_another_kind_is_named_even_if_the_manifest_agrees(tmp_path, wrong):
     write_round(tmp_path)
     content = b"no picture" if wrong is None else cv2.imencode(".png", wrong)[1].tobytes()
-    path, manifest = tmp_path / "labels/three.png", tmp_path / "manifest.json"
+    path = tmp_path / "labels/three.png"
     old = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(content)
-    manifest.write_text(manifest.read_text().replace(old, hashlib.sha256(content).hexdigest()))
+    rename_in_tables(tmp_path, old, hashlib.sha256(content).hexdigest())
     with pytest.raises(InputError, match=r"three.png is not an 8-bit gray picture of 6x8"):
         RoundReader(tmp_path).label("three")
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "statistics.json", "thresholds.csv"])
+@pytest.mark.parametrize("file", ["manifest.json", "labels.csv", "statistics.json", "thresholds.csv"])
 @pytest.mark.parametrize("harm", [truncated, lambda p: p.unlink(), lambda p: p.write_bytes(b"[1]")])
 def test_damaged_books_are_refused(tmp_path, file, harm):
     write_round(tmp_path)
@@ -267,9 +296,10 @@ def test_damaged_books_are_refused(tmp_path, file, harm):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda m: m.pop("labels"),
-        lambda m: m.update(labels=[]),
-        lambda m: m["labels"].pop("three"),
+        lambda m: m.pop("identity"),
+        lambda m: m["identity"]["names"].remove("three"),
+        lambda m: m["identity"]["names"].append("four"),
+        lambda m: m["identity"].update(label_size=[6, 9]),
         lambda m: m["identity"].update(label_size=6),
         lambda m: m["identity"].update(num_classes=4),
         lambda m: m.update(format=99),
@@ -308,10 +338,6 @@ def test_a_full_disk_leaves_a_round_that_can_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_label(tmp_path / "1", "three", label_of(2))
-    with pytest.raises(OSError, match="No space"):
-        writer.finish(np.zeros(3)) if writer.groups == 2 else write_label(
-            tmp_path / "1", "three", label_of(2)
-        )
     writer.close()
     monkeypatch.undo()
     write_round(tmp_path / "1")
@@ -332,7 +358,7 @@ def test_a_full_disk_while_completing_leaves_no_manifest(tmp_path, monkeypatch):
 
         monkeypatch.setattr(os, "fsync", full_at_the_manifest)
         with pytest.raises(OSError, match="No space"):
-            writer.finish(np.array([0.9, np.nan, 0.1 + 0.2]))
+            writer.finish()
         monkeypatch.undo()
     assert not (tmp_path / "1/manifest.json").exists()
     write_round(tmp_path / "1")
@@ -343,7 +369,7 @@ def test_an_unfinished_round_is_never_completed(tmp_path):
     with RoundWriter(tmp_path, IDENTITY) as writer:
         writer.append(group_of(tmp_path, 0))
         with pytest.raises(ValueError, match="2 of 4 labels are missing"):
-            writer.finish(np.zeros(3))
+            writer.finish()
 
 
 def test_a_survey_is_kept(tmp_path):

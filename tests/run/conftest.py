@@ -99,8 +99,8 @@ def launcher(small_data: Path, kill_test: ModuleType) -> Iterator[Launcher]:
 
 
 @pytest.fixture(scope="session")
-def peace(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference_run(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("peace")
+    folder = tmp_path_factory.mktemp("reference_run")
     assert launcher.train(folder) == [0], (folder / "log_0.txt").read_text()
     return folder / "run"

@@ -1,8 +1,13 @@
-"""What a run directory accepts when a run goes on."""
+"""The run directory: which configurations resume a run, the lock, results, and damaged files."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,8 @@ import yaml
 
 from hiast.errors import InputError
 from hiast.run import RunDirectory
+from hiast.stage_names import STAGES
+from hiast.training import HIASTModule, OnlineModule, SourceOnlyModule, WarmupModule
 
 CONFIG = {
     "data_root": "data",
@@ -35,10 +42,12 @@ def leave_behind(path: Path, *stages: str) -> None:
         checkpoint.touch()
 
 
-def begin(path: Path, config: object) -> None:
+def start(path: Path, config: object) -> None:
     directory = RunDirectory(path)
-    directory.begin(yaml.safe_dump(config), 1)
-    directory.unlock()
+    try:
+        directory.open(yaml.safe_dump(config), 1)
+    finally:
+        directory.unlock()
 
 
 def changed(path: tuple[str, ...], value: object) -> dict:
@@ -61,9 +70,9 @@ def changed(path: tuple[str, ...], value: object) -> dict:
     ],
 )
 def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
-    begin(tmp_path, CONFIG)
+    start(tmp_path, CONFIG)
     leave_behind(tmp_path, "source_only", "warmup", "self_training")
-    begin(tmp_path, changed(path, value))
+    start(tmp_path, changed(path, value))
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == changed(path, value)
 
 
@@ -85,11 +94,11 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
 def test_what_changes_results_may_not(
     tmp_path: Path, path: tuple[str, ...], value: object, said: str
 ) -> None:
-    begin(tmp_path, CONFIG)
+    start(tmp_path, CONFIG)
     leave_behind(tmp_path, "source_only", "warmup", "self_training")
     with pytest.raises(InputError, match=said):
-        begin(tmp_path, changed(path, value))
-    begin(tmp_path, CONFIG)
+        start(tmp_path, changed(path, value))
+    start(tmp_path, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +115,9 @@ def test_what_changes_results_may_not(
 def test_what_no_stage_has_used_yet_may_change(
     tmp_path: Path, begun: tuple[str, ...], path: tuple[str, ...], value: object
 ) -> None:
-    begin(tmp_path, CONFIG)
+    start(tmp_path, CONFIG)
     leave_behind(tmp_path, *begun)
-    begin(tmp_path, changed(path, value))
+    start(tmp_path, changed(path, value))
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == changed(path, value)
 
 
@@ -123,24 +132,137 @@ def test_what_no_stage_has_used_yet_may_change(
 def test_what_a_stage_has_used_may_not_change(
     tmp_path: Path, begun: tuple[str, ...], path: tuple[str, ...], value: object
 ) -> None:
-    begin(tmp_path, CONFIG)
+    start(tmp_path, CONFIG)
     leave_behind(tmp_path, *begun)
     with pytest.raises(InputError, match="another configuration"):
-        begin(tmp_path, changed(path, value))
+        start(tmp_path, changed(path, value))
 
 
 def test_a_run_without_warmup_goes_on(tmp_path: Path) -> None:
     config = changed(("warmup", "module"), {"steps": 4})
-    begin(tmp_path, config)
+    start(tmp_path, config)
     leave_behind(tmp_path, "source_only", "self_training")
-    begin(tmp_path, config)
+    start(tmp_path, config)
     with pytest.raises(InputError, match="stages was"):
-        begin(tmp_path, CONFIG)
+        start(tmp_path, CONFIG)
 
 
 def test_every_start_is_recorded(tmp_path: Path) -> None:
     for _ in range(2):
-        begin(tmp_path, CONFIG)
+        start(tmp_path, CONFIG)
     starts = json.loads((tmp_path / "environment.json").read_text())["starts"]
     assert [start["seed"] for start in starts] == [1, 1]
     assert {"command", "git", "packages", "python", "time", "torch_threads"} <= starts[1].keys()
+
+
+def test_a_refused_lock_is_refused_again(tmp_path: Path) -> None:
+    owner, other = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    owner.lock()
+    owner.lock()
+    for _ in range(2):
+        with pytest.raises(InputError, match="Another process is working in"):
+            other.lock()
+    other.unlock()
+    with pytest.raises(InputError, match="Another process is working in"):
+        other.lock()
+    owner.unlock()
+    other.lock()
+    other.unlock()
+
+
+ORPHAN = """
+import os, signal, sys, time
+from hiast.run import RunDirectory
+from hiast.stage_names import STAGES
+from hiast.training import HIASTModule, OnlineModule, SourceOnlyModule, WarmupModule
+RunDirectory(sys.argv[1]).lock()
+if os.fork() == 0:
+    time.sleep(30)
+    os._exit(0)
+print("locked", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_outlives_a_killed_process_does_not_keep_the_lock(tmp_path: Path) -> None:
+    # A session of its own, so that the child can be ended with its group.
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "locked\n"
+    assert process.wait() == -signal.SIGKILL
+    try:
+        directory = RunDirectory(tmp_path)
+        directory.lock()
+        directory.unlock()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+
+
+def test_locks_do_not_need_unix(tmp_path: Path) -> None:
+    """On Windows there is no fcntl; filelock does without, the modules have to as well."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None; import hiast.locks, hiast.run.directory, "
+        "hiast.pseudo_labels.round_writer"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_half_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "warmup").mkdir()
+    (tmp_path / "warmup/.last.ckpt.ab.part").write_bytes(b"half")
+    (tmp_path / "warmup/last.ckpt").write_bytes(b"whole")
+    directory = RunDirectory(tmp_path)
+    directory.lock()
+    directory.unlock()
+    assert sorted(path.name for path in (tmp_path / "warmup").iterdir()) == ["last.ckpt"]
+
+
+def test_results_hold_no_nan(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    result = {
+        "means": {"mIoU": math.nan, "Straße": 0.5},
+        "signals": {"labels/agreement": math.inf},
+        "list": [1, (-math.inf, "NaN")],
+    }
+    assert directory.read_result("warmup", 1) is None
+    directory.write_result("warmup", 1, result)
+    text = (tmp_path / "warmup/result_1.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == {
+        "means": {"mIoU": None, "Straße": 0.5},
+        "signals": {"labels/agreement": None},
+        "list": [1, [None, "NaN"]],
+    }
+    assert directory.read_result("warmup", 1) == json.loads(text)
+
+
+DAMAGES = [b"", b"{", b"[1]", b"\xff\xfe\x00", b"null"]
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_a_damaged_result_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "warmup").mkdir()
+    (tmp_path / "warmup/result_1.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"warmup/result_1\.json is damaged: restore it, or delete it"):
+        RunDirectory(tmp_path).read_result("warmup", 1)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json"])
+@pytest.mark.parametrize("content", [*DAMAGES, b"a: [1\nb: }", b"\ta: 1", b"seed: 1"])
+def test_damaged_records_of_a_run_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    start(tmp_path, CONFIG)
+    leave_behind(tmp_path, "source_only")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is damaged: restore it"):
+        start(tmp_path, CONFIG)
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_stages_are_named_once() -> None:
+    assert tuple(kind.stage for kind in (SourceOnlyModule, WarmupModule, HIASTModule, OnlineModule)) == STAGES

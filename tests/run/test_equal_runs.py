@@ -20,7 +20,7 @@ def weights(run: Path, stage: str) -> dict:
 
 @pytest.mark.slow
 def test_target_labels_are_never_read_in_training(
-    launcher, peace: Path, small_data: Path, tmp_path: Path, kill_test: ModuleType
+    launcher, reference_run: Path, small_data: Path, tmp_path: Path, kill_test: ModuleType
 ) -> None:
     data = shutil.copytree(small_data, tmp_path / "data")
     labels = [path for path in (data / "cityscapes/gtFine/train").rglob("*") if path.is_file()]
@@ -28,16 +28,16 @@ def test_target_labels_are_never_read_in_training(
     for path in labels:
         path.write_bytes(b"no picture at all")
     assert launcher.train(tmp_path, f"data_root={data}") == [0], (tmp_path / "log_0.txt").read_text()
-    same_but_for_path(peace, tmp_path / "run", kill_test)
+    same_but_for_path(reference_run, tmp_path / "run", kill_test)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers(
-    launcher, peace: Path, tmp_path: Path, kill_test: ModuleType, workers: int
+    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType, workers: int
 ) -> None:
     assert launcher.train(tmp_path, f"data.num_workers={workers}") == [0]
-    same_but_for_path(peace, tmp_path / "run", kill_test)
+    same_but_for_path(reference_run, tmp_path / "run", kill_test)
 
 
 def same_but_for_path(one: Path, other: Path, kill_test: ModuleType) -> None:
@@ -54,7 +54,7 @@ def same_but_for_path(one: Path, other: Path, kill_test: ModuleType) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_label_as_one(launcher, peace: Path, tmp_path: Path) -> None:
+def test_two_processes_train_and_label_as_one(launcher, reference_run: Path, tmp_path: Path) -> None:
     codes = launcher.train(
         tmp_path, "trainer.devices=2", "warmup.batch_size=2", "stages=[source_only,warmup]", ranks=2
     )
@@ -77,10 +77,12 @@ def test_two_processes_train_and_label_as_one(launcher, peace: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_torchrun_nodes_label_as_one(launcher, peace: Path, small_data: Path, tmp_path: Path) -> None:
+def test_two_torchrun_nodes_label_as_one(
+    launcher, reference_run: Path, small_data: Path, tmp_path: Path
+) -> None:
     label = [
         str(Path(sys.executable).parent / "hiast-label"),
-        f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}",
+        f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}",
         f"input={small_data / 'cityscapes/leftImg8bit/train'}",
         "policy=class_balanced",
         "trainer.accelerator=cpu",

@@ -35,15 +35,17 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("stage", "number"), [("source_only", 1), ("warmup", 1), ("self_training", 2)])
-def test_a_stages_last_checkpoint_scores_what_training_reported(peace: Path, stage: str, number: int) -> None:
-    reported = json.loads((peace / stage / f"result_{number}.json").read_text())
-    scores = evaluated([f"checkpoint={peace / stage / 'checkpoints/last.ckpt'}"])
+def test_a_stages_last_checkpoint_scores_what_training_reported(
+    reference_run: Path, stage: str, number: int
+) -> None:
+    reported = json.loads((reference_run / stage / f"result_{number}.json").read_text())
+    scores = evaluated([f"checkpoint={reference_run / stage / 'checkpoints/last.ckpt'}"])
     assert scores["means"] == reported["means"]
     assert scores["iou"] == reported["iou"]
 
 
-def test_options(peace: Path, small_data: Path) -> None:
-    checkpoint = f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}"
+def test_options(reference_run: Path, small_data: Path) -> None:
+    checkpoint = f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"
     plain = evaluated([checkpoint])
     for words in (["flip=true"], ["sizes=[[32,64],[64,128]]"], ["window=[32,64,16]"], ["teacher=true"]):
         assert evaluated([checkpoint, *words])["iou"].keys() == plain["iou"].keys()
@@ -51,8 +53,8 @@ def test_options(peace: Path, small_data: Path) -> None:
     assert evaluated([checkpoint, f"data_root={small_data}"]) == plain
 
 
-def test_masks(peace: Path, small_data: Path) -> None:
-    path = peace / "self_training/checkpoints/last.ckpt"
+def test_masks(reference_run: Path, small_data: Path) -> None:
+    path = reference_run / "self_training/checkpoints/last.ckpt"
     evaluated([f"checkpoint={path}", "masks=masks"])
     images = sorted((small_data / "cityscapes/leftImg8bit/val").rglob("*.png"))
     masks = sorted(Path("masks").rglob("*.png"))
@@ -77,8 +79,10 @@ def test_published_weights_and_a_scenario(small_data: Path, prefix: str, capsys)
     assert "representation" in capsys.readouterr().err
 
 
-def test_the_target_of_a_scenario_stands_in_for_that_of_the_checkpoint(peace: Path, small_data: Path) -> None:
-    checkpoint = f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}"
+def test_the_target_of_a_scenario_stands_in_for_that_of_the_checkpoint(
+    reference_run: Path, small_data: Path
+) -> None:
+    checkpoint = f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"
     scenario = ["+scenario=gta5_cityscapes", f"data_root={small_data}"]
     precision = "trainer.precision=32-true"
     assert evaluated([checkpoint, precision], scenario) == evaluated([checkpoint])
@@ -92,15 +96,15 @@ def test_the_target_of_a_scenario_stands_in_for_that_of_the_checkpoint(peace: Pa
         (["trainer.precision=half"], "half"),
     ],
 )
-def test_wrong_options(peace: Path, capsys, words: list[str], wanted: str) -> None:
-    checkpoint = f"checkpoint={peace / 'self_training/checkpoints/last.ckpt'}"
+def test_wrong_options(reference_run: Path, capsys, words: list[str], wanted: str) -> None:
+    checkpoint = f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"
     assert run_command(partial(evaluate, scenario=[]), "eval", "", [checkpoint, *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and wanted in said[0], said
 
 
-def test_a_stranger_cannot_have_files_written(peace: Path, capsys) -> None:
-    contents = torch.load(peace / "self_training/checkpoints/last.ckpt", weights_only=True)
+def test_a_stranger_cannot_have_files_written(reference_run: Path, capsys) -> None:
+    contents = torch.load(reference_run / "self_training/checkpoints/last.ckpt", weights_only=True)
     contents["hiast"]["config"]["data"]["target"] = {
         "_target_": "hiast.data.VideoDataModule", "data_root": ".", "videos": "*.mp4", "frames": "anywhere", "every": 1,
     }  # fmt: skip
@@ -137,11 +141,13 @@ def test_the_words_of_evaluation_are_those_of_its_configuration() -> None:
         (("+scenario=cityscapes_robotcar",), "knows the 19 classes"),
     ],
 )
-def test_a_start_from_a_checkpoint_of_another_kind(peace: Path, small_data, capsys, words, wanted) -> None:
+def test_a_start_from_a_checkpoint_of_another_kind(
+    reference_run: Path, small_data, capsys, words, wanted
+) -> None:
     from hiast.cli.train import train
 
     scenario = [word for word in words if word.startswith("+scenario")] or ["+scenario=gta5_cityscapes"]
-    checkpoint = peace / "warmup/checkpoints/last.ckpt"
+    checkpoint = reference_run / "warmup/checkpoints/last.ckpt"
     rest = [word for word in words if word not in scenario]
     network = ["backbone.pretrained=null", "+backbone.layers=[1,1,1,1]", *(rest or ["+backbone.width=8"])]
     more = [
@@ -156,11 +162,13 @@ def test_a_start_from_a_checkpoint_of_another_kind(peace: Path, small_data, caps
     assert len(said) == 1 and wanted in said[0], said
 
 
-def test_a_start_needs_no_pretrained_weights(peace: Path, small_data: Path, launcher, tmp_path: Path) -> None:
+def test_a_start_needs_no_pretrained_weights(
+    reference_run: Path, small_data: Path, launcher, tmp_path: Path
+) -> None:
     """They would be replaced; here their file does not even exist."""
     more = (
         "stages=[self_training]",
-        f"init_from={peace / 'warmup/checkpoints/last.ckpt'}",
+        f"init_from={reference_run / 'warmup/checkpoints/last.ckpt'}",
         "self_training.rounds=1",
     )
     assert launcher.train(tmp_path, *more, "backbone.pretrained=/nowhere.pth") == [0]
@@ -169,11 +177,11 @@ def test_a_start_needs_no_pretrained_weights(peace: Path, small_data: Path, laun
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e-5, 10.0])  # the second round improves little, or destroys the network
 def test_the_best_checkpoint_of_a_stage_is_the_best_of_all_rounds(
-    peace: Path, launcher, tmp_path: Path, rate: float
+    reference_run: Path, launcher, tmp_path: Path, rate: float
 ) -> None:
     more = (
         "stages=[self_training]",
-        f"init_from={peace / 'warmup/checkpoints/last.ckpt'}",
+        f"init_from={reference_run / 'warmup/checkpoints/last.ckpt'}",
         f"self_training.by_round.2.module.optimizer.lr={rate}",
     )
     assert launcher.train(tmp_path, *more) == [0], (tmp_path / "log_0.txt").read_text()

@@ -43,14 +43,16 @@ def copied(warm: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_disk_full_while_writing_a_checkpoint(launcher, peace, tmp_path: Path, kill_test: ModuleType) -> None:
+def test_disk_full_while_writing_a_checkpoint(
+    launcher, reference_run, tmp_path: Path, kill_test: ModuleType
+) -> None:
     fault = {"at": STEP, "call": 3, "do": ["small_files", 20_000]}
     assert launcher.train(tmp_path, SOURCE, faults=(fault,)) == [1]
     assert "last.ckpt" in last_line(tmp_path) and "is kept" in last_line(tmp_path)
     assert torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)["hiast"]["batches_done"] == 2
     assert not list(tmp_path.rglob(".*.part"))
     assert launcher.train(tmp_path, SOURCE) == [0]
-    assert kill_test.unequal(state(peace), state(tmp_path / "run")) == []
+    assert kill_test.unequal(state(reference_run), state(tmp_path / "run")) == []
 
 
 def state(run: Path) -> dict:
@@ -74,7 +76,7 @@ def small_disk(copied: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_disk_full_while_labeling(
-    launcher, peace: Path, copied: Path, small_disk: Path, kill_test: ModuleType
+    launcher, reference_run: Path, copied: Path, small_disk: Path, kill_test: ModuleType
 ) -> None:
     assert launcher.train(copied) == [1]
     assert last_line(copied).startswith("No space left on device") and "is kept" in last_line(copied)
@@ -82,7 +84,7 @@ def test_disk_full_while_labeling(
     assert whole and not list(small_disk.rglob(".*.part"))
     subprocess.run(["mount", "-o", "remount,size=1m", small_disk], check=True)
     assert launcher.train(copied) == [0]
-    assert kill_test.differences(peace, copied / "run") == []
+    assert kill_test.differences(reference_run, copied / "run") == []
     assert all(path.read_bytes() == content for path, content in whole.items())
 
 
@@ -125,7 +127,9 @@ def test_image_deleted_in_mid_run(launcher, small_data: Path, tmp_path: Path, wo
     assert any(victim.name in last_line(tmp_path) for victim in victims)
 
 
-def test_loss_that_is_not_finite(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
+def test_loss_that_is_not_finite(
+    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
+) -> None:
     rare = ("checkpoint_every_n_steps=100", "validation.every_n_steps=100")
     fault = {"at": STEP, "call": 4, "do": "poison"}
     assert launcher.train(tmp_path, SOURCE, *rare, faults=(fault,)) == [1]
@@ -140,7 +144,7 @@ def test_loss_that_is_not_finite(launcher, peace: Path, tmp_path: Path, kill_tes
     assert saved["hiast"]["batches_done"] == 3
     assert all(bool(torch.isfinite(v).all()) for v in saved["state_dict"].values() if v.is_floating_point())
     assert launcher.train(tmp_path, SOURCE, *rare) == [0]
-    one, other = state(peace)["state_dict"], state(tmp_path / "run")["state_dict"]
+    one, other = state(reference_run)["state_dict"], state(tmp_path / "run")["state_dict"]
     assert kill_test.unequal(one, other) == []
 
 
@@ -178,12 +182,12 @@ def test_two_processes_in_one_run_directory(launcher, tmp_path: Path) -> None:
     directory.unlock()
 
 
-def test_clock_going_backwards(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
+def test_clock_going_backwards(launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType) -> None:
     assert launcher.train(tmp_path, SOURCE, faults=({"at": STEP, "call": 3, "do": "kill"},)) == [-9]
     for path in (tmp_path / "run").rglob("*"):
         os.utime(path, (4e9, 4e9))
     assert launcher.train(tmp_path, SOURCE, faults=({"at": STEP, "do": "clock_back"},)) == [0]
-    assert kill_test.unequal(state(peace), state(tmp_path / "run")) == []
+    assert kill_test.unequal(state(reference_run), state(tmp_path / "run")) == []
     assert (
         float((tmp_path / "run/source_only/result_1.json").read_text().split('"seconds": ')[1].split("}")[0])
         >= 0

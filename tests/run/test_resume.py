@@ -34,7 +34,7 @@ KILLS = {
     "before the first label": {"at": "hiast.pseudo_labels.workers:write_label"},
     "between a label and its record": {"at": f"{WRITER}.append"},
     "labeling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
-    "before the manifest": {"at": "hiast.pseudo_labels.round_writer:thresholds_to_csv"},
+    "before the manifest": {"at": "hiast.pseudo_labels.round_tables:RoundTables.files"},
     "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
     "behind the teacher's new start": {
         "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",
@@ -46,12 +46,14 @@ KILLS = {
 
 
 @pytest.mark.slow
-def test_killed_at_every_kind_of_moment(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
+def test_killed_at_every_kind_of_moment(
+    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
+) -> None:
     for name, kill in KILLS.items():
         codes = launcher.train(tmp_path, faults=[{**kill, "do": "kill"}])
         assert codes == [-9], f"{name}: " + (tmp_path / "log_0.txt").read_text()
     assert launcher.train(tmp_path) == [0]
-    assert kill_test.differences(peace, tmp_path / "run") == []
+    assert kill_test.differences(reference_run, tmp_path / "run") == []
 
 
 @pytest.mark.slow
@@ -66,7 +68,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_told_to_stop_and_continued(launcher, peace: Path, tmp_path: Path, kill_test: ModuleType) -> None:
+def test_told_to_stop_and_continued(
+    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
+) -> None:
     moments = (
         {"at": f"{MODULE}.on_train_batch_start", "call": 2},
         {"at": f"{MODULE}.validation_step"},

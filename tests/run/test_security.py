@@ -84,10 +84,10 @@ def test_published_weights_are_read_without_pickle(malicious: tuple[Path, Path])
 
 @pytest.mark.parametrize("key", ["_target_", "data_root", "class_map"])
 def test_a_malicious_configuration_in_a_checkpoint_is_refused(
-    peace: Path, tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
+    reference_run: Path, tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = tmp_path / "trace"
-    contents = torch.load(peace / "self_training/checkpoints/last.ckpt", weights_only=True)
+    contents = torch.load(reference_run / "self_training/checkpoints/last.ckpt", weights_only=True)
     target = contents["hiast"]["config"]["data"]["target"]
     call = {
         "_target_": "pathlib.Path.touch",
@@ -104,8 +104,8 @@ def test_a_malicious_configuration_in_a_checkpoint_is_refused(
     assert not trace.exists()
 
 
-def test_a_recipe_builds_networks_only(peace: Path, tmp_path: Path) -> None:
-    contents = torch.load(peace / "self_training/checkpoints/last.ckpt", weights_only=True)
+def test_a_recipe_builds_networks_only(reference_run: Path, tmp_path: Path) -> None:
+    contents = torch.load(reference_run / "self_training/checkpoints/last.ckpt", weights_only=True)
     contents["hiast"]["network"] = {"network": "os.system", "command": f"touch {tmp_path / 'trace'}"}
     torch.save(contents, tmp_path / "stranger.ckpt")
     with pytest.raises(ValueError, match=r"os\.system"):
@@ -113,20 +113,22 @@ def test_a_recipe_builds_networks_only(peace: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
-def test_names_in_a_manifest_cannot_escape(peace: Path, tmp_path: Path) -> None:
+def test_names_in_a_manifest_cannot_escape(reference_run: Path, tmp_path: Path) -> None:
+    import hashlib
     import json
     import shutil
 
     from hiast.pseudo_labels.round_reader import RoundReader
 
-    directory = shutil.copytree(peace / "self_training/rounds/1", tmp_path / "round")
-    manifest = json.loads((directory / "manifest.json").read_text())
-    names = manifest["identity"]["names"]
-    for bad in ("../outside", "/etc/passwd", "a/../../outside"):
-        changed = json.loads(json.dumps(manifest))
-        changed["identity"]["names"] = [bad, *names[1:]]
-        changed["labels"][bad] = changed["labels"].pop(names[0])
-        (directory / "manifest.json").write_text(json.dumps(changed))
+    for number, bad in enumerate(("../outside", "/etc/passwd", "a/../../outside")):
+        directory = shutil.copytree(reference_run / "self_training/rounds/1", tmp_path / str(number))
+        table, manifest = directory / "labels.csv", directory / "manifest.json"
+        content = json.loads(manifest.read_text())
+        name = content["identity"]["names"][0]
+        table.write_text(table.read_text().replace(f"{name},", f"{bad},"))
+        content["identity"]["names"][0] = bad
+        content["files"]["labels.csv"] = hashlib.sha256(table.read_bytes()).hexdigest()
+        manifest.write_text(json.dumps(content))
         with pytest.raises(ValueError, match="leads out of"):
             RoundReader(directory, verify=True)
 
@@ -179,14 +181,14 @@ main()
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["label", "eval"])
 def test_nobody_listens_to_the_network_outside_training(
-    peace: Path, small_data: Path, tmp_path: Path, command: str
+    reference_run: Path, small_data: Path, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "spy.py").write_text(SPY.format(here=str(Path(__file__).parent), command=command))
     words = {
         "label": [f"input={small_data}/GTA5/images", "output=labels"],
         "eval": [f"data_root={small_data}", "num_workers=0"],
     }[command]
-    checkpoint = peace / "self_training/checkpoints/last.ckpt"
+    checkpoint = reference_run / "self_training/checkpoints/last.ckpt"
     more = ["trainer.accelerator=cpu", "trainer.devices=2"]
     done = subprocess.run(
         [sys.executable, "spy.py", f"checkpoint={checkpoint}", *words, *more],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny import Batches, TinyNetwork, batches, draw, settings
+from small_network import Batches, TinyNetwork, batches, draw, settings
 from torch.utils.data import DataLoader
 
 from hiast.callbacks import StageCheckpoint

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.plugins import MixedPrecision
-from tiny import CLASSES, Batches, TinyNetwork, batches, draw, fit, halves, same, settings, state
+from small_network import CLASSES, Batches, TinyNetwork, batches, draw, fit, halves, same, settings, state
 from torch import nn
 from torch.utils.data import DataLoader
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from tiny import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
+from small_network import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
 from torch.nn import functional as F
 
 from hiast import online
@@ -229,7 +229,7 @@ def test_a_checkpoint_gives_the_module_back(tmp_path):
         calibration=online.ClassCalibration(4),
     )
     trainer = bare_trainer()
-    from tiny import Batches
+    from small_network import Batches
     from torch.utils.data import DataLoader
 
     trainer.fit(module, DataLoader(Batches(placed(2)), batch_size=None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import CLASSES, TinyNetwork, batches, fit, same, settings, state
+from small_network import CLASSES, TinyNetwork, batches, fit, same, settings, state
 
 from hiast.errors import InputError
 from hiast.models import freeze_batch_norm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pytorch_lightning.plugins import MixedPrecision
-from tiny import CLASSES, TinyNetwork, batches, draw, fit, halves, same, settings, state
+from small_network import CLASSES, TinyNetwork, batches, draw, fit, halves, same, settings, state
 from torch import nn
 
 from hiast.objectives import HIASTLoss

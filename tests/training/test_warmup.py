@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from pytorch_lightning.plugins import MixedPrecision
-from tiny import CLASSES, TinyNetwork, batches, fit, halves, same, settings, state
+from small_network import CLASSES, TinyNetwork, batches, fit, halves, same, settings, state
 from torch.nn import functional as F
 
 from hiast.errors import InputError

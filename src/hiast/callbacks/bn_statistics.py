@@ -1,61 +1,170 @@
-"""Statistics of batch normalization for the domain that a network is meant for."""
+"""Statistics of batch normalization for the target domain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hiast.callbacks.hashing import RUNNING, weights_hash
 from hiast.callbacks.schedule import ValidationSchedule
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.models import reestimate_bn_stats
+from hiast.pseudo_labels.collectives import (
+    Communicator,
+    DistributedProcesses,
+    SingleProcess,
+    all_gather_checked,
+)
 from hiast.training import AdaptationModule
 
 BATCH = 4
 """Images that go through the network together."""
 MOST_IMAGES = 512
-"""Images that are looked at in all, evenly spaced over the set; a mean over more of them hardly changes."""
+"""Largest number of images that are read, evenly spaced over the set; more of them hardly change a mean."""
+_READERS = 4
+"""Threads that read images."""
+_AHEAD = 4
+"""Batches that are read ahead."""
+_KEPT = 8
+"""Networks whose statistics are kept: a round needs those of two."""
+
+
+class StatisticsStore:
+    """Statistics that have been estimated in this process, by the weights and images that they follow from.
+
+    In self-training the same weights come up several times: the student at the end of a round labels at the start of
+    the next, and the first teacher is a copy of the student.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept
+
+    def keep(self, key: str, network: nn.Module) -> None:
+        """Keep the running statistics of a network; the oldest entries are dropped."""
+        self._kept[key] = {name: buffer.detach().clone() for name, buffer in _running(network)}
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    def restore(self, key: str, network: nn.Module) -> None:
+        """Copy what was kept into the network."""
+        kept = self._kept[key]
+        for name, buffer in _running(network):
+            buffer.copy_(kept[name])
 
 
 class TargetStatistics(pl.Callback):
-    """Estimates the statistics on target images before a validation and at a round's end, if the module asks for it.
+    """Re-estimates the statistics on target images before a validation and at the end of a round.
 
-    They follow from the weights and the images alone, so it makes no difference whether a run was interrupted.
+    Only modules with ``bn_statistics="target"`` are touched. The statistics follow from the weights and the images
+    alone, so an interruption of the run does not change them.
 
     Args:
-        schedule: Says where a validation follows.
+        schedule: Tells which steps are followed by a validation.
+        store: Statistics that are known already; None: none are.
     """
 
-    def __init__(self, schedule: ValidationSchedule) -> None:
+    def __init__(self, schedule: ValidationSchedule, store: StatisticsStore | None = None) -> None:
         self.schedule = schedule
+        self.store = StatisticsStore() if store is None else store
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
-        """Estimate, unless training simply goes on, which normalizes by batches."""
+        """Re-estimate, unless another training step follows, which normalizes by its own batch."""
         assert isinstance(pl_module, AdaptationModule)
         ends = pl_module.batches_done == pl_module.batches
         if pl_module.bn_statistics == "target" and (ends or self.schedule.follows(trainer, pl_module)):
             data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
             with trainer.precision_plugin.forward_context():
-                estimate_on(pl_module.network, pl_module, data.labeling_images())
+                images = data.labeling_images()
+                estimate_on(
+                    pl_module.network, pl_module, images, store=self.store, communicator=processes_of(trainer)
+                )
 
 
-def estimate_on(network: nn.Module, module: AdaptationModule, images: SegmentationDataset) -> None:
-    """Estimate the statistics of ``network`` on images as ``module`` sees them in validation."""
-    reestimate_bn_stats(network, _batches(module, images))
+def processes_of(trainer: pl.Trainer) -> Communicator:
+    """The processes of a trainer."""
+    return DistributedProcesses() if trainer.world_size > 1 else SingleProcess()
 
 
-def _batches(module: AdaptationModule, images: SegmentationDataset) -> Iterator[Tensor]:
-    """Normalized images in batches that are the same in every process."""
+def estimate_on(
+    network: nn.Module,
+    module: AdaptationModule,
+    images: SegmentationDataset,
+    *,
+    store: StatisticsStore | None = None,
+    communicator: Communicator | None = None,
+) -> None:
+    """Estimate the statistics of ``network`` on images as ``module`` sees them in validation.
+
+    Args:
+        network: Network of the module; its running statistics are replaced.
+        module: Tells how images are resized and normalized.
+        images: Target images.
+        store: Consulted first, and given the result.
+        communicator: The processes of the run; each reads its share of the images. None: this process alone.
+
+    Raises:
+        InputError: An image cannot be read.
+        RunError: Another process could not read an image.
+    """
+    store, communicator = store or StatisticsStore(), communicator or SingleProcess()
+    key = f"{weights_hash(network, running=False)} {module.validation_size} {hash(tuple(images.names))}"
+    # A process that started later than the others may know less.
+    if all(all_gather_checked(communicator, lambda: key in store)):
+        store.restore(key, network)
+        return
+    reestimate_bn_stats(network, _batches(module, images, communicator))
+    store.keep(key, network)
+
+
+def _running(network: nn.Module) -> list[tuple[str, Tensor]]:
+    return [item for item in network.named_buffers() if item[0].rpartition(".")[2] in RUNNING]
+
+
+def _batches(
+    module: AdaptationModule, images: SegmentationDataset, communicator: Communicator
+) -> Iterator[Tensor]:
+    """Normalized batches, the same in every process. Each process reads every world_size-th of them."""
     chosen = range(0, len(images), -(-len(images) // MOST_IMAGES))
-    # Images that keep their sizes need not fit together.
+    # Images that keep their own sizes may not fit into one batch.
     together = BATCH if module.validation_size else 1
-    for first in range(0, len(chosen), together):
-        read = [images.read_image(index) for index in chosen[first : first + together]]
-        if module.validation_size:
-            read = [resize_image(image, *module.validation_size) for image in read]
-        batch = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in read])
-        yield module.prepare(batch.to(module.device))
+    batches = [chosen[first : first + together] for first in range(0, len(chosen), together)]
+    own = batches[communicator.rank :: communicator.world_size]
+    with ThreadPoolExecutor(_READERS, "statistics") as pool:
+        reading = _read_ahead(pool, module, images, own)
+        for first in range(0, len(batches), communicator.world_size):
+            turn = all_gather_checked(communicator, lambda: [image.result() for image in next(reading, ())])
+            for batch in turn[: len(batches) - first]:
+                stacked = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in batch])
+                yield module.prepare(stacked.to(module.device))
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor,
+    module: AdaptationModule,
+    images: SegmentationDataset,
+    batches: Sequence[Sequence[int]],
+) -> Iterator[list[Future[NDArray[np.uint8]]]]:
+    """The images of each batch, some batches ahead of the one that is taken."""
+
+    def read(index: int) -> NDArray[np.uint8]:
+        image = images.read_image(index)
+        return resize_image(image, *module.validation_size) if module.validation_size else image
+
+    waiting: deque[list[Future[NDArray[np.uint8]]]] = deque()
+    for batch in batches:
+        waiting.append([pool.submit(read, index) for index in batch])
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft()
+    yield from waiting

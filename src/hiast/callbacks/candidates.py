@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
-from hiast.callbacks.rounds import LabelRound, weights_hash
+from hiast.callbacks.hashing import weights_hash
+from hiast.callbacks.rounds import LabelRound
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image
@@ -217,8 +218,7 @@ class CandidateKeeper(pl.Callback):
         if self.labels is None:
             return {}
         reader = self.labels.reader()
-        height, width = reader.label_size
-        return class_shares(classes, reader.image_pixels.sum(0), len(reader.names) * height * width)
+        return class_shares(classes, reader.image_pixels.sum(0), reader.pixels)
 
     def compare(self, classes: LabelSpace) -> None:
         """Score all candidates against each other, and log alarms."""

@@ -14,10 +14,10 @@ from hiast.training.module import AdaptationModule
 
 
 class MaskWriter(pl.Callback):
-    """Writes the prediction of each validation image as a palette PNG, under the image's relative path.
+    """Writes the prediction of each validation image as a palette PNG, at the relative path of the image.
 
     Args:
-        folder: Where the masks go.
+        folder: Folder of the masks.
     """
 
     def __init__(self, folder: Path | str) -> None:

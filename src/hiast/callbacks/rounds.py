@@ -1,10 +1,8 @@
-"""Pseudo-labels at the start of each round of self-training."""
+"""Labeling of the target images at the start of each round of self-training."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,18 +14,17 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from hiast.callbacks.bn_statistics import estimate_on
-from hiast.callbacks.progress import LabelProgress
+from hiast.callbacks.bn_statistics import StatisticsStore, estimate_on, processes_of
+from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
-from hiast.evaluation.signals import agreement
-from hiast.pseudo_labels import InstanceAdaptive
-from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
+from hiast.progress import ProgressFunction
+from hiast.pseudo_labels import InstanceAdaptive, top_class
 from hiast.pseudo_labels.generate import generate_round
 from hiast.pseudo_labels.policies import Policy
-from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.pseudo_labels.round_reader import RoundReader, read_signals
 from hiast.training import AdaptationModule, HIASTModule
 
 log = logging.getLogger(__name__)
@@ -35,12 +32,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """How a round is labeled (method section 2).
+    """Settings of the labeling of a round.
 
     Attributes:
         policy: Builds the selection policy; called with ``num_classes``.
         size: (height, width) at which the network sees the images and labels are stored.
-        group_size: Images that move the thresholds together, and that go through the network together.
+        group_size: Images that go through the network together and share one step of the thresholds.
+
+    Raises:
+        InputError: ``size`` is not a pair of positive numbers.
     """
 
     policy: Callable[..., Policy] = InstanceAdaptive
@@ -56,18 +56,20 @@ class LabelSettings:
 
 
 class LabelRound(pl.Callback):
-    """Has the teacher label the target images before the first batch of a round.
+    """Labels the target images with the teacher before the first batch of a round.
 
-    A complete round is left alone, a partial one is continued. When the labels are there, the teacher becomes a
-    copy of the student, unless the round goes on from a checkpoint, which holds the teacher.
+    A complete round is kept, a partial one is resumed. After labeling, the teacher becomes a copy of the student. In a
+    round that resumes from a checkpoint, nothing is labeled, and the teacher is the checkpoint's.
 
     Args:
-        directory: Round directory to write.
+        directory: Folder of the round's labels.
         settings: How to label.
-        round_number: Round, counted from 1.
-        seed: Decides, with the round, the order of the images.
-        labeled_with: The checkpoint that labels, in words, for the manifest.
-        stop: Asked after each group whether to stop; the round is continued later.
+        round_number: Round, counted from 1. From the second on, the labels are compared with those of the round
+            before, in the folder of that number beside ``directory``.
+        seed: Seed, together with the round, of the order of the images.
+        labeled_with: The checkpoint that labels, for the manifest.
+        stop: Asked after each group whether to stop; the round is resumed later.
+        store: Statistics of the target that are known already; None: none are.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class LabelRound(pl.Callback):
         seed: int,
         labeled_with: str,
         stop: GracefulShutdown | None = None,
+        store: StatisticsStore | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -86,17 +89,17 @@ class LabelRound(pl.Callback):
         self.seed = seed
         self.labeled_with = labeled_with
         self.stop = stop
-        self._signals: dict[str, float] | None = None
+        self.store = StatisticsStore() if store is None else store
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Label, unless that is done."""
+        """Label, unless that has been done."""
         if not isinstance(pl_module, HIASTModule):
             raise TypeError(f"LabelRound labels with a HIASTModule, not {type(pl_module).__name__}.")
         if pl_module.batches_done == 0:
             try:
                 self._label(trainer, pl_module)
             except RuntimeError:
-                # Where the first process stops on request, the others only see that it is gone.
+                # When rank zero stops on request, the other processes only see that it is gone.
                 self._stop_if_asked()
                 raise
             pl_module.begin_round()
@@ -106,36 +109,26 @@ class LabelRound(pl.Callback):
         return RoundReader(self.directory)
 
     def signals(self) -> dict[str, float]:
-        """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
-        if self._signals is None:
-            self._signals = self._compute_signals()
-        return self._signals
+        """Label-free signals of the labeled round: coverage, and agreement with the round before it if there is one.
 
-    def _compute_signals(self) -> dict[str, float]:
-        this = RoundReader(self.directory)
-        before = self.directory.parent / str(self.round_number - 1)
-        values = {"labels/coverage": coverage(this)}
-        if self.round_number > 1:
-            last = RoundReader(before)
-            if last.label_size == this.label_size:
-                shares = [agreement(this.label(name), last.label(name)) for name in this.names]
-                known = [share for share in shares if not math.isnan(share)]
-                values["labels/agreement"] = sum(known) / len(known) if known else math.nan
-        return values
+        They were computed while the labels were written; this only reads them.
+        """
+        return read_signals(self.directory)
 
     def _label(self, trainer: pl.Trainer, module: HIASTModule) -> None:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         images = data.labeling_images()
-        # Before the statistics are estimated, whose last bits depend on the machine that does it.
+        # Before the statistics are estimated: their last bits depend on the machine.
         weights = weights_hash(module.teacher.network)
         if module.bn_statistics == "target":
-            # The student too, whose statistics the teacher takes over in training: the stage before need not have.
+            # Also for the student, whose statistics the teacher copies in training: the stage before may not have
+            # estimated them.
             with trainer.precision_plugin.forward_context():
                 for network in (module.network, module.teacher.network):
-                    estimate_on(network, module, images)
+                    estimate_on(network, module, images, store=self.store, communicator=processes_of(trainer))
         title = f"{module.stage}, round {self.round_number}: labeling"
         log.info("%s %d images.", title, len(images))
-        with LabelProgress(title) as progress:
+        with ProgressFunction(title) as progress:
             self._generate(trainer, module, images, weights, progress)
 
     def _generate(
@@ -144,9 +137,9 @@ class LabelRound(pl.Callback):
         module: HIASTModule,
         images: SegmentationDataset,
         weights: str,
-        progress: LabelProgress,
+        progress: ProgressFunction,
     ) -> None:
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             progress(done, total)
             self._stop_if_asked()
 
@@ -165,9 +158,14 @@ class LabelRound(pl.Callback):
                 "weights": weights,
                 **label_identity(module, trainer.precision),
             },
-            processes=TorchProcesses() if trainer.world_size > 1 else SingleProcess(),
-            progress=tell,
+            previous=self._previous(),
+            communicator=processes_of(trainer),
+            progress=report,
         )
+
+    def _previous(self) -> Path | None:
+        """The round before this one."""
+        return self.directory.parent / str(self.round_number - 1) if self.round_number > 1 else None
 
     def _stop_if_asked(self) -> None:
         if self.stop is not None and self.stop.asked:
@@ -177,42 +175,25 @@ class LabelRound(pl.Callback):
 def predictor(
     module: AdaptationModule, network: nn.Module, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction int64 [b, h, w].
+    """A function from images uint8 [b, 3, h, w] to confidence float32 and prediction uint8 [b, h, w].
 
     Args:
-        module: Says how images are normalized and on which device.
-        network: The network that labels; in eval mode.
-        autocast: Context of the run's precision.
+        module: Normalizes the images; its device is used.
+        network: The network that labels, in eval mode.
+        autocast: Makes the context of the run's precision.
     """
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), autocast():
-            logits = network(module.prepare(images.to(module.device)))
-            confidence, prediction = logits.float().softmax(1).max(1)
-        return confidence, prediction
+            return top_class(network(module.prepare(images.to(module.device))))
 
     return predict
 
 
 def label_identity(module: AdaptationModule, precision: str) -> dict[str, object]:
-    """What else decides the labels that a network makes, for the identity of a round."""
+    """The settings of a module that determine its labels beside the weights, for the identity of a round."""
     return {
         "network": getattr(module.network, "recipe", None),
         "bn_statistics": module.bn_statistics,
         "precision": precision,
     }
-
-
-def coverage(labels: RoundReader) -> float:
-    """Share of the pixels of a round that have a pseudo-label, 0..1."""
-    height, width = labels.label_size
-    return float(labels.image_pixels.sum() / (len(labels.names) * height * width))
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, in the order of its state dict."""
-    digest = hashlib.sha256()
-    for key, value in network.state_dict().items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

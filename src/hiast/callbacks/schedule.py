@@ -1,4 +1,4 @@
-"""When a round is validated."""
+"""Steps at which a round is validated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from hiast.training.module import AdaptationModule
 
 
 class ValidationSchedule(pl.Callback):
-    """Places validations so that the last one falls on the last step, also in a run that goes on from a checkpoint.
+    """Places the validations of a round so that the last one falls on its last step, also after a resume.
 
     Args:
         every: Optimizer steps between two validations.
-        images: Whether there are any images to validate on.
+        images: Whether there are images to validate on.
     """
 
     def __init__(self, every: int, images: bool = True) -> None:
@@ -20,14 +20,14 @@ class ValidationSchedule(pl.Callback):
         self.images = images
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set Lightning's count of batches to where it must stand for that."""
+        """Set Lightning's batch counter, by which it times validations."""
         assert isinstance(pl_module, AdaptationModule)
         interval = self.every * pl_module.accumulate_grad_batches
         remaining = pl_module.batches - pl_module.batches_done
         trainer.fit_loop.epoch_loop.batch_progress.total.ready = -remaining % interval
 
     def follows(self, trainer: pl.Trainer, module: AdaptationModule) -> bool:
-        """Whether a validation follows the batch that has just been learned from."""
+        """Whether a validation follows the batch that was just trained on."""
         interval = self.every * module.accumulate_grad_batches
         remaining = module.batches - module.batches_done
         return self.images and trainer.enable_validation and remaining % interval == 0

@@ -1,4 +1,4 @@
-"""Stopping in good order when the process is told to: by a batch system, a container, a spot machine, or Ctrl+C."""
+"""Stopping a run on SIGTERM (batch systems, containers, spot machines) or SIGINT (Ctrl+C)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class GracefulShutdown(pl.Callback):
-    """Notices SIGTERM and SIGINT and stops at the next point where a checkpoint covers all that was done.
+    """Stops the run after SIGTERM or SIGINT, at the next step that a checkpoint covers.
 
-    It stands in for Lightning's handlers: that of SIGTERM talks to the other processes from wherever the signal found
-    it and may meet them in the middle of another exchange, that of SIGINT ends the program. Here the processes agree
-    between two steps. Loader workers, which are signaled too, go on until they are sent home. A second Ctrl+C stops
-    at once.
+    Replaces Lightning's signal handlers: its SIGTERM handler runs a collective inside the handler and can deadlock with
+    one already in flight, and its SIGINT handler ends the program. Here the processes agree between two steps. Loader
+    workers, which receive the signal too, keep working until the parent ends them. A second Ctrl+C stops at once.
 
-    Use it as a context manager around all fits, and as a callback of each, behind the one that saves.
+    Use it as a context manager around all fits, and as a callback of each fit, after the callback that saves.
 
     Args:
-        schedule: Says where a validation follows, which is waited for.
+        schedule: A validation that follows a step is waited for.
 
     Attributes:
-        asked: Whether this process was told to stop.
-        signal: How it was told.
+        asked: Whether this process has received a signal.
+        signal: Number of the signal.
     """
 
     def __init__(self, schedule: ValidationSchedule) -> None:
@@ -58,10 +57,10 @@ class GracefulShutdown(pl.Callback):
                 signal.signal(number, handler)
 
     def stop_if_asked(self, trainer: pl.Trainer) -> None:
-        """Stop in all processes if one of them was told to; each must call this.
+        """Stop in all processes if one of them has received a signal; every process must call this.
 
         Raises:
-            SIGTERMException: It was.
+            SIGTERMException: One has.
         """
         asked = self.asked
         if trainer.world_size > 1:
@@ -70,24 +69,24 @@ class GracefulShutdown(pl.Callback):
             raise SIGTERMException
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Learn which processes Lightning has started; the first of its trainers knows."""
+        """Remember the processes that Lightning has started; only the launcher of its first trainer knows them."""
         self._children += getattr(trainer.strategy.launcher, "procs", [])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signal back from Lightning, which has just put its handler in front."""
+        """Install the handlers again: Lightning has just replaced them by its own."""
         self._listen()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop behind a whole optimizer step."""
+        """Stop after a whole optimizer step."""
         assert isinstance(pl_module, AdaptationModule)
         whole = pl_module.batches_done % pl_module.accumulate_grad_batches == 0
         if whole and not self.schedule.follows(trainer, pl_module):
             self.stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop behind a validation; the last one is followed by the result of the round first."""
+        """Stop after a validation, except the last one of a round, whose result is written first."""
         assert isinstance(pl_module, AdaptationModule)
         if trainer.state.fn == "fit" and pl_module.batches_done < pl_module.batches:
             self.stop_if_asked(trainer)
@@ -102,7 +101,7 @@ class GracefulShutdown(pl.Callback):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.asked, self.signal = True, number
-        # A terminal has told them already.
+        # A terminal signals the whole group of processes itself.
         if number == signal.SIGTERM and os.getpid() == self._process:
             for child in self._children:
                 child.send_signal(number)

@@ -10,13 +10,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hiast.callbacks import LabelSettings, SelectionSettings
 from hiast.classes import LabelSpace
 from hiast.cli.config import instantiate, plain
-from hiast.cli.domains import STAGES, build_domains, stage_names
 from hiast.cli.domains import build_classes as build_classes
+from hiast.cli.domains import build_domains, stage_names
 from hiast.data import AdaptationDataModule, DatasetDataModule
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.run import Round, Stage
+from hiast.stage_names import STAGES
 
 _WHOLE_NUMBERS = {
     "seed": 0,

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from hiast.classes import LabelSpace
     from hiast.data import DatasetDataModule, JoinedDataModule
+    from hiast.evaluation.pictures import Picture
     from hiast.inspection.estimate import Need, Run
     from hiast.inspection.file_set import Part, Summary
     from hiast.inspection.findings import Finding
     from hiast.inspection.report import Report
-    from hiast.inspection.sheet import Picture
 
 log = logging.getLogger(__name__)
 
@@ -128,35 +128,31 @@ def _roles(
 def _scan(
     config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
-    from hiast.cli.domains import progress
     from hiast.data import VideoDataModule
     from hiast.inspection.dry_run import of_start
     from hiast.inspection.file_set import find_part, summarize
     from hiast.inspection.findings import Finding
     from hiast.inspection.scan import scan
+    from hiast.progress import Progress, track
 
     parts, findings = [], []
-    with progress() as bar:
-        for module, domain, split in _roles(source, target):
-            if isinstance(module, VideoDataModule):
-                log.info(
-                    "%s: first the frames of its videos are extracted, if that is yet to be done.",
-                    module.title,
-                )
-            looking = bar.add_task(f"{domain} {split}: looking for files", total=None)
-            try:
-                part = find_part(module, domain, split)
-            except InputError as error:
-                findings.append(Finding("error", f"{domain} {split}", str(error)))
-                continue
-            finally:
-                bar.remove_task(looking)
-            facts = scan(
-                part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
+    for module, domain, split in _roles(source, target):
+        if isinstance(module, VideoDataModule):
+            log.info(
+                "%s: first the frames of its videos are extracted, if that is yet to be done.", module.title
             )
-            summary = summarize(part, bar.track(facts, len(part.listing.pairs), description=part.title))
-            parts.append((part, summary))
-            findings += of_start(module, part, summary)
+        try:
+            with Progress(f"{domain} {split}: looking for files", None):
+                part = find_part(module, domain, split)
+        except InputError as error:
+            findings.append(Finding("error", f"{domain} {split}", str(error)))
+            continue
+        facts = scan(
+            part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
+        )
+        summary = summarize(part, track(facts, len(part.listing.pairs), part.title))
+        parts.append((part, summary))
+        findings += of_start(module, part, summary)
     return parts, findings
 
 

@@ -68,21 +68,20 @@ def prepare_data(config: DictConfig) -> None:
 
 
 def _write(datasets: list[SegmentationDataset], cache: Cache, config: DictConfig) -> int:
-    from hiast.cli.domains import progress
     from hiast.data.io.cache import FORMATS, prepare
+    from hiast.progress import track
 
     written = 0
-    with progress() as bar:
-        for dataset in datasets:
-            images = prepare(
-                dataset.listing,
-                cache.root,
-                cache.directory,
-                tiles=FORMATS[config.data.cache],
-                threads=config.threads,
-                max_pixels=dataset.max_pixels,
-            )
-            written += sum(bar.track(images, len(dataset), description=dataset.listing.name))
+    for dataset in datasets:
+        images = prepare(
+            dataset.listing,
+            cache.root,
+            cache.directory,
+            tiles=FORMATS[config.data.cache],
+            threads=config.threads,
+            max_pixels=dataset.max_pixels,
+        )
+        written += sum(track(images, len(dataset), dataset.listing.name))
     return written
 
 
@@ -117,22 +116,21 @@ def _check_room(datasets: list[SegmentationDataset], cache: Cache, name: str) ->
 
 
 def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
-    from hiast.cli.domains import progress
     from hiast.data.io.archives import find_archives, list_members, missing_bytes, unpack
     from hiast.inspection.disk import find_disk
     from hiast.inspection.estimate import readable
+    from hiast.progress import track
 
     root = Path(config.data_root)
     known = {module.archives: None for module in modules if module.archives is not None}
     if not known:
         raise InputError("None of the scenario's datasets is downloaded as archives: say unpack=false.")
-    with progress() as bar:
-        for archives in known:
-            members = list_members(archives, find_archives(archives, Path(config.archives)), root)
-            needed, free = missing_bytes(members), find_disk(root).free
-            if needed > free:
-                raise InputError(
-                    f"{root} needs {readable(needed)} to unpack and has {readable(free)} free: make room."
-                )
-            for _ in bar.track(unpack(members), len(members), description=f"unpack {archives.folder}"):
-                pass
+    for archives in known:
+        members = list_members(archives, find_archives(archives, Path(config.archives)), root)
+        needed, free = missing_bytes(members), find_disk(root).free
+        if needed > free:
+            raise InputError(
+                f"{root} needs {readable(needed)} to unpack and has {readable(free)} free: make room."
+            )
+        for _ in track(unpack(members), len(members), f"unpack {archives.folder}", unit="files"):
+            pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -12,11 +12,7 @@ from hiast.cli.config import choices, instantiate, plain, require
 from hiast.data import DatasetDataModule, JoinedDataModule
 from hiast.data.io.cache import FORMATS, Cache
 from hiast.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
-STAGES = ("source_only", "warmup", "self_training", "online")
+from hiast.stage_names import STAGES
 
 
 def build_classes(config: DictConfig) -> LabelSpace:
@@ -96,12 +92,3 @@ def build_cache(config: DictConfig) -> Cache | None:
 def single_sources(source: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
     """The datasets of a source."""
     return source.modules if isinstance(source, JoinedDataModule) else (source,)
-
-
-def progress() -> Progress:
-    """A progress bar on standard error; without a terminal only its end is written."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))

@@ -1,8 +1,13 @@
-"""``hiast-label``: pseudo-labels for any folder of images."""
+"""``hiast-label``: pseudo-labels for any images."""
 
 from __future__ import annotations
 
+import logging
+import math
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +15,36 @@ from hiast.cli.command import run_command
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from omegaconf import DictConfig
+    from torch import nn
+
+    from hiast.data.io.listing import Pair
+    from hiast.pseudo_labels.policies import Policy
+    from hiast.pseudo_labels.round_reader import RoundReader
+    from hiast.training import AdaptationModule
+
+log = logging.getLogger(__name__)
 
 USAGE = """
-hiast-label checkpoint=PATH input=DIR output=DIR [key=value ...]
+hiast-label checkpoint=PATH input=PATH output=DIR [key=value ...]
 
-Label a folder of images: what the policy trusts keeps its class, the rest is 255.
+Label an image or a folder of images: pixels that the policy trusts keep their class, the rest is 255.
+Files that are not images are passed over and listed. The same command resumes a labeling that was stopped,
+also after images were removed or added.
 
   policy=instance_adaptive      or class_balanced, constant, argmax; policy.alpha=0.2 sets a parameter
-  size=[768,1536]               size at which the network sees the images; default: as in training
+  size=[768,1536]               size at which the network sees the images and label maps are written
+                                (default: as in training)
+  size=image                    write each label map at the size of its image, by nearest neighbor;
+                                the network sees the images as in training
+  unreadable=skip               leave out images that cannot be read, instead of stopping
   teacher=false                 label with the student of a self-training checkpoint
   trainer.devices=2             several processes label together, with the same result
 """
+
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
 def main() -> None:
@@ -30,82 +53,228 @@ def main() -> None:
 
 
 def label(config: DictConfig) -> None:
-    """Label the folder, or go on where an interrupted call stopped."""
-    from lightning_fabric import Fabric
+    """Label the images, or resume an interrupted call."""
     from rich.console import Console
 
-    from hiast.callbacks.progress import LabelProgress
-    from hiast.callbacks.rounds import label_identity, predictor, weights_hash
     from hiast.cli import build
-    from hiast.cli.config import instantiate, plain, require
-    from hiast.data.datasets import folder
-    from hiast.data.loading.segmentation import SegmentationDataset
-    from hiast.pseudo_labels.collectives import SingleProcess, TorchProcesses
+    from hiast.cli.config import instantiate, require
+    from hiast.training import HIASTModule, load_module
+
+    paths = {
+        key: require(config, key, f"{key} is missing: add {key}=PATH.")
+        for key in ("checkpoint", "input", "output")
+    }
+    build.check_whole_number(config.group_size, "group_size", 1)
+    if config.unreadable not in ("stop", "skip"):
+        raise InputError(f"unreadable is '{config.unreadable}': choose stop or skip.")
+    module = load_module(Path(paths["checkpoint"]))
+    size = _network_size(config.size, module)
+    images = _images_of(paths["input"], paths["output"])
+    _check_headers(config, images, size)
+    network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
+    policy = instantiate(config.policy, num_classes=len(module.classes))
+    reader, is_rank_zero = _generate(config, module, network, images, policy, size)
+    if is_rank_zero:
+        Console().print(_summary(reader, module.classes.names))
+
+
+def find_images(source: Path | str) -> list[Pair]:
+    """The images that a path stands for: one file, or all images in a folder and below.
+
+    An image is recognized by its content. Other files, such as Thumbs.db, ._0.png, list.txt or a video, are passed
+    over and logged in one line.
+
+    Returns:
+        Pairs without label, ordered by name: the path below the folder, with "/" and without suffix. Images that
+        differ in their suffix alone keep it.
+
+    Raises:
+        InputError: There is nothing, or nothing that is an image.
+    """
+    from hiast.data.io.listing import Pair
+
+    path = Path(source)
+    if path.is_file():
+        return [Pair(path.stem, path, None)]
+    if not path.is_dir():
+        raise InputError(f"input: {path} is neither an image nor a folder.")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    images = [file for file in files if not file.name.startswith(".") and _is_image(file)]
+    strays = sorted(set(files) - set(images))
+    shown = ", ".join(file.relative_to(path).as_posix() for file in strays[:5])
+    shown += ", ..." if len(strays) > 5 else ""
+    if not images:
+        raise InputError(f"input: {path} holds no images{f'; there are {shown}' if strays else ''}.")
+    if strays:
+        log.info("%s: %d files are not images and are passed over: %s.", path, len(strays), shown)
+    names = [image.relative_to(path).as_posix() for image in images]
+    stems = [name.removesuffix(image.suffix) for name, image in zip(names, images, strict=True)]
+    taken = Counter(stems)
+    pairs = [
+        Pair(stem if taken[stem] == 1 else name, image, None)
+        for stem, name, image in zip(stems, names, images, strict=True)
+    ]
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(_SIGNATURES)
+    except OSError:
+        return path.suffix.lower() in (".png", ".jpg", ".jpeg")
+
+
+def _images_of(source: str, output: str) -> list[Pair]:
+    """The images to label.
+
+    Raises:
+        InputError: There are none, or the labels would be written among them.
+    """
+    images = find_images(source)
+    if Path(source).is_dir() and Path(output).resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(
+            f"output: {output} lies inside of input; the labels would be taken for images. Choose another."
+        )
+    return images
+
+
+def _network_size(size: Any, module: AdaptationModule) -> tuple[int, int] | None:
+    """(height, width) at which the network sees the images; None: each at its own size.
+
+    Raises:
+        InputError: ``size`` is neither a size nor "image", or the checkpoint does not name one.
+    """
+    from hiast.cli import build
+
+    known = module.validation_size if size in (None, "image") else build.size_of(size, "size")
+    if known is None and size is None:
+        raise InputError("The checkpoint holds no size to label at: add size=[height,width], or size=image.")
+    seen = "their own size" if known is None else f"{known[1]} x {known[0]} pixels"
+    written = "at the size of each image" if size == "image" else "at the same size"
+    log.info("The network sees the images at %s; label maps are written %s.", seen, written)
+    return known
+
+
+def _check_headers(config: DictConfig, images: Sequence[Pair], size: tuple[int, int] | None) -> None:
+    """Read the headers of all images before the first label.
+
+    Raises:
+        InputError: An image cannot be read, and such images are not skipped; or images of several sizes do not fit
+            into one group.
+    """
+    from hiast.data.io.images import MAX_PIXELS, image_size
+
+    def header(pair: Pair) -> tuple[int, int] | str:
+        try:
+            return image_size(pair.image, config.max_pixels or MAX_PIXELS)
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(header, images))
+    errors = [found for found in headers if isinstance(found, str)]
+    if errors and config.unreadable == "stop":
+        raise InputError(
+            f"{len(errors)} of {len(images)} images cannot be read: {errors[0]} To leave such images out, add "
+            "unreadable=skip."
+        )
+    if len(errors) == len(images):
+        raise InputError(f"None of {len(images)} images can be read: {errors[0]}")
+    if size is None and config.group_size > 1 and len(set(headers) - set(errors)) > 1:
+        raise InputError(
+            "The checkpoint names no size and the images differ in size: add size=[height,width], or group_size=1 "
+            "to label each image by itself."
+        )
+
+
+def _reader(
+    images: Sequence[Pair], max_pixels: int | None, skips: bool
+) -> Callable[[int], NDArray[np.uint8]]:
+    """Function that reads the image of an index."""
+    from hiast.data.io.images import MAX_PIXELS, read_image
+
+    def read(index: int) -> NDArray[np.uint8]:
+        try:
+            return read_image(images[index].image, max_pixels or MAX_PIXELS)
+        except InputError as error:
+            if skips:
+                raise
+            raise InputError(
+                f"{error} Finished labels are kept: run the same command with unreadable=skip to leave it out."
+            ) from error
+
+    return read
+
+
+def _generate(
+    config: DictConfig,
+    module: AdaptationModule,
+    network: nn.Module,
+    images: Sequence[Pair],
+    policy: Policy,
+    size: tuple[int, int] | None,
+) -> tuple[RoundReader, bool]:
+    """Label in all processes; returns the labels, and whether this process is rank zero."""
+    from lightning_fabric import Fabric
+
+    from hiast.callbacks.hashing import weights_hash
+    from hiast.callbacks.rounds import label_identity, predictor
+    from hiast.cli.config import plain
+    from hiast.progress import ProgressFunction
+    from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
     from hiast.run.distributed import check_processes, fabric_strategy
     from hiast.run.trainer import trainer_refusals
-    from hiast.training import HIASTModule, load_module
 
-    values = {
-        key: require(config, key, f"{key}=PATH is needed.") for key in ("checkpoint", "input", "output")
-    }
-    module = load_module(Path(values["checkpoint"]))
-    size = build.size_of(config.size, "size") or module.validation_size
-    if size is None:
-        raise InputError("The checkpoint does not say at which size to label: add size=[height,width].")
-    if not Path(values["input"]).is_dir():
-        raise InputError(f"input: there is no folder {values['input']}.")
-    if Path(values["output"]).resolve().is_relative_to(Path(values["input"]).resolve()):
-        raise InputError(
-            f"output: {values['output']} lies inside of input; the labels would be taken for images."
-        )
-    build.check_whole_number(config.group_size, "group_size", 1)
-    images = SegmentationDataset(folder.list_folder(values["input"], "**/*", None, module.classes))
-    network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
     options = plain(config.trainer)
     check_processes(options)
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
     module.to(fabric.device).eval()
-    with LabelProgress("labeling") as progress:
+    with ProgressFunction("labeling") as progress:
         reader = generate_round(
-            directory=Path(values["output"]),
-            names=images.names,
-            read_image=images.read_image,
+            directory=Path(config.output),
+            names=[pair.name for pair in images],
+            read_image=_reader(images, config.max_pixels, config.unreadable == "skip"),
             predict=predictor(module, network, fabric.autocast),
-            policy=instantiate(config.policy, num_classes=len(module.classes)),
+            policy=policy,
             size=size,
+            label_size="image" if config.size == "image" else "network",
             group_size=config.group_size,
             seed=config.seed,
             identity={
                 "weights": weights_hash(network),
-                "checkpoint": Path(values["checkpoint"]).name,
+                "checkpoint": Path(config.checkpoint).name,
                 **label_identity(module, str(options["precision"])),
             },
-            processes=TorchProcesses() if fabric.world_size > 1 else SingleProcess(),
+            unreadable=config.unreadable,
+            communicator=DistributedProcesses() if fabric.world_size > 1 else SingleProcess(),
             overwrite=config.overwrite,
+            keep_finished=True,
             progress=progress,
         )
-    if fabric.is_global_zero:
-        Console().print(_summary(reader, module.classes.names))
+    return reader, fabric.is_global_zero
 
 
-def _summary(reader: Any, names: tuple[str, ...]) -> Any:
+def _summary(reader: RoundReader, names: tuple[str, ...]) -> Any:
     from rich.table import Table
 
-    from hiast.callbacks.rounds import coverage
     from hiast.evaluation.tables import percent
 
-    table = Table(title=f"{len(reader.names)} images, {percent(coverage(reader))} % of the pixels kept")
-    for column in ("class", "pixels kept", "mean confidence", "threshold at the end"):
+    skipped = reader.manifest["skipped"]
+    table = Table(title=f"{len(reader.names)} images, {percent(reader.coverage)} % of the pixels kept")
+    if skipped:
+        table.caption = f"{len(skipped)} images could not be read, see manifest.json."
+    for column in ("class", "pixels kept", "mean confidence", "last threshold"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    thresholds = reader.thresholds
+    thresholds, confidence = reader.thresholds, reader.class_mean_confidence
     for index, name in enumerate(names):
         table.add_row(
             name,
             f"{int(reader.image_pixels[:, index].sum()):,}",
-            f"{reader.class_mean_confidence[index]:.3f}",
+            "-" if math.isnan(confidence[index]) else f"{confidence[index]:.3f}",
             "-" if thresholds is None else f"{thresholds[-1, index]:.4f}",
         )
     return table

@@ -80,7 +80,7 @@ def train(config: DictConfig) -> int:
         pictures=config.pictures,
         selection=build.build_selection(config),
     )
-    directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
+    directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:
         results = pipeline.run()
     except SIGTERMException:

@@ -22,14 +22,14 @@ from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 
 Domain = Literal["source", "target"]
 
-_DRAWS: dict[Domain, int] = {"source": 20, "target": 21}
-_CROPS: dict[Domain, int] = {"source": 22, "target": 23}
-"""Streams of random numbers, apart from each other and from those of a pseudo-labeled sample (1 to 3)."""
+_ORDERS: dict[Domain, Stream] = {"source": Stream.SOURCE_ORDER, "target": Stream.TARGET_ORDER}
+_CROPS: dict[Domain, Stream] = {"source": Stream.SOURCE_CROP, "target": Stream.TARGET_CROP}
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         order = self.source.train_order() if domain == "source" else Shuffled(len(images))
         draws = PositionBatchSampler(
             order,
-            StreamKey(self.seed, plan.round, _DRAWS[domain]),
+            StreamKey(self.seed, plan.round, _ORDERS[domain]),
             batch_size=share(plan.batch_size, world_size),
             steps=plan.steps,
             rank=rank,

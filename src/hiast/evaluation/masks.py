@@ -1,4 +1,4 @@
-"""Predictions as color pictures that keep their class indices."""
+"""Color masks: PNG files that show colors and keep class indices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from hiast.files import write_atomically
 
 
 def mask_path(folder: Path | str, name: str) -> Path:
-    """Where the mask of the image called ``name`` goes: ``folder/name.png``, with the name's sub-folders.
+    """Path of the mask of an image: ``folder/name.png``, with the folders in the name.
+
+    Args:
+        folder: Folder of the masks.
+        name: Relative name of the image, without suffix.
 
     Raises:
         InputError: The name is empty or leads out of the folder.
@@ -28,17 +32,17 @@ def mask_path(folder: Path | str, name: str) -> Path:
 
 
 def write_mask(path: Path | str, labels: NDArray[np.uint8], classes: LabelSpace) -> None:
-    """Write a label map as palette PNG: viewers show the colors of ``classes``, readers get the indices.
+    """Write a label map as a palette PNG: viewers show the colors of the classes, and readers get the indices.
 
-    Nothing is taken away by any ground truth. Ignored pixels (255) are black.
+    Every pixel is written, also where the ground truth is ignored. Ignored pixels of ``labels`` (255) are black.
 
     Args:
-        path: File to write; its folders are made, an older file is replaced.
+        path: File to write; its folders are created, and an older file is replaced.
         labels: uint8 [H, W].
-        classes: The colors.
+        classes: Label space with the colors.
 
     Raises:
-        InputError: ``labels`` is of another shape or dtype.
+        InputError: ``labels`` has another shape or dtype.
         OSError: The file cannot be written.
     """
     if labels.ndim != 2 or labels.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Drawing for people: label maps, confidence and images side by side on one sheet."""
+"""Pictures for people: images, label maps and confidences side by side on one sheet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 from hiast.classes import IGNORED, LabelSpace
 
 Picture = NDArray[np.uint8]
+"""RGB picture uint8 [H, W, 3]."""
 
-_GAP, _CAPTION, _TEXT = 6, 18, 12
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+WIDTH = 320
+"""Width of a tile in pixels, unless another one is asked for."""
+GAP, CAPTION, TITLE = 6, 18, 26
+"""Space between tiles, and height of the line of a caption and of a title, in pixels."""
+_TEXT, _TITLE_TEXT = 12, 14
+_PAPER, _INK, _BLANK = (255, 255, 255), (40, 40, 40), 200
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class Tile:
 
     Attributes:
         picture: uint8 [H, W, 3] RGB.
-        caption: Text; cut where it does not fit.
-        smooth: Whether pixels may be blended when the size changes; not for labels.
+        caption: Text, cut off if it is wider than the tile.
+        smooth: Whether pixels may be blended when the size changes; not for label maps.
     """
 
     picture: Picture
@@ -33,81 +38,138 @@ class Tile:
     smooth: bool = False
 
 
+@dataclass(frozen=True)
+class Row:
+    """Tiles from left to right.
+
+    Attributes:
+        tiles: The tiles; they may differ in size.
+        title: Text above the row; none if it is empty.
+    """
+
+    tiles: Sequence[Tile]
+    title: str = ""
+
+
 def heat(values: NDArray[np.float32], low: float = 0.0, high: float = 1.0) -> Picture:
-    """Picture uint8 [H, W, 3] of a map float [H, W]: dark blue at ``low`` or below, yellow at ``high`` or above."""
+    """Picture of a map float [H, W]: dark blue at ``low`` and below, yellow at ``high`` and above."""
     scaled = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
     colored = cv2.applyColorMap((scaled * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return np.ascontiguousarray(colored[..., ::-1])
 
 
 def where_kept(image: Picture, labels: NDArray[np.uint8]) -> Picture:
-    """An image uint8 [H, W, 3] that is dark and gray where ``labels`` uint8 [H, W] is ignored."""
+    """An image that is dark and gray where ``labels`` uint8 [H, W] is ignored."""
     gray = (image.mean(-1, keepdims=True) * 0.3).astype(np.uint8)
     return np.where((labels == IGNORED)[..., None], gray, image)
 
 
-def sheet(rows: Sequence[Sequence[Tile]], classes: LabelSpace | None = None, width: int = 320) -> Picture:
+def overlay(image: Picture, labels: NDArray[np.uint8], colors: Picture) -> Picture:
+    """An image with the colors of its labels laid over it; where labels are ignored, the image is gray.
+
+    Args:
+        image: uint8 [H, W, 3].
+        labels: Classes uint8 [H, W], 255 = ignored.
+        colors: Colors of the labels, uint8 [H, W, 3].
+    """
+    gray = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.6
+    mixed = np.where((labels == IGNORED)[..., None], gray, image * 0.4 + colors * 0.6)
+    return mixed.astype(np.uint8)
+
+
+def blank(height: int, width: int) -> Picture:
+    """A gray picture in the place of one that cannot be shown."""
+    return np.full((height, width, 3), _BLANK, np.uint8)
+
+
+def fitted(height: int, width: int, tile_width: int = WIDTH) -> tuple[int, int]:
+    """(height, width) of a picture on a sheet: as wide as a tile, but no higher than twice that."""
+    scale = min(tile_width / width, 2 * tile_width / height)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resized(picture: Picture, height: int, width: int, smooth: bool) -> Picture:
+    """A picture at another size: blended if ``smooth``, by nearest neighbor otherwise."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    method = cv2.INTER_NEAREST
+    if smooth:
+        method = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
+
+
+def sheet(rows: Sequence[Row], classes: LabelSpace | None = None, width: int = WIDTH) -> Picture:
     """Lay tiles out in rows, with a legend of the classes below.
 
     Args:
-        rows: Tiles of each row, left to right; rows may differ in length, pictures in size.
-        classes: What the legend names; None: no legend.
-        width: Width of a tile in pixels; its height follows from its picture's proportions.
+        rows: From top to bottom; they may differ in length.
+        classes: Classes of the legend; None: no legend.
+        width: Width of a tile in pixels; its height follows from the proportions of its picture.
 
     Returns:
         uint8 [H, W, 3] RGB.
     """
-    heights = [max((_height(tile, width) for tile in row), default=0) + _CAPTION + _GAP for row in rows]
-    columns = max((len(row) for row in rows), default=1)
-    full_width = columns * (width + _GAP) + _GAP
+    heights = [_row_height(row, width) for row in rows]
+    columns = max((len(row.tiles) for row in rows), default=1)
+    full_width = max(1, columns) * (width + GAP) + GAP
     legend = [] if classes is None else _legend(classes, full_width)
-    full_height = sum(heights) + _GAP + (legend[-1][1] + _CAPTION if legend else 0)
+    full_height = sum(heights) + GAP + (legend[-1][1] + CAPTION if legend else 0)
     paper = Image.new("RGB", (full_width, full_height), _PAPER)
     draw = ImageDraw.Draw(paper)
     top = 0
     for row, height in zip(rows, heights, strict=True):
-        for column, tile in enumerate(row):
-            _place(paper, draw, tile, (_GAP + column * (width + _GAP), top), width)
+        _place_row(paper, draw, row, top, width)
         top += height
     for left, below, name, color in legend:
-        box = (left, top + _GAP + below, left + _TEXT, top + _GAP + below + _TEXT)
+        box = (left, top + GAP + below, left + _TEXT, top + GAP + below + _TEXT)
         draw.rectangle(box, fill=color, outline=_INK)
         draw.text((left + _TEXT + 4, box[1]), name, _INK, font())
     return np.asarray(paper)
 
 
 def font(size: int = _TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that Pillow carries."""
+    """The font that comes with Pillow."""
     return ImageFont.load_default(size)
 
 
-def _height(tile: Tile, width: int) -> int:
-    shape: tuple[int, ...] = tile.picture.shape
-    return max(1, round(shape[0] * width / shape[1]))
+def _heads(row: Row) -> tuple[int, int]:
+    """Height of the lines of title and captions of a row."""
+    return TITLE if row.title else 0, CAPTION if any(tile.caption for tile in row.tiles) else 0
 
 
-def _place(
-    paper: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], width: int
-) -> None:
-    text = tile.caption
+def _row_height(row: Row, width: int) -> int:
+    pictures = max((fitted(*_size(tile), width)[0] for tile in row.tiles), default=0)
+    return sum(_heads(row)) + pictures + GAP
+
+
+def _size(tile: Tile) -> tuple[int, int]:
+    return tile.picture.shape[0], tile.picture.shape[1]
+
+
+def _place_row(paper: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int, width: int) -> None:
+    title, caption = _heads(row)
+    draw.text((GAP, top + GAP), row.title, _INK, font(_TITLE_TEXT))
+    for column, tile in enumerate(row.tiles):
+        left = GAP + column * (width + GAP)
+        draw.text((left, top + title + 3), _cut(draw, tile.caption, width), _INK, font())
+        picture = resized(tile.picture, *fitted(*_size(tile), width), tile.smooth)
+        paper.paste(Image.fromarray(picture), (left, top + title + caption))
+
+
+def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
     while text and draw.textlength(text, font()) > width:
         text = text[:-1]
-    draw.text((corner[0], corner[1] + 3), text, _INK, font())
-    shrinks = tile.picture.shape[1] > width
-    smooth = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    size = (width, _height(tile, width))
-    resized = cv2.resize(tile.picture, size, interpolation=smooth if tile.smooth else cv2.INTER_NEAREST)
-    paper.paste(Image.fromarray(resized), (corner[0], corner[1] + _CAPTION))
+    return text
 
 
 def _legend(classes: LabelSpace, width: int) -> list[tuple[int, int, str, tuple[int, int, int]]]:
     """Left, top, name and color of each entry, in lines of at most ``width``."""
     entries = []
-    left, top = _GAP, 0
+    left, top = GAP, 0
     for name, color in [*zip(classes.names, classes.colors, strict=True), ("ignored", (0, 0, 0))]:
         length = round(font().getlength(name)) + _TEXT + 4
-        if left > _GAP and left + length > width:
-            left, top = _GAP, top + _CAPTION
+        if left > GAP and left + length > width:
+            left, top = GAP, top + CAPTION
         entries.append((left, top, name, color))
         left += length + 14
     return entries

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hiast.classes import LabelSpace
 from hiast.evaluation.metrics import Scores
+from hiast.progress import duration
 
 Result = Mapping[str, Any]
 
@@ -69,13 +70,6 @@ def class_table(scores: Scores, classes: LabelSpace) -> Table:
 def percent(value: float | None) -> str:
     """A share as percent with two digits; a dash where there is nothing to show."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as ``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:

@@ -1,26 +1,19 @@
-"""A contact sheet: some images of each part, below each its label laid over it."""
+"""Contact sheet of the data check: images of each set of files, and below each its labels laid over it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
-from hiast.classes import IGNORED, lookup_table
+from hiast.classes import lookup_table
 from hiast.data.geometry import resize_labels
 from hiast.data.io import images
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
+from hiast.evaluation.pictures import Picture, Row, Tile, blank, fitted, overlay, resized, sheet
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
-
-Picture = NDArray[np.uint8]
-
-_WIDTH, _HEIGHT, _GAP, _TITLE = 300, 300, 6, 26
-_PAPER, _INK, _BLANK = (250, 250, 249), (40, 40, 40), 200
 
 _UNSEEN = (
     "1 file cannot be decoded though its checksums are right: replace it, and look for more by thorough=true."
@@ -28,55 +21,30 @@ _UNSEEN = (
 
 
 def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, list[Finding]]:
-    """Evenly spread images of each part.
+    """Show evenly spread images of each set of files.
 
     Args:
-        parts: Files and what they add up to; files that cannot be read are left out.
-        columns: Images of each part.
+        parts: The sets of files, with their summaries; files that cannot be read are left out.
+        columns: Number of images of each set.
 
     Returns:
-        The sheet uint8 [H, W, 3], RGB, and what is wrong with its images: decoding shows damage that a checksum
-        does not. In their places are blank tiles.
+        The sheet uint8 [H, W, 3], RGB, and a finding for each image that cannot be decoded: decoding reveals damage
+        that a checksum does not. Such images are gray on the sheet.
     """
-    rows: list[tuple[str, list[Picture]]] = []
+    rows: list[Row] = []
     findings = []
     for part, summary in parts:
-        tiles: list[Picture] = []
+        pictures: list[tuple[Picture, Picture | None]] = []
         for pair in _readable_pairs(part, summary, columns):
             try:
-                tiles.append(_tile(part, pair))
+                pictures.append(_pictures(part, pair))
             except InputError as error:
                 findings.append(Finding("error", part.title, _UNSEEN, (str(error),)))
-                tiles.append(np.full((_WIDTH // 2, _WIDTH, 3), _BLANK, np.uint8))
-        rows.append((part.title, tiles))
-    return _arrange(rows, columns), findings
-
-
-def _arrange(rows: Sequence[tuple[str, Sequence[Picture]]], columns: int) -> Picture:
-    """Titles and tiles on paper, uint8 [H, W, 3]."""
-    heights = [_TITLE + max((tile.shape[0] for tile in tiles), default=0) + 2 * _GAP for _, tiles in rows]
-    paper = Image.new("RGB", (columns * (_WIDTH + _GAP) + _GAP, sum(heights) + _GAP), _PAPER)
-    draw = ImageDraw.Draw(paper)
-    top = _GAP
-    for (title, tiles), height in zip(rows, heights, strict=True):
-        draw.text((_GAP, top + 4), title, _INK, ImageFont.load_default(14))
-        for column, tile in enumerate(tiles):
-            paper.paste(Image.fromarray(tile), (_GAP + column * (_WIDTH + _GAP), top + _TITLE))
-        top += height
-    return np.asarray(paper)
-
-
-def overlay(image: Picture, labels: NDArray[np.uint8], colors: Picture) -> Picture:
-    """An image uint8 [H, W, 3] half covered by the colors of its labels; ignored pixels show the image in gray.
-
-    Args:
-        image: RGB.
-        labels: Classes uint8 [H, W], 255 = ignored.
-        colors: The labels' colors, uint8 [H, W, 3].
-    """
-    gray = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.6
-    mixed = np.where((labels == IGNORED)[..., None], gray, image * 0.4 + colors * 0.6)
-    return mixed.astype(np.uint8)
+                pictures.append((blank(1, 2), None))
+        rows.append(Row([Tile(image, smooth=True) for image, _ in pictures], part.title))
+        if any(labels is not None for _, labels in pictures):
+            rows.append(Row([Tile(blank(1, 2) if labels is None else labels) for _, labels in pictures]))
+    return sheet(rows), findings
 
 
 def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
@@ -88,13 +56,13 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
     return [pairs[place] for place in sorted(set(places.tolist()))]
 
 
-def _tile(part: Part, pair: Pair) -> Picture:
+def _pictures(part: Part, pair: Pair) -> tuple[Picture, Picture | None]:
+    """The image at the size that it has on the sheet, and the same with its labels, if it has any."""
     image = images.read_image(pair.image, part.max_pixels)
-    scale = min(_WIDTH / image.shape[1], _HEIGHT / image.shape[0])
-    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    small: Picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = fitted(image.shape[0], image.shape[1])
+    small = resized(image, height, width, smooth=True)
     if pair.label is None:
-        return small
+        return small, None
     labels = lookup_table(dict(part.ids))[part.listing.decode(pair.label, part.max_pixels)]
     labels = resize_labels(labels, height, width)
-    return np.concatenate([small, overlay(small, labels, part.classes.colorize(labels))])
+    return small, overlay(small, labels, part.classes.colorize(labels))

@@ -1,4 +1,4 @@
-"""What a round's labels look like: pixels kept and mean confidence of each class."""
+"""Statistics of a round's labels: kept pixels and mean confidence of each class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLOTS = 256
 def kept(
     confidence: Tensor, labels: Tensor, num_classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pixels kept and the sum of their confidences, per image and class.
+    """Number of kept pixels and sum of their confidences, per image and class.
 
     Args:
         confidence: Floating [B, H, W], used as float32.
@@ -35,19 +35,26 @@ def kept(
 
 
 class RoundStatistics:
-    """Statistics of a round, gathered group by group in the order of labeling.
+    """Statistics of a round, updated group by group in the order of labeling.
 
     ``class_mean_confidence`` v[k] starts as the mean confidence of the kept pixels of class k in the first
     group that keeps any, and then moves by v = momentum * v + (1 - momentum) * mean.
+
+    Args:
+        num_classes: C.
+        momentum: Weight of the past in the running mean (published 0.99).
+
+    Example:
+        >>> import torch
+        >>> statistics = RoundStatistics(num_classes=2)
+        >>> statistics.update(torch.full((1, 2, 2), 0.5), torch.zeros(1, 2, 2, dtype=torch.uint8))
+        >>> statistics.class_mean_confidence
+        array([0.5, nan])
+        >>> statistics.class_pixels
+        array([4, 0])
     """
 
     def __init__(self, num_classes: int, momentum: float = 0.99) -> None:
-        """Start empty.
-
-        Args:
-            num_classes: C.
-            momentum: Weight of the past in the running mean (published 0.99).
-        """
         self._momentum = momentum
         self._mean = np.full(num_classes, np.nan)
         self._pixels: list[NDArray[np.int64]] = []
@@ -68,15 +75,15 @@ class RoundStatistics:
 
     @property
     def class_mean_confidence(self) -> NDArray[np.float64]:
-        """Running mean confidence, float64 [C]; nan = never kept."""
+        """Running mean confidence, float64 [C]; NaN for a class that was never kept."""
         return self._mean.copy()
 
     @property
     def image_pixels(self) -> NDArray[np.int64]:
-        """Kept pixels per image, in the order they were added, and class: int64 [N, C]."""
+        """Kept pixels of each image, in the order of the updates, and class: int64 [N, C]."""
         return np.array(self._pixels, np.int64).reshape(-1, len(self._mean))
 
     @property
     def class_pixels(self) -> NDArray[np.int64]:
-        """Kept pixels per class, int64 [C]."""
+        """Kept pixels of each class, int64 [C]."""
         return np.asarray(self.image_pixels.sum(axis=0))

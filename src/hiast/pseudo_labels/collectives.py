@@ -1,36 +1,34 @@
-"""Several processes labeling one data set: what they tell each other, and how a failure of one reaches all."""
+"""Exchange between the processes that label one data set; when one of them fails, all of them raise its message."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hiast.errors import RunError
 
+T = TypeVar("T")
 
-class Processes(Protocol):
-    """The processes that work together.
 
-    Attributes:
-        rank: Number of this process, 0 to world_size - 1; 0 keeps the books.
-        world_size: How many there are.
-    """
+class Communicator(Protocol):
+    """The processes that work together."""
 
-    rank: int
-    world_size: int
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """Every process's ``tensor`` (CPU, equal shapes and types), stacked [world_size, ...] in the order of rank."""
+    @property
+    def rank(self) -> int:
+        """Number of this process, 0 to world_size - 1. Rank zero keeps the records."""
         ...
 
-    def barrier(self) -> None:
-        """Wait for all."""
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        ...
+
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """The ``value`` of every process, in the order of their ranks; every process must call this."""
         ...
 
 
@@ -40,81 +38,75 @@ class SingleProcess:
     rank = 0
     world_size = 1
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """``tensor`` as the only row."""
-        return tensor[None]
-
-    def barrier(self) -> None:
-        """Nobody to wait for."""
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """``value`` as the only entry."""
+        return [value]
 
 
-class TorchProcesses:
-    """The processes of torch.distributed's default group, which is already initialized (gloo, NCCL or MPI)."""
+class DistributedProcesses:
+    """The processes of torch.distributed's default group, which is already initialized.
+
+    With NCCL, objects travel through the current CUDA device.
+
+    Raises:
+        ValueError: torch.distributed is not initialized.
+    """
 
     def __init__(self) -> None:
-        """Look up rank and size.
-
-        Raises:
-            ValueError: torch.distributed is not initialized.
-        """
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """All-gather on the CPU, or through the current CUDA device where the group is NCCL's."""
-        device = (
-            torch.device("cuda", torch.cuda.current_device())
-            if dist.get_backend() == "nccl"
-            else tensor.device
-        )
-        own = tensor.contiguous().to(device)
-        rows = [torch.empty_like(own) for _ in range(self.world_size)]
-        dist.all_gather(rows, own)
-        return torch.stack(rows).cpu()
-
-    def barrier(self) -> None:
-        """Wait for all processes of the group."""
-        dist.barrier()
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """``torch.distributed.all_gather_object``."""
+        gathered: list[Any] = [None] * self.world_size
+        dist.all_gather_object(gathered, value)
+        return gathered
 
 
-def share(
-    processes: Processes, make: Callable[[], NDArray[Any]], shape: tuple[int, ...], dtype: type
-) -> NDArray[Any]:
-    """Gather what ``make`` gives in each process; where it fails in one, fail in all.
+@dataclass(frozen=True)
+class _Outcome(Generic[T]):
+    """What a process made, or the message of the error that stopped it."""
+
+    value: T | None
+    error: str | None = None
+
+
+def all_gather_checked(communicator: Communicator, make: Callable[[], T]) -> list[T]:
+    """Gather what ``make`` returns in each process; if it fails in one process, every process raises.
 
     Args:
-        processes: Those who take part; each must call this.
-        make: Makes this process's array.
-        shape: Its shape, the same everywhere.
-        dtype: Its integer or float type.
+        communicator: The processes; each of them must call this.
+        make: Makes this process's value. With several processes the value must be picklable.
 
     Returns:
-        Array [world_size, *shape].
+        The values in the order of ranks.
 
     Raises:
-        RunError: ``make`` failed in another process; here, its own error goes on.
+        RunError: ``make`` failed in another process; the message quotes its error. A process whose own ``make``
+            failed raises that error instead.
     """
-    message: NDArray[Any] = np.zeros(1 + int(np.prod(shape)), dtype)
     try:
-        message[1:] = make().reshape(-1)
-        message[0] = 1
-    finally:
-        gathered = processes.gather(torch.from_numpy(message)).numpy()
-    failed = np.flatnonzero(gathered[:, 0] == 0)
-    if len(failed):
-        ranks = ", ".join(map(str, failed))
-        raise RunError(
-            f"Labeling failed in process {ranks}: its own message says why; this process stops too."
-        )
-    return gathered[:, 1:].reshape(processes.world_size, *shape)
+        own = _Outcome(make())
+    except BaseException as error:
+        # The other processes may be gone as well; this process's own error is the one to show then.
+        with suppress(RuntimeError):
+            communicator.all_gather_object(_Outcome(None, f"{type(error).__name__}: {error}".rstrip(": ")))
+        raise
+    outcomes: list[_Outcome[T]] = communicator.all_gather_object(own)
+    failures = [(rank, outcome.error) for rank, outcome in enumerate(outcomes) if outcome.error is not None]
+    if failures:
+        reasons = "; ".join(f"process {rank} failed with {message}" for rank, message in failures)
+        raise RunError(f"All processes stop labeling because {reasons}")
+    return [outcome.value for outcome in outcomes]  # type: ignore[misc]  # without an error there is a value
 
 
-def agree(processes: Processes, work: Callable[[], object]) -> None:
-    """Do ``work`` in process 0 while the others wait; where it fails, fail in all."""
+def run_on_rank_zero(communicator: Communicator, work: Callable[[], T]) -> T:
+    """Run ``work`` on rank zero while the other processes wait.
 
-    def make() -> NDArray[Any]:
-        if processes.rank == 0:
-            work()
-        return np.zeros(0, np.uint8)
+    Returns:
+        What it returned, in every process.
 
-    share(processes, make, (0,), np.uint8)
+    Raises:
+        RunError: It failed; rank zero raises its own error.
+    """
+    return all_gather_checked(communicator, lambda: work() if communicator.rank == 0 else None)[0]  # type: ignore[return-value]

@@ -1,8 +1,8 @@
 """Exact quantiles of float16 confidences from counts.
 
 Rounded to float16, confidences between 2^-5 and 1 take one of 5,121 values, whose bit patterns are
-consecutive integers (their *codes*) in the order of the values. A table of counts per class and code holds
-all that a quantile needs, in constant memory, and adds up over images and processes.
+consecutive integers (their *codes*) in the order of the values. A table of counts per class and code is enough
+to compute exact quantiles. It takes constant memory, and tables add up over images and processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VALUES = np.arange(_CODE_OF_ONE + 1, dtype=np.uint16).view(np.float16).astype(n
 
 
 def lowest_code(num_classes: int) -> int:
-    """Code of the largest power of two that no top-1 probability of ``num_classes`` classes falls below."""
+    """Code of the largest power of two that is not above 1 / num_classes, the smallest top-1 probability."""
     return int(np.float16(2.0 ** floor(log2(1 / num_classes))).view(np.uint16))
 
 
@@ -50,7 +50,7 @@ class Histogram:
         return np.asarray(self.counts.sum(axis=1))
 
     def __add__(self, other: Histogram) -> Histogram:
-        """Both histograms' pixels together."""
+        """Histogram of the pixels of both."""
         lowest = min(self.lowest, other.lowest)
         wide = [np.pad(h.counts, ((0, 0), (h.lowest - lowest, 0))) for h in (self, other)]
         return Histogram(wide[0] + wide[1], lowest)

@@ -1,4 +1,8 @@
-"""Walking through the groups of a round in windows of one group per process, and keeping its books."""
+"""Labeling a round: read, predict, threshold, write, record.
+
+Every process runs the network on its own groups. Groups that are next to each other go to different processes, and all
+processes follow the same sequence of thresholds, so that their number does not change the result.
+"""
 
 from __future__ import annotations
 
@@ -16,218 +20,247 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.errors import RunError
-from hiast.pseudo_labels.class_statistics import RoundStatistics
-from hiast.pseudo_labels.collectives import Processes, agree, share
+from hiast.pseudo_labels.collectives import Communicator, all_gather_checked, run_on_rank_zero
 from hiast.pseudo_labels.histogram import Histogram
+from hiast.pseudo_labels.journal import GroupRecord
 from hiast.pseudo_labels.policies import Policy, Thresholds
-from hiast.pseudo_labels.round_reader import RoundReader, to_json
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
-from hiast.pseudo_labels.workers import Output, Stages
+from hiast.pseudo_labels.round_files import to_json
+from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.pseudo_labels.round_writer import RoundWriter
+from hiast.pseudo_labels.workers import GroupLabels, GroupOutput, LabelPipeline
 
-_SURVEY_KEPT_EVERY = 64
-_HASH_WORDS = 4
+Progress = Callable[[int, int], None]
+
+_SURVEY_SAVED_EVERY = 64
+"""Turns of a survey between two copies on the disk."""
 
 
 @dataclass(frozen=True)
-class Window:
+class _Start:
+    """Where a round starts or resumes, as rank zero found it on the disk.
+
+    Attributes:
+        complete: Nothing is left to do.
+        groups: Number of finished groups.
+        thresholds: After the last of them; None: the policy has none, or nothing is finished.
+        left: Names of the images that are left, in the order of labeling, where it is not the planned one.
+        images: Number of all images.
+    """
+
+    complete: bool
+    groups: int
+    thresholds: tuple[float, ...] | None
+    left: list[str] | None
+    images: int
+
+
+@dataclass(frozen=True)
+class _Turn:
     """Consecutive groups, one per process, whose labels are being written.
 
     Attributes:
-        first: Number of its first group.
-        thresholds: After each of its groups.
-        labels: What this process writes; None: it has no group in the last window.
+        thresholds: After each of the groups.
+        labels: What this process writes; None: the last turn has no group for it.
     """
 
-    first: int
     thresholds: list[Thresholds | None]
-    labels: Future[list[LabelRecord]] | None
+    labels: Future[GroupLabels] | None
 
 
 class RoundLabeler:
-    """One process's way through a round. Every process goes it with the same arguments."""
+    """Labels this process's share of a round. Every process runs it with the same arguments.
+
+    Args:
+        directory: Folder of the round.
+        identity: All that determines the result, as ``RoundWriter`` takes it, with ``group_size``.
+        policy: Decides the thresholds.
+        communicator: The processes that label together.
+        progress: Called on rank zero with the number of images done and to do.
+        overwrite: As for ``RoundWriter``.
+        keep_finished: As for ``RoundWriter``.
+    """
 
     def __init__(
         self,
         directory: Path,
         identity: Mapping[str, Any],
         policy: Policy,
-        processes: Processes,
-        progress: Callable[[int, int], None] | None,
+        communicator: Communicator,
+        *,
+        progress: Progress | None = None,
+        overwrite: bool = False,
+        keep_finished: bool = False,
     ) -> None:
-        """Start nothing yet; see :func:`hiast.pseudo_labels.generate.generate_round` for the arguments."""
         self._directory, self._identity, self._policy = directory, identity, policy
-        self._processes, self._progress = processes, progress
+        self._communicator, self._progress = communicator, progress
+        self._overwrite, self._keep_finished = overwrite, keep_finished
         self._names: Sequence[str] = identity["names"]
-        self._order: Sequence[int] = identity["order"]
         self._group_size: int = identity["group_size"]
-        self._total = -(-len(self._order) // self._group_size)
-        self._done = 0
+        self._left: Sequence[int] = ()
+        self._finished_groups = self._images = 0
         self._thresholds: Thresholds | None = None
         self._no_pixels = Histogram.empty(policy.num_classes)
         self._writer: RoundWriter | None = None
 
-    def begin(self, stack: ExitStack, overwrite: bool) -> bool:
-        """Open the round in process 0 and tell all where to go on; false if it is complete already."""
-        digest = np.frombuffer(hashlib.sha256(to_json(self._identity)).digest()[:8], np.int64)
-
-        def make() -> NDArray[np.int64]:
-            state = np.zeros(2, np.int64)
-            last = np.zeros(self._policy.num_classes)
-            if self._processes.rank == 0:
-                writer = stack.enter_context(RoundWriter(self._directory, self._identity, overwrite))
-                if writer.complete:
-                    RoundReader(self._directory, verify=True)
-                elif writer.groups:
-                    (record,) = deque(writer.records(), maxlen=1)
-                    last = np.array(record.thresholds or last)
-                state[:] = writer.complete, writer.groups
-                self._writer = writer
-            return np.concatenate([digest, state, last.view(np.int64)])
-
-        states = share(self._processes, make, (3 + self._policy.num_classes,), np.int64)
-        if (states[:, 0] != digest).any():
-            raise RunError("The processes were given different images, policies or identities to label with.")
-        complete, self._done = (int(value) for value in states[0, 1:3])
-        if self._done and (self._policy.adapts or self._policy.surveys):
-            self._thresholds = states[0, 3:].copy().view(np.float64)
-        return not complete
-
-    def go(self, stages: Stages, depth: int, lag: int) -> None:
-        """Label all groups that are not done.
+    def open(self, stack: ExitStack) -> bool:
+        """Open the round on rank zero and send every process the place to start; false if it is complete already.
 
         Args:
-            stages: Threads that read, run the network, and write.
-            depth: Groups that reading and network may be ahead of the selection.
-            lag: Windows whose labels may be in writing at the same time.
+            stack: Closes the round when it is left.
+
+        Raises:
+            InputError: The folder holds something else.
+            RunError: The processes were given different arguments.
+        """
+        digest = hashlib.sha256(to_json(self._identity)).hexdigest()
+        if len(set(self._communicator.all_gather_object(digest))) > 1:
+            raise RunError("The processes were given different images, policies or identities to label with.")
+        start = run_on_rank_zero(self._communicator, partial(self._open_writer, stack))
+        self._finished_groups, self._images = start.groups, start.images
+        if start.thresholds is not None and (self._policy.adapts or self._policy.surveys):
+            self._thresholds = np.array(start.thresholds)
+        order: Sequence[int] = self._identity["order"]
+        if start.left is None:
+            self._left = order[start.groups * self._group_size :]
+        else:
+            places = {name: place for place, name in enumerate(self._names)}
+            self._left = [places[name] for name in start.left]
+        return not start.complete
+
+    def run(self, pipeline: LabelPipeline, ahead: int, behind: int) -> None:
+        """Label all groups that are not finished.
+
+        Args:
+            pipeline: Threads that read, predict and write.
+            ahead: Groups that reading and prediction may be ahead of the thresholds.
+            behind: Turns whose labels may still be written.
         """
         if self._thresholds is None:
-            self._thresholds = self._policy.start(
-                self._survey(stages, depth) if self._policy.surveys else None
-            )
-        outputs = stages.outputs(self._own_groups(self._done), 1 if self._policy.adapts else None, depth)
-        writing: deque[Window] = deque()
-        for first in range(self._done, self._total, self._processes.world_size):
+            survey = self._survey(pipeline, ahead) if self._policy.surveys else None
+            self._thresholds = self._policy.start(survey)
+        outputs = pipeline.outputs(self._own_groups(), 1 if self._policy.adapts else None, ahead)
+        writing: deque[_Turn] = deque()
+        for first in range(0, self._groups_left, self._communicator.world_size):
             output = next(outputs, None)
             thresholds = self._advance(first, output)
-            labels = None
-            if output is not None:
-                mine = first + self._processes.rank
-                names = [self._names[index] for index in self._group(mine)]
-                labels = stages.write(self._directory, names, output, thresholds[self._processes.rank])
-            writing.append(Window(first, thresholds, labels))
-            if len(writing) > lag:
-                self._close(writing.popleft())
+            writing.append(_Turn(thresholds, self._write(pipeline, first, output, thresholds)))
+            if len(writing) > behind:
+                self._record(writing.popleft())
         while writing:
-            self._close(writing.popleft())
+            self._record(writing.popleft())
 
     def finish(self) -> None:
-        """Complete the round, in process 0, from what the journal says."""
+        """Complete the round."""
+        run_on_rank_zero(self._communicator, self._finish)
+
+    def _open_writer(self, stack: ExitStack) -> _Start:
+        writer = RoundWriter(self._directory, self._identity, self._overwrite, self._keep_finished)
+        self._writer = stack.enter_context(writer)
+        names = writer.identity["names"]
+        if writer.complete:
+            RoundReader(self._directory, verify=True)
+            return _Start(True, 0, None, None, len(names))
+        last = writer.journal.last
+        order = writer.identity["order"]
+        changed = names != self._identity["names"] or order != self._identity["order"]
+        left = [names[place] for place in order[writer.journal.images :]] if changed else None
+        return _Start(False, writer.groups, last.thresholds if last else None, left, len(names))
+
+    def _finish(self) -> None:
         assert self._writer is not None
-        statistics = RoundStatistics(self._policy.num_classes)
-        for group in self._writer.records():
-            statistics.add(
-                np.array([label.pixels for label in group.labels], np.int64),
-                np.array([label.sums for label in group.labels], np.float64),
-            )
-        self._writer.finish(statistics.class_mean_confidence)
+        self._writer.finish()
 
-    def _group(self, group: int) -> Sequence[int]:
-        return self._order[group * self._group_size : (group + 1) * self._group_size]
+    @property
+    def _groups_left(self) -> int:
+        return -(-len(self._left) // self._group_size)
 
-    def _own_groups(self, first: int) -> list[Sequence[int]]:
-        own = range(first + self._processes.rank, self._total, self._processes.world_size)
-        return [self._group(group) for group in own]
+    def _group(self, number: int) -> Sequence[int]:
+        """Image indices of a group, counted from the first that is left."""
+        return self._left[number * self._group_size : (number + 1) * self._group_size]
 
-    def _histograms(self, output: Future[Output] | None) -> NDArray[np.int32]:
-        """Histograms int32 [world_size, C, codes] of a window's groups, without pixels for a missing one."""
+    def _own_groups(self, first: int = 0) -> list[Sequence[int]]:
+        own = range(first + self._communicator.rank, self._groups_left, self._communicator.world_size)
+        return [self._group(number) for number in own]
+
+    def _write(
+        self,
+        pipeline: LabelPipeline,
+        first: int,
+        output: Future[GroupOutput] | None,
+        thresholds: Sequence[Thresholds | None],
+    ) -> Future[GroupLabels] | None:
+        if output is None:
+            return None
+        rank = self._communicator.rank
+        names = [self._names[index] for index in self._group(first + rank)]
+        return pipeline.write(self._directory, names, output, thresholds[rank])
+
+    def _histograms(self, output: Future[GroupOutput] | None) -> list[NDArray[np.int32]]:
+        """Histograms int32 [C, codes] of a turn's groups; a process without a group adds one without pixels."""
 
         def make() -> NDArray[np.int32]:
             counts = None if output is None else output.result().counts
             return self._no_pixels.counts.astype(np.int32) if counts is None else counts
 
-        return share(self._processes, make, self._no_pixels.counts.shape, np.int32)
+        return all_gather_checked(self._communicator, make)
 
-    def _advance(self, first: int, output: Future[Output] | None) -> list[Thresholds | None]:
-        groups = min(self._processes.world_size, self._total - first)
+    def _advance(self, first: int, output: Future[GroupOutput] | None) -> list[Thresholds | None]:
+        """Thresholds after each group of a turn."""
+        groups = min(self._communicator.world_size, self._groups_left - first)
         if not self._policy.adapts or self._thresholds is None:
             return [self._thresholds] * groups
         after: list[Thresholds | None] = []
         for counts in self._histograms(output)[:groups]:
-            histogram = Histogram(counts, self._no_pixels.lowest)
+            histogram = Histogram(counts.astype(np.int64), self._no_pixels.lowest)
             self._thresholds = self._policy.advance(self._thresholds, histogram)
             after.append(self._thresholds)
         return after
 
-    def _survey(self, stages: Stages, depth: int) -> Histogram:
-        """Count the whole set; every now and then the counts so far are kept to continue from."""
-        shape = self._no_pixels.counts.shape
+    def _survey(self, pipeline: LabelPipeline, ahead: int) -> Histogram:
+        """Count the whole set. The counts so far are saved from time to time, to resume from."""
 
-        def kept() -> NDArray[np.int64]:
-            kept = self._writer.survey() if self._writer is not None else None
-            groups, counts = kept or (0, self._no_pixels.counts)
-            return np.append(counts, groups)
+        def saved() -> tuple[int, NDArray[np.int64]]:
+            assert self._writer is not None
+            return self._writer.survey() or (0, self._no_pixels.counts)
 
-        start = share(self._processes, kept, (self._no_pixels.counts.size + 1,), np.int64)[0]
-        counts, done = start[:-1].reshape(shape).copy(), int(start[-1])
-        outputs = stages.outputs(self._own_groups(done), self._policy.sampling, depth)
-        windows = range(done, self._total, self._processes.world_size)
-        for number, first in enumerate(windows, start=1):
-            counts += self._histograms(next(outputs, None)).sum(axis=0)
-            groups = min(first + self._processes.world_size, self._total)
-            due = number % _SURVEY_KEPT_EVERY == 0 or number == len(windows)
-            agree(self._processes, partial(self._surveyed, groups, counts, due))
+        done, before = run_on_rank_zero(self._communicator, saved)
+        counts = before.copy()
+        outputs = pipeline.outputs(self._own_groups(done), self._policy.sampling, ahead)
+        turns = range(done, self._groups_left, self._communicator.world_size)
+        for number, first in enumerate(turns, start=1):
+            counts += np.sum(self._histograms(next(outputs, None)), axis=0)
+            groups = min(first + self._communicator.world_size, self._groups_left)
+            due = number % _SURVEY_SAVED_EVERY == 0 or number == len(turns)
+            run_on_rank_zero(self._communicator, partial(self._after_survey_turn, groups, counts, due))
         return Histogram(counts, self._no_pixels.lowest)
 
-    def _surveyed(self, groups: int, counts: NDArray[np.int64], due: bool) -> None:
-        """Tell how far the survey is, and keep it when that is due or the caller wants to stop."""
+    def _after_survey_turn(self, groups: int, counts: NDArray[np.int64], due: bool) -> None:
+        """Report progress; save the counts if that is due, or if the caller stops the labeling."""
         assert self._writer is not None
-        told = False
+        reported = False
         try:
-            self._tell(groups)
-            told = True
+            self._report(min(groups * self._group_size, self._images))
+            reported = True
         finally:
-            if due or not told:
+            if due or not reported:
                 self._writer.save_survey(groups, counts)
 
-    def _tell(self, groups: int) -> None:
-        """Tell how many images have gone through the network, of all that have to."""
-        if self._progress is not None:
-            passes, groups = divmod(groups, self._total)
-            images = passes * len(self._order) + groups * self._group_size
-            self._progress(images, len(self._order) * (2 if self._policy.surveys else 1))
+    def _record(self, turn: _Turn) -> None:
+        """Wait until the labels of a turn are on the disk in every process, and record them."""
+        labels = all_gather_checked(
+            self._communicator, lambda: turn.labels.result() if turn.labels is not None else None
+        )
+        run_on_rank_zero(self._communicator, partial(self._append, turn.thresholds, labels))
 
-    def _close(self, window: Window) -> None:
-        """Wait until the window's labels are on the disk, everywhere, and record them."""
-        classes = self._policy.num_classes
-
-        def make() -> NDArray[np.int64]:
-            rows = np.zeros((self._group_size, _HASH_WORDS + 2 * classes), np.int64)
-            for row, record in zip(rows, window.labels.result() if window.labels else [], strict=False):
-                row[:] = _to_words(record)
-            return rows
-
-        rows = share(self._processes, make, (self._group_size, _HASH_WORDS + 2 * classes), np.int64)
-        agree(self._processes, partial(self._append, window, rows))
-
-    def _append(self, window: Window, rows: NDArray[np.int64]) -> None:
+    def _append(self, thresholds: Sequence[Thresholds | None], labels: Sequence[GroupLabels | None]) -> None:
         assert self._writer is not None
-        for offset, thresholds in enumerate(window.thresholds):
-            names = [self._names[index] for index in self._group(window.first + offset)]
-            labels = tuple(_from_words(name, row) for name, row in zip(names, rows[offset], strict=False))
-            self._writer.append(
-                GroupRecord(None if thresholds is None else tuple(thresholds.tolist()), labels)
-            )
-        self._tell(self._writer.groups + (self._total if self._policy.surveys else 0))
+        for limits, group in zip(thresholds, labels, strict=False):
+            assert group is not None  # only processes without a group in the last turn have none
+            values = None if limits is None else tuple(limits.tolist())
+            self._writer.append(GroupRecord(values, group.records, group.skipped))
+        self._report(self._writer.journal.images + (self._images if self._policy.surveys else 0))
 
-
-def _to_words(record: LabelRecord) -> NDArray[np.int64]:
-    digest = np.frombuffer(bytes.fromhex(record.sha256), np.int64)
-    return np.concatenate([digest, record.pixels, np.array(record.sums, np.float64).view(np.int64)])
-
-
-def _from_words(name: str, words: NDArray[np.int64]) -> LabelRecord:
-    digest, rest = words[:_HASH_WORDS], words[_HASH_WORDS:]
-    pixels, sums = np.split(rest, 2)
-    return LabelRecord(
-        name, digest.tobytes().hex(), tuple(pixels.tolist()), tuple(sums.view(np.float64).tolist())
-    )
+    def _report(self, images: int) -> None:
+        """Report how many images have gone through the network, of all that have to."""
+        if self._progress is not None:
+            self._progress(images, self._images * (2 if self._policy.surveys else 1))

@@ -1,7 +1,7 @@
-"""Threshold policies: which confidence makes a predicted class a pseudo-label.
+"""Threshold policies: the confidence from which a predicted class becomes a pseudo-label.
 
-A policy holds parameters only. What changes while a data set is labeled, the thresholds, is handed in and
-out, so that a policy can be used any number of times and a labeling can go on from recorded thresholds.
+A policy holds parameters only. The thresholds, which change while a data set is labeled, are arguments and return
+values, so that a policy can be reused and a labeling can resume from recorded thresholds.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Thresholds = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Policy(ABC):
-    """How thresholds start and how they move.
+    """How thresholds start and how they change.
 
     Attributes:
         num_classes: C, 1 to 255.
         surveys: The policy needs the histogram of the whole set before the first label.
-        adapts: The thresholds move with each group of images.
+        adapts: The thresholds change with each group of images.
     """
 
     num_classes: int
@@ -40,7 +40,7 @@ class Policy(ABC):
 
     @property
     def sampling(self) -> int:
-        """Every how many pixels of a class, per group, the histogram counts one."""
+        """The histogram of a survey counts every n-th pixel of each class and group; this is n."""
         return 1
 
     @abstractmethod
@@ -52,11 +52,16 @@ class Policy(ABC):
         """
 
     def advance(self, thresholds: Thresholds, group: Histogram) -> Thresholds:
-        """Thresholds that select the labels of ``group``, from those of the group before it."""
+        """Thresholds that select the labels of ``group``.
+
+        Args:
+            thresholds: Thresholds of the group before, float64 [C].
+            group: Histogram of the group.
+        """
         return thresholds
 
     def to_dict(self) -> dict[str, object]:
-        """Name and parameters, for manifests."""
+        """Name and parameters as plain values, for manifests."""
         return {"name": type(self).__name__, **asdict(self)}
 
 
@@ -95,7 +100,7 @@ class InstanceAdaptive(Policy):
         return np.full(self.num_classes, 0.9)
 
     def advance(self, thresholds: Thresholds, group: Histogram) -> Thresholds:
-        """Move the thresholds of the classes that the group shows."""
+        """Update the thresholds of the classes that are predicted in the group."""
         moved = thresholds.copy()
         for index in np.flatnonzero(group.pixels).tolist():
             threshold = float(thresholds[index])

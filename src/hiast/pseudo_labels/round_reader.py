@@ -1,140 +1,57 @@
-"""The files of one pseudo-label round: their names, how each is written, and how a complete round is read.
-
-A complete round::
-
-    manifest.json     identity of the round, and the SHA-256 of every file; written last, by rename
-    thresholds.csv    thresholds after each group, absent for a policy without thresholds
-    statistics.json   kept pixels and mean confidence per class, coverage
-    labels/NAME.png   8-bit gray at labeling size, 255 = ignored; a "/" in NAME is a folder
-
-A round in the making is the business of :mod:`hiast.pseudo_labels.round_writer`.
-"""
+"""Reading a complete pseudo-label round. :mod:`hiast.pseudo_labels.round_files` describes its files."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hiast.errors import InputError
-from hiast.files import write_atomically
-
-FORMAT = 1
-MANIFEST, THRESHOLDS, STATISTICS, LABELS = "manifest.json", "thresholds.csv", "statistics.json", "labels"
-
-
-def label_path(directory: Path, name: str) -> Path:
-    """File of the label called ``name``.
-
-    Raises:
-        InputError: The name leads, or a symbolic link on its way leads, out of the round's label folder.
-    """
-    labels = directory / LABELS
-    path = labels / f"{name}.png"
-    outside = "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/"))
-    if outside or not path.resolve().is_relative_to(labels.resolve()):
-        raise InputError(
-            f"The label name {name!r} leads out of {labels}: rename the image or remove the link."
-        )
-    return path
-
-
-def write_label(directory: Path, name: str, label: NDArray[np.uint8]) -> str:
-    """Write one label map uint8 [h, w]; returns the SHA-256 of its file.
-
-    Raises:
-        InputError: The name leads out of the round's label folder.
-        OSError: The file cannot be written.
-    """
-    path = label_path(directory, name)
-    content = cv2.imencode(".png", label, _png_options())[1].tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-    return file_hash(content)
-
-
-def _png_options() -> list[int]:
-    # Run-length strategy: on label maps the smallest files and the fastest to write.
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    # Class ids do not vary smoothly: unfiltered rows halve the time of writing and of reading. Older versions
-    # of OpenCV cannot choose.
-    if hasattr(cv2, "IMWRITE_PNG_FILTER"):
-        options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
-    return options
-
-
-def file_hash(content: bytes) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a round.
-
-    Raises:
-        InputError: The file holds something else.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise damaged(path, "is not JSON") from error
-    if not isinstance(content, dict):
-        raise damaged(path, "is not a JSON object")
-    return content
-
-
-def to_json(content: Mapping[str, object]) -> bytes:
-    """The one way in which a round's JSON files are written, so that equal content gives equal bytes."""
-    return (json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
-
-
-def thresholds_to_csv(thresholds: NDArray[np.float64]) -> bytes:
-    """Text of ``thresholds.csv`` for thresholds float64 [G, C]; the digits give the same floats back."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", *(f"class_{k}" for k in range(thresholds.shape[1]))])
-    writer.writerows([group, *map(repr, row)] for group, row in enumerate(thresholds.tolist()))
-    return text.getvalue().encode()
-
-
-def damaged(path: Path, what: str) -> InputError:
-    """The error for a round's file that does not hold what it should."""
-    return InputError(
-        f"{path} {what}: the pseudo-label round is damaged; delete its folder to make it again."
-    )
+from hiast.pseudo_labels.label_maps import decode_label
+from hiast.pseudo_labels.round_files import (
+    FORMAT,
+    MANIFEST,
+    STATISTICS,
+    TABLE,
+    THRESHOLDS,
+    damaged,
+    file_hash,
+    label_path,
+    read_checked,
+    read_json,
+)
 
 
 class RoundReader:
     """A complete round.
 
+    Args:
+        directory: Folder of the round.
+        verify: Check the hash of every label now; otherwise each one is checked when it is read.
+
     Attributes:
         directory: Folder of the round.
         manifest: Content of ``manifest.json``.
         names: Names of the images, in the order of the data set.
-        label_size: (h, w) of the label maps.
-        thresholds: float64 [G, C] after each group in the order of labeling; None: everything was kept.
-        class_mean_confidence: float64 [C]; nan = never kept.
-        image_pixels: int64 [N, C], kept pixels per image, in the order of ``names``, and class.
+        label_size: (height, width) of the label maps; None: each has the size of its image.
+        class_mean_confidence: float64 [C], NaN for a class that was never kept.
+        pixels: Number of pixels of all images, at the size at which the network saw them.
+        coverage: Share of these pixels that have a pseudo-label, 0..1.
+        agreement: Agreement with the labels of an earlier round, 0..1; None: it was not compared with one, or no
+            pixel was kept by both.
+        image_pixels: int64 [N, C], kept pixels of each image, in the order of ``names``, and class.
+
+    Raises:
+        InputError: The folder holds no complete round, or a damaged one.
     """
 
     def __init__(self, directory: Path | str, verify: bool = False) -> None:
-        """Open a round.
-
-        Args:
-            directory: Folder of the round.
-            verify: Check the hash of every label now; otherwise of each when it is read.
-
-        Raises:
-            InputError: The folder holds no complete round, or a damaged one.
-        """
         self.directory = Path(directory)
         path = self.directory / MANIFEST
         if not path.is_file():
@@ -145,63 +62,102 @@ class RoundReader:
         self.manifest = read_json(path)
         if self.manifest.get("format") != FORMAT:
             raise InputError(
-                f"{path} has the format {self.manifest.get('format')!r}; this version reads {FORMAT}."
+                f"{path} has the format {self.manifest.get('format')!r}; this version reads {FORMAT}: "
+                "delete the folder to make the round again."
             )
         try:
-            self._read_manifest()
-            self.class_mean_confidence, self.thresholds = self._read_statistics()
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            self._read()
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             if isinstance(error, InputError):
                 raise
             raise damaged(path, f"does not fit ({error})") from error
         if verify:
-            for name in self.names:
-                self._checked(label_path(self.directory, name), self._hashes[name])
+            for name, row in self._rows.items():
+                read_checked(label_path(self.directory, name), self._hashes[row])
+
+    def has(self, name: str) -> bool:
+        """Whether the round has a label of an image."""
+        return name in self._rows
 
     def label(self, name: str) -> NDArray[np.uint8]:
-        """Label map uint8 [h, w] of one image, 255 = ignored.
+        """Label map uint8 [H, W] of one image, 255 = ignored.
 
         Raises:
             InputError: The round has no such image, or the file is missing or damaged.
         """
-        if name not in self._hashes:
+        row = self._rows.get(name)
+        if row is None:
             raise InputError(f"{self.directory} has no pseudo-label for the image '{name}'.")
-        path = label_path(self.directory, name)
-        content = np.frombuffer(self._checked(path, self._hashes[name]), np.uint8)
-        label = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-        if label is None or label.dtype != np.uint8 or label.shape != self.label_size:
-            raise damaged(
-                path, f"is not an 8-bit gray picture of {self.label_size[0]}x{self.label_size[1]} pixels"
-            )
-        return np.asarray(label, np.uint8)
-
-    def _read_manifest(self) -> None:
-        identity, labels = self.manifest["identity"], self.manifest["labels"]
-        height, width = (int(side) for side in identity["label_size"])
-        self.names: tuple[str, ...] = tuple(identity["names"])
-        self.label_size = (height, width)
-        if set(self.names) != set(labels) or len(self.names) != len(labels):
-            raise damaged(self.directory / MANIFEST, "names other images than it has labels")
-        self._hashes = {name: str(labels[name]["sha256"]) for name in self.names}
-        pixels = np.array([labels[name]["pixels"] for name in self.names], np.int64)
-        self.image_pixels = pixels.reshape(len(self.names), int(identity["num_classes"]))
-
-    def _read_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        files: dict[str, str] = self.manifest["files"]
-        content = self._checked(self.directory / STATISTICS, files[STATISTICS])
-        mean = np.array(json.loads(content)["class_mean_confidence"], np.float64)
-        if THRESHOLDS not in files:
-            return mean, None
-        text = self._checked(self.directory / THRESHOLDS, files[THRESHOLDS]).decode()
-        rows = [[float(value) for value in row[1:]] for row in list(csv.reader(text.splitlines()))[1:]]
-        return mean, np.array(rows, np.float64).reshape(-1, len(mean))
-
-    @staticmethod
-    def _checked(path: Path, sha256: str) -> bytes:
+        path, size = label_path(self.directory, name), (int(self._sizes[row, 0]), int(self._sizes[row, 1]))
+        content = read_checked(path, self._hashes[row])
         try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise damaged(path, "is missing") from error
-        if file_hash(content) != sha256:
-            raise damaged(path, "is not the file that was written")
-        return content
+            return decode_label(content, size)
+        except ValueError as error:
+            raise damaged(path, f"is not an 8-bit gray picture of {size[0]}x{size[1]} pixels") from error
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.float64] | None:
+        """Thresholds float64 [G, C] after each group, in the order of labeling; None: everything was kept."""
+        if THRESHOLDS not in self.manifest["files"]:
+            return None
+        text = (self.directory / THRESHOLDS).read_text("utf-8")
+        rows = [[float(value) for value in row[1:]] for row in list(csv.reader(text.splitlines()))[1:]]
+        return np.array(rows, np.float64).reshape(-1, len(self.class_mean_confidence))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the manifest, and so of every label."""
+        return file_hash((self.directory / MANIFEST).read_bytes())
+
+    def _read(self) -> None:
+        identity, files = self.manifest["identity"], self.manifest["files"]
+        contents = {name: read_checked(self.directory / name, sha256) for name, sha256 in files.items()}
+        size = identity["label_size"]
+        self.label_size = None if size == "image" else (int(size[0]), int(size[1]))
+        self._read_table(contents[TABLE].decode(), int(identity["num_classes"]))
+        expected = len(identity["names"]) - len(self.manifest["skipped"])
+        if len(self._rows) != expected or not self._rows.keys() <= set(identity["names"]):
+            raise damaged(self.directory / MANIFEST, "names other images than it has labels")
+        statistics: dict[str, Any] = json.loads(contents[STATISTICS])
+        self.class_mean_confidence = np.array(statistics["class_mean_confidence"], np.float64)
+        self.pixels = int(statistics["pixels"])
+        self.coverage = float(statistics["coverage"])
+        self.agreement: float | None = statistics["agreement"]
+
+    def _read_table(self, text: str, num_classes: int) -> None:
+        names: list[str] = []
+        self._hashes: list[str] = []
+        numbers: list[NDArray[np.int64]] = []
+        rows = csv.reader(io.StringIO(text, newline=""))
+        next(rows)
+        for name, sha256, *values in rows:
+            names.append(name)
+            self._hashes.append(sha256)
+            numbers.append(np.array(values, np.int64))
+        table = np.array(numbers, np.int64).reshape(len(names), 2 + num_classes)
+        self.names = tuple(names)
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._sizes, self.image_pixels = table[:, :2], table[:, 2:]
+        if self.label_size is not None and (self._sizes != self.label_size).any():
+            raise damaged(self.directory / MANIFEST, f"gives another label size than {TABLE}")
+
+
+def read_signals(directory: Path) -> dict[str, float]:
+    """Label-free signals of a complete round: ``labels/coverage``, and ``labels/agreement`` where it was compared.
+
+    Only the statistics are read, not the labels.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    path = directory / STATISTICS
+    if not path.is_file():
+        raise damaged(path, "is missing")
+    statistics = read_json(path)
+    try:
+        values = {"labels/coverage": float(statistics["coverage"])}
+        if statistics["agreement"] is not None:
+            values["labels/agreement"] = float(statistics["agreement"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, "does not hold the statistics of a round") from error
+    return values

@@ -1,104 +1,79 @@
-"""Making a pseudo-label round: begun, continued and completed without ever losing or mixing anything.
+"""Making a pseudo-label round so that it can be stopped and resumed at any moment.
 
-Until a round is complete its folder holds ``started.json`` (the identity), ``journal.jsonl`` (one line per
-finished group) and perhaps ``survey.npz`` beside the labels. Whatever moment the writing stops at, the same
-round can be continued from the groups in the journal, and ends with the same bytes.
+Until a round is complete, its folder holds ``started.json`` (the identity), ``journal.jsonl`` (one line per finished
+group) and, for a policy that surveys the set first, ``survey.npz`` beside the labels. Whenever the process stops, the
+same round can be resumed after the last group in the journal, and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
-from hiast.pseudo_labels.round_reader import (
+from hiast.locks import LOCK_FILE, lock_folder
+from hiast.pseudo_labels.journal import GroupRecord, Journal
+from hiast.pseudo_labels.round_files import (
     FORMAT,
     LABELS,
     MANIFEST,
     STATISTICS,
+    TABLE,
     THRESHOLDS,
     damaged,
     file_hash,
     label_path,
     read_json,
-    thresholds_to_csv,
     to_json,
 )
+from hiast.pseudo_labels.round_tables import RoundTables
 
-_log = logging.getLogger(__name__)
 STARTED, JOURNAL, SURVEY = "started.json", "journal.jsonl", "survey.npz"
 
-
-@dataclass(frozen=True)
-class LabelRecord:
-    """What is known of one written label.
-
-    Attributes:
-        name: Name of the image.
-        sha256: Hash of the file.
-        pixels: Kept pixels per class, C integers.
-        sums: Sum of the confidences of those pixels per class, C floats.
-    """
-
-    name: str
-    sha256: str
-    pixels: tuple[int, ...]
-    sums: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class GroupRecord:
-    """A finished group: its labels are on the disk.
-
-    Attributes:
-        thresholds: The thresholds that selected it, C floats; None: everything was kept.
-        labels: Its labels, in order.
-    """
-
-    thresholds: tuple[float, ...] | None
-    labels: tuple[LabelRecord, ...]
+_IMAGES = {"names", "order"}
+"""The parts of an identity that list the images."""
 
 
 class RoundWriter:
-    """The one process that keeps a round's books. Use it as a context manager.
+    """Writes the records of a round. Rank zero alone has one. Use it as a context manager.
 
-    Label files are written with :func:`hiast.pseudo_labels.round_reader.write_label`, by any process; a group is
-    finished when ``append`` has recorded it.
+    Any process writes label files, with :func:`hiast.pseudo_labels.round_files.write_label`; a group is finished when
+    ``append`` has recorded it.
+
+    Args:
+        directory: Folder of the round: missing, empty, or holding this very round.
+        identity: All that determines the result, as JSON-able values: at least ``names`` (list of str), ``order``
+            (list of int, indices into names), ``label_size`` ([h, w] or "image") and ``num_classes``.
+        overwrite: Discard a round of another identity in the folder. Other files are never touched.
+        keep_finished: If the round in the folder differs in its images alone, keep its finished groups. The remaining
+            images follow in the order of that round, and new ones come last. A complete round that holds all images
+            is kept unchanged.
 
     Attributes:
         directory: Folder of the round.
-        identity: All that determines the result, as plain JSON.
-        complete: The round was complete already; nothing is to be done.
-        groups: Groups finished so far.
+        identity: As given, or as ``keep_finished`` has changed it.
+        complete: The round was complete already; nothing is left to do.
+
+    Raises:
+        InputError: The folder holds another round, a damaged one, or something else; or another process is working
+            in it.
     """
 
     def __init__(
-        self, directory: Path | str, identity: Mapping[str, object], overwrite: bool = False
+        self,
+        directory: Path | str,
+        identity: Mapping[str, object],
+        overwrite: bool = False,
+        keep_finished: bool = False,
     ) -> None:
-        """Begin a round, or continue the one that an interrupted process left.
-
-        Args:
-            directory: Folder of the round: missing, empty, or holding this very round.
-            identity: JSON-able; holds at least ``names`` (list of str), ``label_size`` ([h, w]) and
-                ``num_classes``, and should hold all else that determines the labels (order, policy, ...).
-            overwrite: Discard a round of another identity that lies there. Other files are never touched.
-
-        Raises:
-            InputError: The folder holds another round, a damaged one, or something else; or another process
-                is working in it.
-        """
         self.directory = Path(directory)
         self.identity: dict[str, Any] = json.loads(to_json(identity))
         for name in self.identity["names"]:
@@ -106,17 +81,11 @@ class RoundWriter:
         if len(set(self.identity["names"])) != len(self.identity["names"]):
             raise InputError("Two images have the same name: each needs its own for its pseudo-label.")
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.groups = 0
-        self._journal: BinaryIO | None = None
-        self._lock = _lock(self.directory)
+        self._journal: Journal | None = None
+        busy = f"Another process is labeling into {self.directory}: wait until it ends."
+        self._lock = lock_folder(self.directory, busy)
         try:
-            self._refuse_or_discard(overwrite)
-            self.complete = (self.directory / MANIFEST).is_file()
-            if not self.complete:
-                write_atomically(self.directory / STARTED, to_json({"identity": self.identity}))
-                self._journal = (self.directory / JOURNAL).open("a+b")
-                self.groups = self._recover(self._journal)
-            self._tidy()
+            self._open(overwrite, keep_finished)
         except BaseException:
             self.close()
             raise
@@ -128,36 +97,45 @@ class RoundWriter:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; a round that is not complete can be continued later."""
-        journal, self._journal = self._journal, None
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-        if journal is not None:
-            journal.close()
+        """Release the folder; a round that is not complete can be resumed later."""
+        if self._journal is not None:
+            self._journal.close()
+        self._lock.release()
+
+    @property
+    def groups(self) -> int:
+        """Number of finished groups."""
+        return self.journal.groups
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of a round that is not complete.
+
+        Raises:
+            ValueError: The round is complete.
+        """
+        if self._journal is None:
+            raise ValueError("The round is complete and has no journal.")
+        return self._journal
 
     def append(self, group: GroupRecord) -> None:
         """Record that the labels of the next group are on the disk."""
-        line = json.dumps(asdict(group), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-        if self._journal is None:
-            raise ValueError("The round is closed.")
-        self._journal.write(line.encode())
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
-        self.groups += 1
+        self.journal.append(group)
 
     def records(self) -> Iterator[GroupRecord]:
         """The finished groups, in order."""
-        with (self.directory / JOURNAL).open("rb") as journal:
-            for _ in range(self.groups):
-                yield _parse(journal.readline())
+        return self.journal.records()
 
     def save_survey(self, groups: int, counts: NDArray[np.int64]) -> None:
-        """Keep the counts of the first ``groups`` groups of a survey, to continue from."""
+        """Keep the counts of the first ``groups`` groups of a survey, to resume from."""
         write_atomically(self.directory / SURVEY, lambda file: np.savez(file, groups=groups, counts=counts))
 
     def survey(self) -> tuple[int, NDArray[np.int64]] | None:
-        """What ``save_survey`` kept last."""
+        """Number of groups and counts that ``save_survey`` kept last.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         path = self.directory / SURVEY
         if not path.is_file():
             return None
@@ -167,88 +145,110 @@ class RoundWriter:
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise damaged(path, "cannot be read") from error
 
-    def finish(self, class_mean_confidence: NDArray[np.float64]) -> None:
-        """Complete the round: thresholds and statistics, then the manifest.
+    def finish(self) -> None:
+        """Complete the round: write its tables, then the manifest.
 
-        Args:
-            class_mean_confidence: float64 [C]; nan = never kept.
+        Raises:
+            ValueError: Labels are missing.
         """
-        thresholds: list[tuple[float, ...]] = []
-        labels: dict[str, LabelRecord] = {}
+        tables = RoundTables(self.identity)
         for group in self.records():
-            labels |= {label.name: label for label in group.labels}
-            if group.thresholds is not None:
-                thresholds.append(group.thresholds)
-        names: Sequence[str] = self.identity["names"]
-        missing = [name for name in names if name not in labels]
-        if missing or len(labels) != len(names):
-            raise ValueError(f"The round is not finished: {len(missing)} of {len(names)} labels are missing.")
-        height, width = self.identity["label_size"]
-        contents = {STATISTICS: to_json(_statistics(labels, class_mean_confidence, height * width))}
-        if thresholds:
-            contents[THRESHOLDS] = thresholds_to_csv(np.array(thresholds))
+            tables.add(group)
+        contents = tables.files()
         for name, content in contents.items():
             write_atomically(self.directory / name, content)
         manifest = {
             "format": FORMAT,
             "identity": self.identity,
+            "skipped": tables.skipped,
             "files": {name: file_hash(content) for name, content in contents.items()},
-            "labels": {
-                name: {"sha256": labels[name].sha256, "pixels": labels[name].pixels} for name in names
-            },
         }
         write_atomically(self.directory / MANIFEST, to_json(manifest))
         self.complete = True
         self.close()
-        self._tidy()
+        self._remove_leftovers()
 
-    def _refuse_or_discard(self, overwrite: bool) -> None:
-        found = next((name for name in (MANIFEST, STARTED) if (self.directory / name).is_file()), None)
-        if found is None:
-            if any(not _is_part(path) for path in self.directory.iterdir()):
-                raise InputError(
-                    f"{self.directory} holds files that are not a pseudo-label round: choose an empty folder."
-                )
-            return
-        there = read_json(self.directory / found).get("identity")
-        if there == self.identity:
-            return
+    def _open(self, overwrite: bool, keep_finished: bool) -> None:
+        there = self._identity_there()
+        same_settings = there is not None and _differences(there, self.identity) <= _IMAGES
+        self.complete = (self.directory / MANIFEST).is_file()
+        if there is not None and there != self.identity:
+            covered = same_settings and set(self.identity["names"]) <= set(there["names"])
+            if not (keep_finished and same_settings and (covered or not self.complete)):
+                self._refuse_or_discard(there, overwrite)
+                there, self.complete = None, False
+        if self.complete and there is not None:
+            self.identity = there
+        else:
+            if there is None:
+                self._mark_started()
+            self._journal = Journal(self.directory / JOURNAL, self._is_whole)
+            if there is not None and there != self.identity:
+                self._change_images(there)
+                self._mark_started()
+        self._remove_leftovers()
+
+    def _mark_started(self) -> None:
+        write_atomically(self.directory / STARTED, to_json({"identity": self.identity}))
+
+    def _identity_there(self) -> dict[str, Any] | None:
+        """Identity of the round that the folder holds; None: it holds none.
+
+        Raises:
+            InputError: It holds something else.
+        """
+        for name in (MANIFEST, STARTED):
+            path = self.directory / name
+            if path.is_file():
+                identity = read_json(path).get("identity")
+                if not isinstance(identity, dict):
+                    raise damaged(path, "has no identity")
+                return identity
+        if any(not _is_part(path) and path.name != LOCK_FILE for path in self.directory.iterdir()):
+            raise InputError(
+                f"{self.directory} holds files that are not a pseudo-label round: choose an empty folder."
+            )
+        return None
+
+    def _refuse_or_discard(self, there: Mapping[str, Any], overwrite: bool) -> None:
         if not overwrite:
             raise InputError(
                 f"{self.directory} holds another pseudo-label round: it differs in "
-                f"{_difference(there, self.identity)}. Choose another folder, or pass overwrite=true to "
-                "discard it."
+                f"{', '.join(sorted(_differences(there, self.identity)))}. Choose another folder, or pass "
+                "overwrite=true to discard it."
             )
-        # The marker outlives everything else, so that a discarding cut short is still known as a round.
+        # The marker is removed last, so that a folder that is half discarded is still known as a round.
         write_atomically(self.directory / STARTED, to_json({"identity": there}))
-        for name in (MANIFEST, JOURNAL, SURVEY, STATISTICS, THRESHOLDS):
+        for name in (MANIFEST, JOURNAL, SURVEY, TABLE, STATISTICS, THRESHOLDS):
             (self.directory / name).unlink(missing_ok=True)
         if (self.directory / LABELS).is_dir():
             shutil.rmtree(self.directory / LABELS)
 
-    def _recover(self, journal: BinaryIO) -> int:
-        """Count the journal's groups up to the first whose line or labels are not whole, and cut it there."""
-        journal.seek(0)
-        groups = end = 0
-        for line in journal.readlines():
-            if not (line.endswith(b"\n") and self._is_whole(line)):
-                _log.warning("%s: group %d is not whole and is made again.", self.directory, groups)
-                break
-            groups, end = groups + 1, end + len(line)
-        journal.truncate(end)
-        return groups
+    def _change_images(self, there: Mapping[str, Any]) -> None:
+        """Change the identity to other images after the finished groups."""
+        if self.groups == 0:  # Nothing but a survey is lost, which counted other images.
+            (self.directory / SURVEY).unlink(missing_ok=True)
+            return
+        finished = dict.fromkeys(name for group in self.records() for name in group.names)
+        here, wanted = self.identity, set(self.identity["names"])
+        before = [there["names"][index] for index in there["order"]]
+        left = [name for name in before if name in wanted and name not in finished]
+        known = set(before)
+        new = [here["names"][index] for index in here["order"] if here["names"][index] not in known]
+        names = [*here["names"], *(name for name in finished if name not in wanted)]
+        places = {name: place for place, name in enumerate(names)}
+        self.identity = here | {
+            "names": names,
+            "order": [places[name] for name in (*finished, *left, *new)],
+        }
 
-    def _is_whole(self, line: bytes) -> bool:
-        try:
-            group = _parse(line)
-        except (ValueError, KeyError, TypeError):
-            return False
+    def _is_whole(self, group: GroupRecord) -> bool:
         paths = {label_path(self.directory, label.name): label.sha256 for label in group.labels}
         return all(
             path.is_file() and file_hash(path.read_bytes()) == sha256 for path, sha256 in paths.items()
         )
 
-    def _tidy(self) -> None:
+    def _remove_leftovers(self) -> None:
         for path in filter(_is_part, self.directory.rglob(".*.part")):
             path.unlink(missing_ok=True)
         if self.complete:
@@ -256,52 +256,10 @@ class RoundWriter:
                 (self.directory / name).unlink(missing_ok=True)
 
 
-def _lock(directory: Path) -> int | None:
-    """Keep other processes out until the returned file is closed, or this process ends in whatever way."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise InputError(f"Another process is labeling into {directory}: wait until it ends.") from error
-    return lock
-
-
-def _parse(line: bytes) -> GroupRecord:
-    content = json.loads(line)
-    thresholds = content["thresholds"]
-    labels = tuple(
-        LabelRecord(label["name"], label["sha256"], tuple(label["pixels"]), tuple(label["sums"]))
-        for label in content["labels"]
-    )
-    return GroupRecord(None if thresholds is None else tuple(thresholds), labels)
-
-
-def _statistics(
-    labels: Mapping[str, LabelRecord], mean: NDArray[np.float64], label_pixels: int
-) -> dict[str, object]:
-    kept = (
-        np.array([label.pixels for label in labels.values()], np.int64)
-        .reshape(len(labels), len(mean))
-        .sum(axis=0)
-    )
-    return {
-        "class_mean_confidence": [None if np.isnan(value) else value for value in mean.tolist()],
-        "class_pixels": kept.tolist(),
-        "coverage": int(kept.sum()) / max(1, len(labels) * label_pixels),
-    }
-
-
 def _is_part(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".part")
 
 
-def _difference(there: object, here: Mapping[str, object]) -> str:
-    if not isinstance(there, dict):
-        return "everything"
-    keys = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-    return ", ".join(keys)
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> set[str]:
+    """Keys of two identities that differ."""
+    return {key for key in here.keys() | there.keys() if here.get(key) != there.get(key)}

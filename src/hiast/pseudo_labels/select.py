@@ -20,7 +20,7 @@ class Selection:
 
     Attributes:
         labels: uint8 [B, H, W] on the device of the predictions, 255 = ignored.
-        thresholds: float64 [C] that selected them; None: everything was kept.
+        thresholds: The thresholds that selected them, float64 [C]; None: everything was kept.
     """
 
     labels: Tensor
@@ -31,9 +31,9 @@ def select(groups: Iterable[tuple[Tensor, Tensor]], policy: Policy) -> Iterator[
     """Select pseudo-labels: a pixel keeps its predicted class where confidence >= threshold of that class.
 
     Args:
-        groups: (confidence float [B, H, W] in 0..1, prediction int [B, H, W]) per group. A policy that
-            surveys the whole set first goes through them twice, so this must not be a bare iterator then.
-            Other floating types than float32 are used as float32.
+        groups: (confidence float [B, H, W] in 0..1, prediction int [B, H, W]) of each group. A policy that
+            surveys the whole set first iterates over them twice, and then needs a list or another re-iterable.
+            Floating types other than float32 are converted to float32.
         policy: Decides the thresholds; it is not changed.
 
     Yields:
@@ -41,6 +41,15 @@ def select(groups: Iterable[tuple[Tensor, Tensor]], policy: Policy) -> Iterator[
 
     Raises:
         InputError: A group's shapes, types or values do not fit.
+
+    Example:
+        >>> import torch
+        >>> from hiast.pseudo_labels import Constant
+        >>> confidence = torch.tensor([[[0.95, 0.6]]])
+        >>> prediction = torch.tensor([[[1, 0]]])
+        >>> [selection] = select([(confidence, prediction)], Constant(num_classes=2, threshold=0.9))
+        >>> selection.labels
+        tensor([[[  1, 255]]], dtype=torch.uint8)
     """
     thresholds = policy.start(survey(groups, policy) if policy.surveys else None)
     for confidence, prediction in groups:
@@ -57,7 +66,7 @@ def survey(groups: Iterable[tuple[Tensor, Tensor]], policy: Policy) -> Histogram
     """Histogram of the whole set, for a policy that surveys it first."""
     if iter(groups) is groups:
         raise InputError(
-            f"{type(policy).__name__} goes through the groups twice: give a list, not an iterator."
+            f"{type(policy).__name__} iterates over the groups twice: give a list, not an iterator."
         )
     total = Histogram.empty(policy.num_classes)
     for confidence, prediction in groups:

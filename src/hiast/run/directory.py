@@ -1,31 +1,22 @@
-"""The run directory: where things lie, who works in it, and what has been finished."""
+"""The run directory: its paths, the lock on it, its configuration, and the results of finished rounds."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import platform
-import subprocess
-import sys
-import time
-import weakref
-from functools import partial
-from importlib import metadata
+import math
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import torch
+import yaml
+from filelock import FileLock
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
+from hiast.locks import lock_folder
 from hiast.ranks import is_rank_zero
+from hiast.run.environment import environment
 from hiast.run.resume_check import first_difference
-
-_RECORDED_PACKAGES = (
-    "hiast", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "albumentations",
-    "segmentation-models-pytorch", "timm", "wandb", "numpy", "opencv-python-headless", "imagecodecs", "pillow",
-)  # fmt: skip
+from hiast.stage_names import STAGES
 
 
 class RunDirectory:
@@ -37,7 +28,7 @@ class RunDirectory:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._lock: TextIO | None = None
+        self._lock: FileLock | None = None
 
     def stage(self, stage: str) -> Path:
         """Folder of a stage."""
@@ -53,12 +44,12 @@ class RunDirectory:
 
     @property
     def metrics(self) -> Path:
-        """The file of all recorded numbers."""
+        """File of all recorded numbers."""
         return self.path / "metrics.csv"
 
     @property
     def skipped(self) -> Path:
-        """The list of files that could not be read and are left out of the whole run."""
+        """List of the files that cannot be read and are left out of the whole run."""
         return self.path / "skipped.json"
 
     @property
@@ -66,79 +57,94 @@ class RunDirectory:
         """Folder of picture sheets."""
         return self.path / "pictures"
 
-    def begin(self, config: str, seed: int) -> None:
-        """Lock the directory and record the configuration, and the environment of this start behind earlier ones.
+    def open(self, config: str, seed: int) -> None:
+        """Lock the directory and record the configuration and the environment of this start.
+
+        Only rank zero does anything.
 
         Args:
-            config: The whole configuration as YAML. A run that goes on must have the one that it began with, but
-                for what changes nothing of what is there: where data lie, who reads them, stages still to come.
-            seed: The run's seed.
+            config: The whole configuration as YAML. To resume a run it must be the one that the run started with,
+                except for settings that do not change existing results: the place of the data, the number of loader
+                workers, settings of stages that have not started.
+            seed: Seed of the run.
 
         Raises:
-            InputError: Another process works in it, it cannot be written, or it holds a run of another
-                configuration.
+            InputError: Another process works in the directory, it cannot be written, a file of the run is damaged, or
+                it holds a run of another configuration.
         """
         if not is_rank_zero():
             return
         self.lock()
-        there = self.path / "config.yaml"
-        difference = first_difference(there.read_text(), config, self._begun()) if there.is_file() else None
-        if difference is not None:
-            raise InputError(
-                f"{self.path} holds a run of another configuration ({difference}): give the same settings to continue "
-                "it, or choose another directory with run=DIR."
-            )
-        write_atomically(there, config.encode())
-        starts = self.path / "environment.json"
-        before = json.loads(starts.read_text())["starts"] if starts.is_file() else []
-        write_json(starts, {"starts": [*before, environment(seed)]})
+        path = self.path / "config.yaml"
+        if path.is_file():
+            remedy = "restore it, or choose another directory with run=DIR"
+            difference = first_difference(_read_yaml(path, remedy), config, self._started_stages())
+            if difference is not None:
+                raise InputError(
+                    f"{self.path} holds a run of another configuration ({difference}): give the same settings to "
+                    "resume it, or choose another directory with run=DIR."
+                )
+        starts = self._earlier_starts()
+        write_atomically(path, config.encode())
+        write_json(self.path / "environment.json", {"starts": [*starts, environment(seed)]})
 
     def lock(self) -> None:
-        """Take the directory for this process, until the process ends, however it ends.
+        """Lock the directory until ``unlock`` or the end of the process, and remove the half files of a killed one.
 
-        A second call does nothing. Half files that a killed process left are removed.
+        A second call does nothing.
 
         Raises:
             InputError: Another process works in it, or it cannot be written.
         """
         if self._lock is not None:
             return
+        busy = f"Another process is working in {self.path}: wait for it, or choose another directory with run=DIR."
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
-            # A loader worker that outlives this process for some seconds must not keep the lock.
-            os.register_at_fork(after_in_child=partial(_unlock, weakref.ref(self)))
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock_folder(self.path, busy)
             for part in self.path.rglob(".*.part"):
                 part.unlink()
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another process is working in {self.path}: wait for it, or choose another directory with run=DIR."
-            ) from error
         except OSError as error:
+            self.unlock()
             raise InputError(f"The run directory {self.path} cannot be written: {error.strerror}.") from error
 
     def unlock(self) -> None:
-        """Give the directory back."""
+        """Release the directory."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def read_result(self, stage: str, round_number: int) -> dict[str, Any] | None:
-        """What a finished round reported, or None if it is not finished."""
+        """Result of a finished round; None: the round is not finished.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         path = self._result(stage, round_number)
-        return json.loads(path.read_text()) if path.is_file() else None  # type: ignore[no-any-return]
+        if not path.is_file():
+            return None
+        return _read_json(path, "restore it, or delete it to run its round again")
 
     def write_result(self, stage: str, round_number: int, result: dict[str, Any]) -> None:
-        """Mark a round as finished, with its scores; written last."""
+        """Mark a round as finished, with its scores. This is the last file that a round writes."""
         self._result(stage, round_number).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._result(stage, round_number), result)
 
-    def _begun(self) -> list[str]:
+    def _earlier_starts(self) -> list[Any]:
+        path = self.path / "environment.json"
+        if not path.is_file():
+            return []
+        remedy = "restore it, or delete it to lose the record of earlier starts"
+        starts = _read_json(path, remedy).get("starts")
+        if not isinstance(starts, list):
+            raise _damaged(path, remedy)
+        return starts
+
+    def _started_stages(self) -> list[str]:
         """Stages that have left a checkpoint or pseudo-labels behind, in order."""
         return [
             stage
-            for stage in ("source_only", "warmup", "self_training", "online")
+            for stage in STAGES
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
         ]
 
@@ -146,47 +152,48 @@ class RunDirectory:
         return self.path / stage / f"result_{round_number}.json"
 
 
-def _unlock(directory: weakref.ref[RunDirectory]) -> None:
-    found = directory()
-    if found is not None:
-        found.unlock()
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole, for people to read too."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Write a JSON file that people can read, whole or not at all.
+
+    Args:
+        path: The file.
+        value: Plain values. JSON has no NaN and no infinity: such numbers become null.
+    """
+    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
 
 
-def environment(seed: int) -> dict[str, Any]:
-    """What a run was made with: command, time, versions, seed, commit, devices."""
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "seed": seed,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _RECORDED_PACKAGES},
-        "git": _git_commit(),
-        "cpu_count": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
 
 
-def _version(package: str) -> str | None:
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise _damaged(path, remedy) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, remedy)
+    return content
 
 
-def _git_commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+def _read_yaml(path: Path, remedy: str) -> str:
+    """Text of a configuration that can be parsed."""
     try:
-        result = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
+        text = path.read_text("utf-8")
+        config = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(path, remedy) from error
+    if not isinstance(config, dict) or not isinstance(config.get("stages"), list):
+        raise _damaged(path, remedy)
+    return text
+
+
+def _damaged(path: Path, remedy: str) -> InputError:
+    return InputError(f"{path} is damaged: {remedy}.")

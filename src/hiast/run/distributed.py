@@ -1,4 +1,9 @@
-"""Several processes of one machine that meet over its loopback address, where no other machine can listen."""
+"""Strategies for several processes: those of one machine meet at its loopback address, which no other machine reaches.
+
+torch's rendezvous server (TCPStore) listens on all addresses of the machine and asks for no password. For processes of
+one machine it is given a socket that is bound to 127.0.0.1, and gloo and NCCL are restricted to the loopback
+interface. Processes that torchrun starts have met at torchrun's own address before.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -18,80 +25,85 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported
 from hiast.errors import InputError
 
 LOOPBACK = "127.0.0.1"
+_TIMEOUT = timedelta(minutes=30)
+"""For a collective call; Lightning's default."""
 
 
 def trainer_strategy(arguments: Mapping[str, Any], **options: Any) -> Any:
-    """The strategy of a ``pl.Trainer`` that is made with ``arguments``: what they say, or DDP as here.
+    """Strategy for a ``pl.Trainer``: the one in ``arguments``, or DDP for several processes.
 
     Args:
-        arguments: Trainer arguments: ``devices``, ``num_nodes``, ``strategy``.
-        options: For DDP.
+        arguments: Arguments of the trainer: ``devices``, ``num_nodes``, ``strategy``.
+        options: Options of DDP.
     """
     wanted = arguments.get("strategy", "auto")
     if wanted not in ("auto", "ddp") or not _several(arguments):
         return wanted
-    return LocalDDPStrategy(**options) if _one_machine(arguments) else DDPStrategy(**options)
+    return LoopbackDDPStrategy(**options) if _one_machine(arguments) else DDPStrategy(**options)
 
 
 def fabric_strategy(arguments: Mapping[str, Any]) -> Any:
-    """Likewise for ``Fabric``."""
+    """Strategy for ``Fabric``, likewise."""
     wanted = arguments.get("strategy", "auto")
     if wanted not in ("auto", "ddp") or not _several(arguments) or not _one_machine(arguments):
         return wanted
-    return LocalFabricDDPStrategy()
+    return LoopbackFabricDDPStrategy()
 
 
-class LocalDDPStrategy(DDPStrategy):
-    """DDP whose processes run on one machine.
+class LoopbackDDPStrategy(DDPStrategy):
+    """DDP for processes of one machine, which meet at its loopback address."""
 
-    torch's meeting point (TCPStore) listens at all addresses of the machine, to whoever asks, without a password.
-    Here it is given a socket that is bound to the loopback address; gloo and NCCL are kept to that interface too.
-    """
-
-    def setup_distributed(self) -> None:
-        """Meet at the loopback address; what comes after is the same as in any DDP."""
-        self.set_world_ranks()
-        _meet(self)
-        super().setup_distributed()
+    def setup_environment(self) -> None:
+        """Meet; Lightning then finds torch.distributed initialized."""
+        meet_on_loopback(self)
+        super().setup_environment()
 
 
-class LocalFabricDDPStrategy(FabricDDPStrategy):
+class LoopbackFabricDDPStrategy(FabricDDPStrategy):
     """The same for ``Fabric``."""
 
-    def _setup_distributed(self) -> None:
-        self._set_world_ranks()
-        _meet(self)
-        super()._setup_distributed()
+    def setup_environment(self) -> None:
+        """Meet; Fabric then finds torch.distributed initialized."""
+        meet_on_loopback(self)
+        super().setup_environment()
 
 
-def _meet(strategy: DDPStrategy | FabricDDPStrategy) -> None:
+def meet_on_loopback(strategy: DDPStrategy | FabricDDPStrategy) -> None:
+    """Initialize torch.distributed for the processes of one machine, unless that has been done.
+
+    Args:
+        strategy: Strategy of one node whose processes have been launched.
+    """
     environment = strategy.cluster_environment
     if environment is None or strategy.num_nodes > 1 or dist.is_initialized():
         return
     if sys.platform == "linux":
         for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(variable, "lo")
-    world_size, rank = environment.world_size(), environment.global_rank()
+    device = strategy.root_device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    rank = environment.local_rank()
     dist.init_process_group(
-        strategy._get_process_group_backend(),
-        store=_meeting_point(environment.main_port, world_size, rank == 0),
+        strategy.process_group_backend or dist.get_default_backend_for_device(device),
+        store=_rendezvous(environment.main_port, strategy.num_processes, rank == 0),
         rank=rank,
-        world_size=world_size,
-        timeout=strategy._timeout,
-        device_id=None if strategy.root_device.type == "cpu" else strategy.root_device,
+        world_size=strategy.num_processes,
+        timeout=_TIMEOUT,
+        device_id=None if device.type == "cpu" else device,
     )
 
 
 def check_processes(arguments: Mapping[str, Any]) -> None:
-    """Refuse processes that torchrun or srun has started and that the trainer would not know of.
+    """Refuse a number of processes, started by torchrun or srun, that the trainer does not expect.
 
-    Each of them would train alone, into the same files.
+    Otherwise each of them would train alone, and all would write into the same files.
 
     Args:
-        arguments: Trainer arguments: ``devices``, ``num_nodes``.
+        arguments: Arguments of the trainer: ``devices``, ``num_nodes``.
 
     Raises:
-        InputError: There are more or fewer than ``devices`` on ``num_nodes``.
+        InputError: There are more or fewer processes than ``devices`` times ``num_nodes``.
     """
     outside = processes_outside()
     devices = arguments.get("devices", 1)
@@ -107,7 +119,7 @@ def check_processes(arguments: Mapping[str, Any]) -> None:
 
 
 def processes_outside() -> int | None:
-    """How many processes torchrun or srun has started; None: this one is alone, or Lightning starts the others."""
+    """Number of processes that torchrun or srun has started; None: neither has, and Lightning starts the others."""
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment().world_size()
     return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
@@ -123,8 +135,8 @@ def _one_machine(arguments: Mapping[str, Any]) -> bool:
     return int(arguments.get("num_nodes", 1)) == 1 and not dist.is_torchelastic_launched()
 
 
-def _meeting_point(port: int, world_size: int, first: bool) -> TCPStore:
-    if not first:
+def _rendezvous(port: int, world_size: int, listens: bool) -> TCPStore:
+    if not listens:
         return TCPStore(LOOPBACK, port, world_size, is_master=False)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -31,6 +31,7 @@ from hiast.callbacks import (
     TargetStatistics,
     ValidationSchedule,
 )
+from hiast.callbacks.bn_statistics import StatisticsStore
 from hiast.callbacks.checkpoint import best_of, link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
@@ -90,6 +91,7 @@ class Pipeline:
     pictures: int = 4
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
+    target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
     def run(self) -> list[dict[str, Any]]:
         """RoundLabeler all stages.
@@ -265,6 +267,7 @@ class Pipeline:
             seed=self.seed,
             labeled_with=self._describe(start),
             stop=stop,
+            store=self.target_statistics,
         )
 
     def _describe(self, checkpoint: Path | None) -> str:
@@ -292,7 +295,7 @@ class Pipeline:
             *([label_round] if label_round else []),
             stop.schedule,
             SourcePixels(),
-            TargetStatistics(stop.schedule),
+            TargetStatistics(stop.schedule, self.target_statistics),
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(
                 self.directory.metrics, self.log_every_n_steps, label_round.signals if label_round else None

@@ -198,3 +198,15 @@ def test_impossible_parameters_are_refused(wrong):
 def test_statistics_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="label the images again"):
         HardClassAugmentation().hard_classes(np.ones(3), np.ones((2, 4), np.int64), ["a", "b"])
+
+
+@pytest.mark.parametrize("drop", [0.5, 0.6, 0.99])
+def test_one_donor_always_stays(drop: float):
+    """A class that a single image holds, and a large ``drop``: its only donor must not be dropped."""
+    pixels = np.array([[0, 10], [5, 10], [0, 3]])
+    hard = HardClassAugmentation(2, drop=drop).hard_classes(np.array([0.5, 0.6]), pixels, list("abc"))
+    assert hard.hard_classes == (0, 1)
+    assert hard.donors(0).tolist() == [1]
+    assert 1 <= len(hard.donors(1)) <= 2
+    rng = np.random.default_rng(0)
+    assert {hard.draw(rng)[0] for _ in range(100)} == {0, 1}

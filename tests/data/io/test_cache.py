@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from written_rounds import write_round
 
 from hiast.classes import CITYSCAPES_19
 from hiast.data.augmentation.copy_paste import HardClassAugmentation
@@ -26,8 +27,6 @@ from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Draw
 from hiast.errors import InputError
-from hiast.pseudo_labels.round_reader import write_label
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
 from hiast.scenes import write_cityscapes, write_gta5
 
 SMALL_TILES = Tiles(".zst", ZSTD_TILES.parameters, 16, 40)
@@ -265,14 +264,8 @@ def test_a_tile_with_any_bit_turned_is_refused(listing, tmp_path: Path):
 def test_pseudo_labeled_samples_are_the_same_with_the_cache(listing, tmp_path: Path, tiles: Tiles | None):
     names = [pair.name for pair in listing.pairs]
     label = cv2.resize(np.arange(18, dtype=np.uint8).reshape(3, 6), (96, 48), interpolation=cv2.INTER_NEAREST)
-    pixels = tuple(np.bincount(label.ravel(), minlength=19).tolist())
-    with RoundWriter(tmp_path / "1", {"names": names, "label_size": [48, 96], "num_classes": 19}) as writer:
-        records = [
-            LabelRecord(name, write_label(tmp_path / "1", name, np.roll(label, 40 * index, 1)), pixels, (0.0,) * 19)
-            for index, name in enumerate(names)
-        ]  # fmt: skip
-        writer.append(GroupRecord((0.9,) * 19, tuple(records)))
-        writer.finish(np.linspace(0.3, 0.9, 19))
+    labels = {name: np.roll(label, 40 * index, 1) for index, name in enumerate(names)}
+    write_round(tmp_path / "1", labels, np.linspace(0.3, 0.9, 19))
     cached, plain = (
         PseudoLabeledDataset(
             SegmentationDataset(listing, CITYSCAPES_19, reader=reader),

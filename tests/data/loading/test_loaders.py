@@ -8,7 +8,7 @@ import sys
 KILL = """
 import multiprocessing, os, signal, time
 from hiast.data.loading.loaders import TrainLoader, validation_loader
-from hiast.data.loading.sampler import PositionBatchSampler, StreamKey, Shuffled
+from hiast.data.loading.sampler import PositionBatchSampler, Shuffled, StreamKey
 
 class Numbers:
     def __getitem__(self, draw):
@@ -23,8 +23,8 @@ def kill():
     time.sleep(0.2)
     print("forked", flush=True)
 
-sampler = PositionBatchSampler(Shuffled(9), StreamKey(1, 1, 1), batch_size=1, steps=100)
-batches = iter(TrainLoader(Numbers(), sampler, 1))
+draws = PositionBatchSampler(Shuffled(9), StreamKey(1, 1, 1), batch_size=1, steps=100)
+batches = iter(TrainLoader(Numbers(), draws, 1))
 print(next(batches).tolist(), flush=True)
 [worker] = multiprocessing.active_children()
 os.register_at_fork(after_in_parent=kill)

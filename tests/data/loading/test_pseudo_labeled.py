@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from written_rounds import write_round
 
 from hiast.classes import CITYSCAPES_19
 from hiast.data.augmentation.copy_paste import HardClassAugmentation, hard_class_paste
@@ -21,8 +22,7 @@ from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Draw
 from hiast.errors import InputError
-from hiast.pseudo_labels.round_reader import RoundReader, write_label
-from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
+from hiast.pseudo_labels.round_reader import RoundReader
 
 SIZES = [(60, 120), (60, 120), (47, 131), (80, 100), (60, 120)]
 WEAK = WeakAugmentation(RandomSizedCrop(32, 64, 15, 60))
@@ -52,26 +52,19 @@ class Pictures:
         return window.of(self.images[index])
 
 
-def write_round(directory: Path, names: tuple[str, ...], size: tuple[int, int], classes: int = 19) -> Path:
+def drawn_round(directory: Path, names: tuple[str, ...], size: tuple[int, int], classes: int = 19) -> Path:
     rng = np.random.default_rng(1)
-    identity = {"names": list(names), "label_size": list(size), "num_classes": classes}
-    records = []
-    with RoundWriter(directory, identity) as writer:
-        for name in names:
-            coarse = rng.integers(0, classes + 3, (6, 12), dtype=np.uint8)
-            label = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_NEAREST)
-            label[label >= classes] = 255
-            pixels = np.bincount(label[label != 255], minlength=classes)
-            digest = write_label(directory, name, label)
-            records.append(LabelRecord(name, digest, tuple(pixels.tolist()), (0.0,) * classes))
-        writer.append(GroupRecord((0.9,) * classes, tuple(records)))
-        writer.finish(rng.uniform(0.3, 0.95, classes))
-    return directory
+    labels = {}
+    for name in names:
+        coarse = rng.integers(0, classes + 3, (6, 12), dtype=np.uint8)
+        labels[name] = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_NEAREST)
+        labels[name][labels[name] >= classes] = 255
+    return write_round(directory, labels, rng.uniform(0.3, 0.95, classes))
 
 
 @pytest.fixture(scope="module")
 def round_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_round(tmp_path_factory.mktemp("round") / "1", Pictures().names, (45, 90))
+    return drawn_round(tmp_path_factory.mktemp("round") / "1", Pictures().names, (45, 90))
 
 
 def pseudo_labeled(directory: Path, images=None, **changes) -> PseudoLabeledDataset:
@@ -139,7 +132,7 @@ def test_samples_are_uint8_tensors_of_the_crop(round_directory: Path):
 
 def test_only_windows_are_read_where_sizes_agree(tmp_path: Path):
     images = Pictures([(60, 120)] * 4)
-    dataset = pseudo_labeled(write_round(tmp_path / "1", images.names, (45, 90)), images)
+    dataset = pseudo_labeled(drawn_round(tmp_path / "1", images.names, (45, 90)), images)
     for position in range(10):
         images.read.clear()
         dataset[Draw(0, position)]
@@ -183,14 +176,14 @@ def test_excluded_classes_are_not_pasted(round_directory: Path):
 def test_the_round_is_opened_at_the_first_access_and_not_pickled(tmp_path: Path):
     dataset = pseudo_labeled(tmp_path / "later")
     assert len(dataset) == 5
-    write_round(tmp_path / "later", Pictures().names, (45, 90))
+    drawn_round(tmp_path / "later", Pictures().names, (45, 90))
     dataset[Draw(0, 0)]
     assert len(pickle.dumps(dataset)) < 5 * len(pickle.dumps(Pictures()))
     assert pickle.loads(pickle.dumps(dataset))._opened is None
 
 
 def test_a_round_of_other_images_is_refused(tmp_path: Path):
-    write_round(tmp_path / "1", ("else/0",), (45, 90))
+    drawn_round(tmp_path / "1", ("else/0",), (45, 90))
     with pytest.raises(InputError, match="city/0"):
         pseudo_labeled(tmp_path / "1")[0]
 
@@ -209,7 +202,7 @@ def collate(samples: list) -> list:
 
 def test_drawn_cityscapes_gives_the_same_samples_for_any_number_of_workers(drawn_data: Path, tmp_path: Path):
     target = SegmentationDataset(cityscapes.list_cityscapes(drawn_data, "train"), CITYSCAPES_19)
-    directory = write_round(tmp_path / "1", target.names, (72, 144))
+    directory = drawn_round(tmp_path / "1", target.names, (72, 144))
     dataset = pseudo_labeled(directory, target)
     draws = [Draw(position % len(target), position) for position in range(8)]
     batches = []

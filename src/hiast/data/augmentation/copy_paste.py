@@ -1,8 +1,8 @@
 """Hard-aware pseudo-label augmentation (HPLA): pixels of hard classes are copied from a donor image.
 
-Source: HIAST, hard-aware pseudo-label augmentation. One class is drawn among the hard ones, then an image
-that holds enough of it; every pixel of that donor whose pseudo-label is any hard class is copied onto
-the image, with its label.
+Source: HIAST, hard-aware pseudo-label augmentation. One class is drawn among the hard classes, then a donor image
+that holds enough of it. Every pixel of the donor whose pseudo-label is any hard class is copied onto the image, with
+its label.
 """
 
 from __future__ import annotations
@@ -44,21 +44,30 @@ def hard_class_paste(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """Copy the donor's pixels of hard classes, with their labels, onto an image.
 
-    A donor of another size is resized to the image's size first: bilinear, its labels by nearest neighbor.
+    A donor of another size is first resized to the size of the image: bilinear, its labels by nearest neighbor.
 
     Args:
         image: uint8 [H, W, 3].
         labels: uint8 [H, W], pseudo-labels of ``image``, 255 = ignored.
         donor_image: uint8 [H', W', 3].
         donor_labels: uint8 [H', W'], pseudo-labels of ``donor_image``.
-        hard_classes: Class indices that are copied.
+        hard_classes: Indices of the classes to copy.
 
     Returns:
         New image uint8 [H, W, 3], new labels uint8 [H, W], and the mask uint8 [H, W]: the class that
-        was copied to a pixel, 255 where none was. The inputs are not changed.
+        was copied to a pixel, 255 where none was. The inputs are unchanged.
 
     Raises:
         InputError: An image and its labels differ in size.
+
+    Example:
+        >>> image, donor = np.zeros((1, 2, 3), np.uint8), np.full((1, 2, 3), 7, np.uint8)
+        >>> labels, donor_labels = np.array([[0, 0]], np.uint8), np.array([[5, 1]], np.uint8)
+        >>> new, new_labels, mask = hard_class_paste(image, labels, donor, donor_labels, [5])
+        >>> new_labels
+        array([[5, 0]], dtype=uint8)
+        >>> mask
+        array([[  5, 255]], dtype=uint8)
     """
     for pixels, classes in ((image, labels), (donor_image, donor_labels)):
         if pixels.shape[:2] != classes.shape:
@@ -79,13 +88,13 @@ def hard_class_paste(
 
 @dataclass(frozen=True)
 class HardClasses:
-    """What one round's statistics say about hard classes: which they are, and where donors are found.
+    """The hard classes of a round and the images that hold them.
 
     Attributes:
         hard_classes: Class indices, hardest first.
-        probabilities: float64 [C], probability of drawing each class; sums to 1, or is all zero where
-            nothing can be drawn.
-        donor_lists: Class index -> indices of the images that may give it.
+        probabilities: float64 [C], probability of drawing each class; they sum to 1, or are all zero if there is no
+            hard class.
+        donor_lists: Class index -> indices int64 [n] of its donor images, at least one, fewest pixels first.
     """
 
     hard_classes: tuple[int, ...]
@@ -93,11 +102,11 @@ class HardClasses:
     donor_lists: dict[int, NDArray[np.int64]]
 
     def donors(self, class_index: int) -> NDArray[np.int64]:
-        """Indices int64 [n] of the images that may give a class, fewest pixels first; may be empty."""
+        """Indices int64 [n] of the donor images of a class, fewest pixels first; none if it is not hard."""
         return self.donor_lists.get(class_index, np.empty(0, np.int64))
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int] | None:
-        """Draw a class and the index of a donor image; None where no hard class has a donor."""
+        """Draw a class and the index of a donor image; None if there is no hard class."""
         if not self.hard_classes:
             return None
         chosen = int(rng.choice(len(self.probabilities), p=self.probabilities))
@@ -111,8 +120,8 @@ class HardClassAugmentation:
     Args:
         count: Number of hard classes: those with the lowest class mean confidence v. None: all.
         power: A hard class is drawn with probability proportional to (1 - v) ** power.
-        drop: Share of the images holding a class that may not give it: those with the fewest pixels of it.
-            The number round(drop * n) is rounded half to even; ties go by name.
+        drop: Share of the images with a class that are not its donors: the round(drop * n) images with the
+            fewest pixels of it, rounded half to even, ties broken by name. One image always stays.
         donors: Number of donors pasted one after the other.
 
     Raises:
@@ -137,17 +146,17 @@ class HardClassAugmentation:
         names: Sequence[str],
         excluded: Collection[int] = (),
     ) -> HardClasses:
-        """Find the hard classes of a round and the images that may give them.
+        """Find the hard classes of a round and their donor images.
 
         Args:
             class_mean_confidence: v, float64 [C]; nan for a class that was never kept.
             image_pixels: int64 [N, C], kept pixels of each class in each image.
-            names: N image names, for ties.
-            excluded: Classes that are not hard whatever their v: those that the source label space lacks.
+            names: N image names, to break ties.
+            excluded: Classes that are never hard: those that the source label space lacks.
 
         Returns:
-            Hard classes in ascending v (ties by index). A class without v, without kept pixels, or excluded
-            is neither hard nor drawn.
+            Hard classes in ascending order of v (ties by index). A class without v, without kept pixels, or
+            excluded is neither hard nor drawn.
 
         Raises:
             InputError: The sizes do not fit together.
@@ -163,7 +172,7 @@ class HardClassAugmentation:
         hard = tuple(usable[: self.count])
         weights = np.zeros(len(values))
         weights[list(hard)] = (1 - values[list(hard)]) ** self.power
-        # Certainty of 1 in every hard class leaves no weight at all; they are then equally hard.
+        # If every hard class has v = 1, all weights are 0; the classes are equally hard then.
         if hard and weights.sum() == 0:
             weights[list(hard)] = 1
         probabilities = weights / weights.sum() if hard else weights
@@ -172,4 +181,5 @@ class HardClassAugmentation:
 
     def _donors_of(self, pixels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
         holding = sorted(np.flatnonzero(pixels).tolist(), key=lambda image: (pixels[image], names[image]))
-        return np.array(holding[round(self.drop * len(holding)) :], np.int64)
+        dropped = min(round(self.drop * len(holding)), len(holding) - 1)
+        return np.array(holding[dropped:], np.int64)

@@ -26,10 +26,9 @@ from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.rare_classes import RareClassOrder, RareClassSampling
 from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Sample
 from hiast.errors import InputError
-
-_DRAWS, _CROPS = 10, 11
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +185,7 @@ class DatasetDataModule(pl.LightningDataModule):
         return self._dataset("val", True)
 
     def train_order(self) -> IndexOrder:
-        """IndexOrder in which the images of ``train_dataset()`` are drawn."""
+        """Order in which the images of ``train_dataset()`` are drawn."""
         dataset = self.train_dataset()
         if self.rare_class_sampling is None:
             return Shuffled(len(dataset))
@@ -203,7 +202,7 @@ class DatasetDataModule(pl.LightningDataModule):
         dataset, order = self.train_dataset(), self.train_order()
         draws = PositionBatchSampler(
             order,
-            StreamKey(self.seed, 0, _DRAWS),
+            StreamKey(self.seed, 0, Stream.SINGLE_ORDER),
             batch_size=share(self.batch_size, world_size),
             steps=max(1, len(dataset) // self.batch_size),
             rank=rank,
@@ -214,7 +213,7 @@ class DatasetDataModule(pl.LightningDataModule):
             self.augmentation,
             labeled=True,
             seed=self.seed,
-            stream=_CROPS,
+            stream=Stream.SINGLE_CROP,
             order=order,
         )
         return TrainLoader(augmented, draws, self.num_workers)

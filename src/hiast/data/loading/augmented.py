@@ -14,6 +14,7 @@ from hiast.data.augmentation.weak import View, WeakAugmentation
 from hiast.data.geometry import Window
 from hiast.data.loading.sampler import IndexOrder
 from hiast.data.loading.segmentation import to_planes
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
 
 
@@ -50,7 +51,7 @@ class AugmentedDataset(Dataset[Sample]):
         order: Chooses the crop of a labeled image among several; None takes the first that is drawn.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
-        stream: Keeps the draws of several datasets of one run apart; not 0.
+        stream: Stream of the random draws; several datasets of one run need different ones.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class AugmentedDataset(Dataset[Sample]):
         order: IndexOrder | None = None,
         seed: int,
         round: int = 0,
-        stream: int = 1,
+        stream: Stream = Stream.SINGLE_CROP,
     ) -> None:
         self.dataset = dataset
         self.weak = weak

@@ -1,4 +1,4 @@
-"""How many pixels of each class each image of a labeled dataset holds."""
+"""Number of pixels of each class in each image of a labeled dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) -> NDArray[np.int64]:
-    """Count once, in several threads.
+    """Count labeled pixels per image and class; the result is cached on disk.
 
     Args:
         dataset: Labeled images.
-        cache: Folder to keep the result in; it is found again by names, sizes and times of the label files,
-            by the classes and by how labels are read, so a change of any of them counts anew.
+        cache: Folder for the result; None: it is not kept. A change of the names, sizes or times of the label files,
+            of the classes, or of the way labels are read makes a new count. If the folder cannot be written, a
+            warning names the setting, and the count is not kept.
 
     Returns:
         int64 [N, C].
@@ -34,8 +35,9 @@ def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) 
     """
     path = cache and cache / f"class_pixels-{_fingerprint(dataset)}.npy"
     if path and path.is_file():
-        counts: NDArray[np.int64] = np.load(path, allow_pickle=False)
-        return counts
+        kept = _read(path)
+        if kept is not None and kept.shape == (len(dataset), len(dataset.classes)):
+            return kept
     log.info("Counting the pixels of each class in %d labels of %s.", len(dataset), dataset.listing.name)
     classes = len(dataset.classes)
 
@@ -49,16 +51,38 @@ def count_class_pixels(dataset: SegmentationDataset, cache: Path | None = None) 
     with ThreadPoolExecutor() as pool:
         counts = np.stack(list(pool.map(count, range(len(dataset)))))
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        np.save(content, counts)
-        write_atomically(path, content.getvalue())
+        _write(path, counts)
     return counts
+
+
+def _read(path: Path) -> NDArray[np.int64] | None:
+    """Counts in a file; None: it is damaged."""
+    try:
+        counts: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        log.warning("%s is damaged: the pixels are counted again.", path)
+        return None
+    return counts
+
+
+def _write(path: Path, counts: NDArray[np.int64]) -> None:
+    content = io.BytesIO()
+    np.save(content, counts)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        log.warning(
+            "%s cannot be written (%s): the pixels of each class will be counted again by the next run. Name another "
+            "folder by the key statistics of the dataset.",
+            path.parent,
+            error.strerror or error,
+        )
 
 
 def _fingerprint(dataset: SegmentationDataset) -> str:
     decode = dataset.listing.decode
-    # A corrected color table leaves the files and often the ids as they are.
+    # A corrected color table changes neither the files nor, often, the ids.
     reading = decode.colors if isinstance(decode, ColorIds) else getattr(decode, "__qualname__", repr(decode))
     meaning = (dataset.classes.names, sorted(dataset.ids.items()), reading, dataset.size_mismatch)
     digest = hashlib.sha256(repr(meaning).encode())

@@ -1,4 +1,4 @@
-"""Loaders that start no worker before the first batch is asked for."""
+"""Data loaders whose workers start with the first batch and survive signals that are meant for the parent."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from hiast.data.sample import Sample
 
 
 class Loader(DataLoader[Sample]):
-    """A ``DataLoader`` that can be started while workers of another are at work, and die."""
+    """A ``DataLoader`` that is safe to start while another loader's workers are running or dying."""
 
     def __iter__(self) -> Any:
-        with _dead_workers_wait(), _sigterm_blocked():
+        with _sigchld_deferred(), _sigterm_blocked():
             return super().__iter__()
 
 
 class TrainLoader:
-    """The batches of a dataset by ``PositionBatchSampler``.
+    """The batches of a dataset in the order of a ``PositionBatchSampler``.
 
-    Lightning asks loaders for their iterator before a fit begins, when the labels of a round may not exist
-    yet. Here workers start, and the dataset is touched, at the first batch only.
+    Lightning asks loaders for their iterator before a fit begins, when the labels of a round may not exist yet. Here
+    the workers start, and the dataset is first read, with the first batch.
 
     Args:
-        dataset: Yields a sample for a draw.
+        dataset: Returns a sample for a draw.
         draws: Order of the samples.
-        num_workers: Worker processes; 0: samples are made in this process.
+        num_workers: Number of worker processes; 0: samples are made in this process.
     """
 
     def __init__(self, dataset: Dataset[Sample], draws: PositionBatchSampler, num_workers: int) -> None:
         self.dataset = dataset
-        self.sampler = draws  # Lightning looks for a sampler here, to tell it the epoch.
+        self.sampler = draws  # Lightning sets the epoch of the sampler that it finds here.
         self._loader = Loader(dataset, batch_sampler=draws, **loader_options(num_workers))
 
     def __len__(self) -> int:
@@ -50,31 +50,31 @@ class TrainLoader:
         yield from self._loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the place in the order is given when the loader is made. Lightning asks when it saves."""
+        """An empty state, for Lightning: the position in the order is an argument of the sampler."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load."""
+        """Ignore the state."""
 
 
 def validation_loader(
     dataset: Dataset[Sample], size: int, rank: int, world_size: int, num_workers: int
 ) -> Loader:
-    """One rank's share of a dataset, each image once over all ranks, in batches of one.
+    """Loader of one rank's share of a dataset: each image once over all ranks, in batches of one.
 
     Args:
-        dataset: Yields a sample for an index.
+        dataset: Returns a sample for an index.
         size: Number of images.
-        rank: Of this process.
+        rank: Rank of this process.
         world_size: Number of processes. The trainer needs ``use_distributed_sampler=False``.
-        num_workers: Worker processes.
+        num_workers: Number of worker processes.
     """
     shard = ShardSampler(size, rank, world_size)
     return Loader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
 
 
 def loader_options(num_workers: int) -> dict[str, Any]:
-    """What all loaders share."""
+    """Arguments that all loaders share."""
     return {
         "num_workers": min(num_workers, _cores()),
         "persistent_workers": num_workers > 0,
@@ -88,30 +88,30 @@ def _cores() -> int:
 
 
 def start_worker(worker: int) -> None:
-    """Make a process that has just been forked a worker that only its parent sends home.
+    """Worker init: ignore SIGINT, and obey SIGTERM only from the parent process.
 
-    A batch system and a terminal signal all processes of a job at once. The parent finishes its step and saves;
-    for that it needs its workers. Threads of OpenCV are not wanted: workers are the parallelism.
+    Batch systems and terminals signal all processes of a job at once. The parent then finishes its step and saves, for
+    which it needs its workers. OpenCV runs without threads, since the workers already use the cores.
     """
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        # SIGTERM was blocked before the fork. torch's handler would end the worker whoever it comes from.
-        threading.Thread(target=_wait_to_be_sent_home, daemon=True).start()
+        # SIGTERM was blocked before the fork. torch's handler would end the worker at a signal from any process.
+        threading.Thread(target=_end_at_signal_of_parent, daemon=True).start()
 
 
-def _wait_to_be_sent_home() -> None:
+def _end_at_signal_of_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
 
 
 @contextmanager
-def _dead_workers_wait() -> Iterator[None]:
-    """Hear of workers that die in here behind it.
+def _sigchld_deferred() -> Iterator[None]:
+    """Defer the SIGCHLD handler until the block has ended.
 
-    torch raises an error from the handler of SIGCHLD. Where that happens inside a fork, Python prints and forgets the
-    error, and the locks that the fork had closed stay closed.
+    torch's handler raises an error when a worker has died. Raised inside a fork, the error is printed and lost, and
+    the locks that the fork holds are never released.
     """
     handler = signal.getsignal(signal.SIGCHLD)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
@@ -134,7 +134,7 @@ def _dead_workers_wait() -> Iterator[None]:
 
 @contextmanager
 def _sigterm_blocked() -> Iterator[None]:
-    """Have processes that are forked in here begin their lives deaf to SIGTERM."""
+    """Block SIGTERM so that processes that are forked in the block inherit the mask."""
     if sys.platform != "linux":
         yield
         return

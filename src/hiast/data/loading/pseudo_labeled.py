@@ -18,12 +18,10 @@ from hiast.data.augmentation.strong import ImageAugmentation
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window, nearest_indices, resize_image, take_grid
 from hiast.data.loading.segmentation import to_planes
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
 from hiast.errors import InputError
 from hiast.pseudo_labels.round_reader import RoundReader
-
-_DONORS, _WEAK, _STRONG = 1, 2, 3
-"""Streams of random numbers of one sample, apart from those of other datasets of a run."""
 
 
 class Images(Protocol):
@@ -119,17 +117,17 @@ class PseudoLabeledDataset(Dataset[Sample]):
         """
         index, position = draw if isinstance(draw, tuple) else (draw, draw)
         size = self.dataset.image_size(index)
-        window, flip = self.weak.draw(self._generator(position, _WEAK), *size)
+        window, flip = self.weak.draw(self._generator(position, Stream.PSEUDO_LABELED_CROP), *size)
         image = self.dataset.read_image_window(index, window)
         label = self._label_window(index, size, size, window)
         hard, parameters = self._open().hard, self.hard_class_augmentation
         if hard is not None and parameters is not None:
-            rng = self._generator(position, _DONORS)
+            rng = self._generator(position, Stream.PASTE_DONORS)
             for drawn in [hard.draw(rng) for _ in range(parameters.donors)]:
                 if drawn is not None:
                     image, label = self._paste(image, label, drawn[1], size, window, hard.hard_classes)
         image, label = self.weak.image(image, flip), self.weak.label(label, flip)
-        strong = self.strong(self._generator(position, _STRONG), image)
+        strong = self.strong(self._generator(position, Stream.STRONG_VIEW), image)
         return {
             "image": to_planes(image),
             "strong": to_planes(strong),
@@ -141,7 +139,7 @@ class PseudoLabeledDataset(Dataset[Sample]):
         """The round's hard classes and donors; None without HPLA."""
         return self._open().hard
 
-    def _generator(self, position: int, stream: int) -> np.random.Generator:
+    def _generator(self, position: int, stream: Stream) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.round, position, stream])
 
     def _paste(

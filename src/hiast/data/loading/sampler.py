@@ -1,7 +1,7 @@
-"""The endless order of samples: which image stands at which position, for every rank, from any step on.
+"""The endless order of samples: the image at each position, for every rank, from any step on.
 
-Everything here is a function of (seed, round, stream) and the position, so a run can go on at any step
-without replaying the ones before, and neither workers nor devices change which images a step sees.
+Everything here is a function of (seed, round, stream) and the position. So a run can resume at any step without
+replaying the ones before, and neither workers nor devices change which images a step sees.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from functools import lru_cache
+from numbers import Real
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from hiast.data.geometry import Window
+from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw
 from hiast.errors import InputError
 
 
 class StreamKey(NamedTuple):
-    """What fixes an order."""
+    """What determines an order, together with the position."""
 
     seed: int
     round: int
@@ -31,10 +32,10 @@ class StreamKey(NamedTuple):
 
 
 class IndexOrder(Protocol):
-    """Says which image stands at a position."""
+    """An endless order of the images of a dataset."""
 
     def index(self, key: StreamKey, position: int) -> int:
-        """Index of the image at ``position`` (from 0, without end)."""
+        """Index of the image at ``position`` (0, 1, 2, ... without end)."""
         ...
 
     def choose_window(
@@ -61,6 +62,11 @@ class Shuffled:
 
     Args:
         size: Number of images.
+
+    Example:
+        >>> order = Shuffled(4)
+        >>> sorted(order.index(StreamKey(888, 0, 10), position) for position in range(4))
+        [0, 1, 2, 3]
     """
 
     def __init__(self, size: int) -> None:
@@ -78,21 +84,17 @@ class Shuffled:
         return next(windows)
 
 
-BLOCK = 1000
-"""Positions that ``Weighted`` divides among its sources at a time."""
-
-
 class Weighted:
-    """Several datasets, joined one after the other, each drawn with its weight.
+    """Several datasets, joined one after the other; each position is drawn from one of them by its weight.
 
-    Each block of positions is divided among the sources by their weights, in a random sequence; what rounding
-    leaves over goes on into the next block. A source is asked for its positions 0, 1, 2, ... in turn, so that each
-    of its images comes once per pass.
+    The dataset of a position is a hash of the position, so that no earlier position is needed to find it. The image is
+    the one at this position in the dataset's own order. Over as many positions as a shuffled dataset has images, none
+    of its images comes twice.
 
     Args:
-        orders: IndexOrder within each dataset.
-        sizes: Number of images of each.
-        weights: Non-negative, not all 0.
+        orders: Order within each dataset.
+        sizes: Number of images of each dataset.
+        weights: Finite and not negative, not all 0.
 
     Raises:
         InputError: The numbers do not fit together.
@@ -102,20 +104,16 @@ class Weighted:
         check_weights(weights, len(orders))
         self.orders = tuple(orders)
         self.starts = np.cumsum([0, *sizes])[:-1].tolist()
-        exact = [Fraction(weight) for weight in weights]
-        rest = [sum(exact[i:], Fraction(0)) for i in range(len(exact))]
-        self.shares = tuple(
-            own / left if left else Fraction(0) for own, left in zip(exact, rest, strict=True)
-        )
+        shares = np.asarray(weights, np.float64) / max(weights)
+        self.probabilities: NDArray[np.float64] = shares / shares.sum()
 
     def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position``."""
-        number, place = divmod(position, BLOCK)
-        sources, earlier = _block(key, number, self.shares)
-        source = int(sources[place])
-        # Streams of the datasets start far from those that tell datasets of one run apart.
-        inner = key._replace(stream=key.stream + 1000 * (source + 1))
-        return int(self.starts[source] + self.orders[source].index(inner, int(earlier[place])))
+        base = key.stream + Stream.JOINED_SOURCE
+        rng = np.random.default_rng([key.seed, key.round, position, base])
+        source = int(rng.choice(len(self.orders), p=self.probabilities))
+        inner = key._replace(stream=base + source + 1)
+        return int(self.starts[source] + self.orders[source].index(inner, position))
 
     def choose_window(
         self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
@@ -129,53 +127,27 @@ def check_weights(weights: Sequence[float], count: int) -> None:
     """Refuse weights that do not fit ``count`` sources.
 
     Raises:
-        InputError: They are not as many, one is negative, or all are 0.
+        InputError: They are not as many, one is negative, infinite or no number, or all are 0.
     """
-    if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+    usable = [isinstance(weight, Real) and math.isfinite(weight) and weight >= 0 for weight in weights]
+    if len(weights) != count or not all(usable) or not any(weights):
         raise InputError(
-            f"{count} sources need as many weights, not negative and not all 0: {list(weights)}."
+            f"{count} sources need as many weights, numbers that are finite, not negative and not all 0: "
+            f"{list(weights)}."
         )
-
-
-def _drawn(positions: int, shares: tuple[Fraction, ...]) -> list[int]:
-    """How often each source is drawn in the first ``positions``; ``shares`` are of what the earlier ones leave.
-
-    None of the numbers ever falls as ``positions`` grows, and each is off its weight by no more than half the number
-    of sources. (Rounding by largest remainders can make a number fall.)
-    """
-    counts = []
-    for share in shares:
-        counts.append(math.floor(positions * share + Fraction(1, 2)))
-        positions -= counts[-1]
-    return counts
-
-
-@lru_cache(maxsize=8)
-def _block(
-    key: StreamKey, number: int, shares: tuple[Fraction, ...]
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """For each position of a block: its source, and how often that source was drawn before."""
-    before, after = (_drawn(end * BLOCK, shares) for end in (number, number + 1))
-    sources = np.repeat(np.arange(len(shares)), np.subtract(after, before))
-    np.random.default_rng([key.seed, key.round, number, key.stream]).shuffle(sources)
-    earlier = np.empty(BLOCK, np.int64)
-    for source, count in enumerate(before):
-        own = sources == source
-        earlier[own] = count + np.arange(own.sum())
-    return sources, earlier
 
 
 class PositionBatchSampler(Sampler[list[Draw]]):
     """The batches of one rank: at step s, rank r takes positions s*B*W + r*B up to + B.
 
     Args:
-        order: Which image stands where.
+        order: Order of the images.
         key: Seed, round and stream.
         batch_size: B, samples per batch on one rank.
-        steps: Batches of a whole pass; the length, wherever the pass starts.
+        steps: Batches of a whole pass. This is the length, wherever the pass starts.
         rank: r.
         world_size: W, number of ranks.
-        start_step: Step of the first pass to start at; what comes before is not replayed.
+        start_step: Step at which the first pass starts; the steps before are not replayed.
     """
 
     def __init__(
@@ -199,7 +171,7 @@ class PositionBatchSampler(Sampler[list[Draw]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on at pass number ``epoch`` (Lightning calls this); positions go on, too."""
+        """Start pass number ``epoch`` (Lightning calls this); its positions follow those of the pass before."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -214,7 +186,7 @@ class PositionBatchSampler(Sampler[list[Draw]]):
 
 
 class ShardSampler(Sampler[int]):
-    """Every index once, over all ranks: rank r takes r, r + W, r + 2W, ...; nothing is repeated to even out.
+    """Every index once over all ranks: rank r takes r, r + W, r + 2W, ...; no index is repeated as padding.
 
     Args:
         size: Number of images.

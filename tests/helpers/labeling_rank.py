@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from toy import NAMES, label, predict
+from labeling_job import NAMES, label, predict, some_are_broken
 
-from hiast.pseudo_labels.collectives import TorchProcesses
+from hiast.pseudo_labels.collectives import DistributedProcesses
 
 
 def failing(rank, after, error):
@@ -49,29 +49,38 @@ def expect(error, call):
 def scenarios(directory, processes):
     rank = processes.rank
     for policy in ("adaptive", "balanced", "argmax"):
-        label(directory / policy, policy, processes=processes)
-        label(directory / policy, policy, processes=processes)
+        label(directory / policy, policy, communicator=processes)
+        label(directory / policy, policy, communicator=processes)
     for count in (1, 5):
-        label(directory / f"count_{count}", processes=processes, names=NAMES[:count], group_size=1)
+        label(directory / f"count_{count}", communicator=processes, names=NAMES[:count], group_size=1)
     for policy in ("adaptive", "balanced"):
         network = failing(processes.world_size - 1, 1, stop)
         words = expect(
             (ValueError, RuntimeError),
             lambda p=policy, n=network: label(
-                directory / f"continued_{p}", p, processes=processes, predict=n, group_size=1
+                directory / f"continued_{p}", p, communicator=processes, predict=n, group_size=1
             ),
         )
         last = processes.world_size - 1
-        assert ("on purpose" if rank == last else f"failed in process {last}") in words, words
-    label(directory / "continued_adaptive", "adaptive", processes=processes, group_size=1)
+        assert "stopped on purpose" in words, words
+        assert (f"process {last} failed with ValueError" in words) == (rank != last), words
+    label(directory / "continued_adaptive", "adaptive", communicator=processes, group_size=1)
+    label(
+        directory / "compared",
+        communicator=processes,
+        previous=directory / "argmax",
+        identity={"checkpoint": "2"},
+    )
+    label(directory / "skipped", communicator=processes, read_image=some_are_broken, unreadable="skip")
     words = expect(
         (RuntimeError, ValueError),
-        lambda: label(directory / "adaptive", processes=processes, identity={"checkpoint": "other"}),
+        lambda: label(directory / "adaptive", communicator=processes, identity={"checkpoint": "other"}),
     )
-    assert ("differs in" if rank == 0 else "process 0") in words, words
+    assert "differs in checkpoint" in words, words
+    assert ("process 0 failed" in words) == (rank != 0), words
     words = expect(
         RuntimeError,
-        lambda: label(directory / "mixed", processes=processes, identity={"checkpoint": f"of {rank}"}),
+        lambda: label(directory / "mixed", communicator=processes, identity={"checkpoint": f"of {rank}"}),
     )
     assert "different" in words
 
@@ -82,13 +91,13 @@ def main():
     dist.init_process_group(
         "gloo", f"file://{store}", rank=rank, world_size=world, timeout=datetime.timedelta(seconds=180)
     )
-    processes = TorchProcesses()
+    processes = DistributedProcesses()
     scenarios(directory, processes)
-    processes.barrier()
+    dist.barrier()
     if rank == 1:
-        label(directory / "killed", processes=processes, predict=failing(1, 1, kill))
+        label(directory / "killed", communicator=processes, predict=failing(1, 1, kill))
     expect(
-        RuntimeError, lambda: label(directory / "killed", processes=processes, predict=failing(1, 1, kill))
+        RuntimeError, lambda: label(directory / "killed", communicator=processes, predict=failing(1, 1, kill))
     )
     (directory / f"fine_{rank}").touch()
     os._exit(0)  # The group is broken by then: nothing could be shut down in order.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hiast.errors import InputError
 from hiast.pseudo_labels import Argmax, ClassBalanced, Constant, InstanceAdaptive, generate_round
 
 CLASSES = 4
@@ -25,6 +26,17 @@ def read_image(index):
     return np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8)
 
 
+BROKEN = (3, 4, 9)
+"""Images that ``some_are_broken`` does not read."""
+
+
+def some_are_broken(index):
+    """``read_image`` for a set with files that cannot be read."""
+    if index in BROKEN:
+        raise InputError(f"frame_{index:02d}.png cannot be read.")
+    return read_image(index)
+
+
 def predict(images):
     pixels = images.float() / 255
     logits = torch.stack([pixels[:, 0] * 6, pixels[:, 1] * 5, pixels[:, 2] * 4, pixels.mean(1) * 7], 1)
@@ -37,7 +49,7 @@ def label(directory, policy="adaptive", **changes):
         "names": NAMES,
         "read_image": read_image,
         "predict": predict,
-        "policy": POLICIES[policy],
+        "policy": POLICIES.get(policy, policy),
         "size": SIZE,
         "seed": 888,
         "identity": {"checkpoint": "ab12", "config": {"scales": [1.0]}},
@@ -46,4 +58,7 @@ def label(directory, policy="adaptive", **changes):
 
 
 def contents(directory):
-    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    """Files of a round; the lock file, which is always empty, is none of them."""
+    found = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    found.pop(".lock", None)
+    return found

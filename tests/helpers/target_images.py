@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from tiny import CLASSES, Batches, TinyNetwork, batches
+from small_network import CLASSES, Batches, TinyNetwork, batches
 from torch.utils.data import DataLoader
 
 from hiast.training import AdaptationModule

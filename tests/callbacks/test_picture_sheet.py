@@ -1,3 +1,5 @@
+"""The sheet of pictures at each validation: which images, in which places, and when."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from hiast.callbacks.picture_sheet import PictureSheet
+from hiast.callbacks.picture_sheet import PictureSheet, spread_places
 from hiast.classes import CITYSCAPES_19
+from hiast.evaluation.pictures import CAPTION, GAP, WIDTH, fitted, resized
 from hiast.models import SegmentationNetwork
 from hiast.scenes import draw_scene
 from hiast.training.module import AdaptationModule
@@ -56,15 +59,23 @@ def make_sample(seed: int, strong: bool = False, size: tuple[int, int] = (32, 64
 
 
 def run(folder: Path, count: int) -> PictureSheet:
+    return train(PictureSheet(folder, count))[0]
+
+
+def trained() -> AdaptationModule:
+    """The module at the end of ``run``."""
+    return train()[1]
+
+
+def train(callback: PictureSheet | None = None) -> tuple[PictureSheet | None, AdaptationModule]:
     torch.manual_seed(0)
     module = Tiny(OneConvolution(), CITYSCAPES_19, max_steps=4)
     training = DataLoader([{"target": make_sample(seed, strong=True)} for seed in range(8)], batch_size=2)
     validation = DataLoader([make_sample(seed, size=(40 + seed, 80)) for seed in range(5)], batch_size=1)
-    callback = PictureSheet(folder, count)
     trainer = pl.Trainer(
         max_epochs=1,
         val_check_interval=2,
-        callbacks=[callback],
+        callbacks=[callback] if callback else [],
         logger=False,
         accelerator="cpu",
         enable_checkpointing=False,
@@ -72,7 +83,7 @@ def run(folder: Path, count: int) -> PictureSheet:
         enable_model_summary=False,
     )
     trainer.fit(module, training, validation)
-    return callback
+    return callback, module.eval()
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +98,46 @@ def test_a_sheet_is_written_after_each_validation_but_not_after_the_sanity_check
     assert found == ["self_training_1_000002.png", "self_training_1_000004.png"]
 
 
-def test_a_sheet_shows_images_labels_and_the_training_batch(sheets: Path) -> None:
+def tile(picture: np.ndarray, heights: list[int], row: int, column: int) -> np.ndarray:
+    """A tile of a sheet, from the heights of all rows."""
+    top = sum(height + CAPTION + GAP for height in heights[:row]) + CAPTION
+    left = GAP + column * (WIDTH + GAP)
+    return picture[top : top + heights[row], left : left + WIDTH]
+
+
+def test_a_sheet_shows_spread_and_hard_images_and_the_training_batch(sheets: Path) -> None:
     picture = np.asarray(Image.open(sheets / "self_training_1_000004.png"))
-    width, gap, caption = 320, 6, 18
-    assert picture.shape[1] == 4 * (width + gap) + gap
-    # Row by row, from sizes alone: three validation images of growing height, then the training image.
-    heights = [round(rows * width / 80) for rows in (40, 41, 42)] + [160]
-    tops = np.cumsum([0] + [height + caption + gap for height in heights])[:-1] + caption
-    for seed, (top, height) in enumerate(zip(tops[:3], heights[:3], strict=True)):
+    assert picture.shape[1] == 4 * (WIDTH + GAP) + GAP
+    # Of five images the first and the last are spread over the set; the third shown has the largest error.
+    errors = error_of_each()
+    shown = [0, 4, max((1, 2, 3), key=errors.get)]
+    heights = [*(fitted(40 + seed, 80)[0] for seed in shown), WIDTH // 2]
+    for row, seed in enumerate(shown):
         label = make_sample(seed, size=(40 + seed, 80))["label"].numpy()
-        left = gap + 2 * (width + gap)
-        shown = picture[top + 2 : top + height : 4, left + 2 : left + width : 4]
-        assert (shown == CITYSCAPES_19.colorize(label)[: len(shown)]).all(-1).mean() > 0.97
-    weak = picture[tops[3] : tops[3] + 160, gap : gap + width].astype(int)
-    strong = picture[tops[3] : tops[3] + 160, 2 * gap + width : 2 * (gap + width)].astype(int)
+        wanted = resized(CITYSCAPES_19.colorize(label), heights[row], WIDTH, smooth=False)
+        np.testing.assert_array_equal(tile(picture, heights, row, 2), wanted)
+    weak, strong = (tile(picture, heights, 3, column).astype(int) for column in (0, 1))
     assert np.abs(weak + strong - 255).max() <= 2
+
+
+def error_of_each() -> dict[int, float]:
+    """Share of wrong pixels of each validation image at the end of ``run``."""
+    module = trained()
+    errors = {}
+    for seed in range(5):
+        sample = make_sample(seed, size=(40 + seed, 80))
+        with torch.no_grad():
+            wrong = module(sample["image"][None]).argmax(1)[0] != sample["label"]
+        errors[seed] = float(wrong[sample["label"] != 255].float().mean())
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "places"),
+    [(500, 2, {0, 499}), (500, 1, {0}), (5, 3, {0, 2, 4}), (2, 4, {0, 1}), (0, 4, set()), (5, 0, set())],
+)
+def test_places_are_spread_evenly(total: int, count: int, places: set[int]) -> None:
+    assert spread_places(total, count) == places
 
 
 def test_no_sheet_for_count_zero(tmp_path: Path) -> None:
@@ -110,6 +146,8 @@ def test_no_sheet_for_count_zero(tmp_path: Path) -> None:
 
 
 def test_more_images_than_there_are(tmp_path: Path) -> None:
-    callback = run(tmp_path, 10)
-    assert [np.asarray(Image.open(path)).shape[0] > 6 * 160 for path in tmp_path.iterdir()] == [True, True]
-    assert callback._rows == []
+    run(tmp_path, 10)
+    assert [np.asarray(Image.open(path)).shape[0] > 6 * WIDTH // 2 for path in tmp_path.iterdir()] == [
+        True,
+        True,
+    ]
