@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hiast.cli.config import compose
-from hiast.cli.domains import build_classes, build_domains
+from hiast.cli.build import build_classes, build_domains
 from hiast.errors import InputError
 
 

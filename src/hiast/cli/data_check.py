@@ -53,8 +53,8 @@ def main() -> None:
 
 def check(config: DictConfig) -> int:
     """Check, write the report, print a summary."""
+    from hiast.cli.build import build_classes, build_domains
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_classes, build_domains
     from hiast.inspection.dry_run import of_order
     from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.report import Report
@@ -116,7 +116,7 @@ def _smallest(config: DictConfig) -> dict[str, int]:
 def _roles(
     source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
-    from hiast.cli.domains import single_sources
+    from hiast.cli.build import single_sources
 
     for module in single_sources(source):
         yield module, "source", "train"
@@ -128,7 +128,7 @@ def _roles(
 def _scan(
     config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
-    from hiast.cli.domains import progress
+    from hiast.cli.progress import progress
     from hiast.data import VideoDataModule
     from hiast.inspection.dry_run import of_start
     from hiast.inspection.file_set import find_part, summarize
@@ -174,24 +174,40 @@ def _needs(
 
 
 def _run(config: DictConfig, classes: LabelSpace) -> Run:
-    from hiast.cli.domains import stage_names
+    """What of the configuration decides about memory and disk."""
+    from hiast.cli.build import device_count, stage_names
     from hiast.inspection.estimate import Run
 
     stages = stage_names(config)
+    devices, workers = device_count(config), config.data.num_workers
     crop = config.crop.target
-    size = config.validation.size
     return Run(
         parameters=_parameters(config, classes),
         discriminator=_discriminator(config, classes) if "warmup" in stages else 0,
         classes=len(classes),
         stages=tuple(stages),
         rounds=config.self_training.rounds,
-        label_size=None if size is None else (size[0], size[1]),
+        label_size=_label_size(config),
         crop=(crop.get("height", 512), crop.get("width", 1024)),
-        batch_size=max((config[name].batch_size for name in stages), default=1),
-        workers=config.data.num_workers,
+        batch_size=max((_batch(config[name], devices) for name in stages), default=1),
+        # Each device has loaders of the source, of the target and for validation, which live side by side.
+        workers=devices * (2 * -(-workers // 2) + workers),
         cache=config.data.cache,
     )
+
+
+def _batch(stage: DictConfig, devices: int) -> int:
+    """Images of one domain that a device has at a time."""
+    return -(-int(stage.batch_size) // (stage.accumulate_grad_batches * devices))
+
+
+def _label_size(config: DictConfig) -> tuple[int, int] | None:
+    """Largest (height, width) of the pseudo-labels of all rounds; None where no stage has any."""
+    from hiast.cli.build_stages import build_stages
+
+    rounds = [settings.labels for stage in build_stages(config) for settings in stage.rounds]
+    sizes = [labels.size for labels in rounds if labels is not None]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def _discriminator(config: DictConfig, classes: LabelSpace) -> int:

@@ -41,8 +41,8 @@ def prepare_data(config: DictConfig) -> None:
     """Unpack if asked for, then write what is missing in the cache, if there is to be one."""
     from rich.console import Console
 
+    from hiast.cli.build import build_cache, build_classes, build_domains, single_sources
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_cache, build_classes, build_domains, single_sources
 
     classes = build_classes(config)
     plain(config)
@@ -68,7 +68,7 @@ def prepare_data(config: DictConfig) -> None:
 
 
 def _write(datasets: list[SegmentationDataset], cache: Cache, config: DictConfig) -> int:
-    from hiast.cli.domains import progress
+    from hiast.cli.progress import progress
     from hiast.data.io.cache import FORMATS, prepare
 
     written = 0
@@ -117,7 +117,7 @@ def _check_room(datasets: list[SegmentationDataset], cache: Cache, name: str) ->
 
 
 def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
-    from hiast.cli.domains import progress
+    from hiast.cli.progress import progress
     from hiast.data.io.archives import find_archives, list_members, missing_bytes, unpack
     from hiast.inspection.disk import find_disk
     from hiast.inspection.estimate import readable

@@ -1,0 +1,47 @@
+"""From a configuration to the stages of a run and their rounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hiast.callbacks import LabelSettings
+from hiast.cli.build import stage_names
+from hiast.cli.config import instantiate, plain
+from hiast.run import Round, Stage
+
+
+def build_stages(config: DictConfig) -> list[Stage]:
+    """The stages to run, in order.
+
+    Raises:
+        InputError: A stage's settings do not fit.
+    """
+    return [Stage(name, _rounds(config[name])) for name in stage_names(config)]
+
+
+def _rounds(node: Any) -> list[Round]:
+    values: dict[str, Any] = plain(node)
+    # In YAML the number of a round may be a number, on the command line it is text.
+    differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
+    count = values.pop("rounds", 1)
+    return [_round(values, differences.get(str(number), {})) for number in range(1, count + 1)]
+
+
+def _round(values: dict[str, Any], difference: dict[str, Any]) -> Round:
+    merged: Any = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(difference))
+    labels = merged.get("labels")
+    return Round(
+        module=instantiate(merged.module),
+        max_steps=merged.max_steps,
+        batch_size=merged.batch_size,
+        accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
+        labels=None if labels is None else _labels(labels),
+    )
+
+
+def _labels(node: Any) -> LabelSettings:
+    settings: LabelSettings = instantiate(node)
+    settings.policy(num_classes=2)  # A value that does not fit must not be found after hours of training.
+    return settings
