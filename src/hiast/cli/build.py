@@ -212,7 +212,9 @@ def stage_names(config: DictConfig) -> list[str]:
 def device_count(config: DictConfig) -> int:
     """Number of devices of a run, over all machines; 1 where only Lightning knows it (``auto``)."""
     devices = config.trainer.get("devices", 1)
-    count = len(devices) if not isinstance(devices, int | str) else int(devices) if str(devices).isdigit() else 1
+    count = (
+        len(devices) if not isinstance(devices, int | str) else int(devices) if str(devices).isdigit() else 1
+    )
     return max(1, count) * int(config.trainer.get("num_nodes", 1))
 
 

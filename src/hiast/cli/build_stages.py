@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from hiast.callbacks import LabelSettings
 from hiast.cli.build import stage_names
 from hiast.cli.config import instantiate, plain
+from hiast.errors import InputError
 from hiast.run import Round, Stage
 
 
@@ -18,26 +21,34 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: A stage's settings do not fit.
     """
-    return [Stage(name, _rounds(config[name])) for name in stage_names(config)]
+    return [Stage(name, _rounds(name, config[name])) for name in stage_names(config)]
 
 
-def _rounds(node: Any) -> list[Round]:
+def _rounds(stage: str, node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
     # In YAML the number of a round may be a number, on the command line it is text.
     differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
     count = values.pop("rounds", 1)
-    return [_round(values, differences.get(str(number), {})) for number in range(1, count + 1)]
+    rounds = []
+    for number in range(1, count + 1):
+        place = stage if count == 1 else f"{stage}, round {number}"
+        rounds.append(_round(place, values, differences.get(str(number), {})))
+    return rounds
 
 
-def _round(values: dict[str, Any], difference: dict[str, Any]) -> Round:
+def _round(place: str, values: dict[str, Any], difference: dict[str, Any]) -> Round:
     merged: Any = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(difference))
     labels = merged.get("labels")
+    with _naming(f"{place}, module"):
+        module = instantiate(merged.module)
+    with _naming(f"{place}, pseudo_label"):
+        settings = None if labels is None else _labels(labels)
     return Round(
-        module=instantiate(merged.module),
+        module=module,
         max_steps=merged.max_steps,
         batch_size=merged.batch_size,
         accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
-        labels=None if labels is None else _labels(labels),
+        labels=settings,
     )
 
 
@@ -45,3 +56,12 @@ def _labels(node: Any) -> LabelSettings:
     settings: LabelSettings = instantiate(node)
     settings.policy(num_classes=2)  # A value that does not fit must not be found after hours of training.
     return settings
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Name the part of the configuration that a constructor refuses."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from hiast.cli import signatures
 from hiast.cli.kinds import Built, BuiltList, ByRound, Kind, Options, Table, UnfitError, flat
@@ -73,7 +73,7 @@ class _Checker:
         self.table = table
         self.place = place
         self.typed = typed
-        self.incomplete = bool(OmegaConf.missing_keys(config))
+        self.incomplete = any(OmegaConf.is_missing(config, name) for name in config)
 
     def mapping(self, node: DictConfig, table: Table, outer: str) -> None:
         """Check what the table describes."""
@@ -120,9 +120,10 @@ class _Checker:
         if value is _MISSING:
             return
         if isinstance(value, DictConfig | ListConfig):
-            if OmegaConf.missing_keys(value):
+            try:
+                value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+            except MissingMandatoryValue:
                 return
-            value = OmegaConf.to_container(value, resolve=True)
         try:
             converted = take(value)
         except UnfitError as error:
@@ -225,7 +226,9 @@ class _Checker:
 
     def is_meant(self, key: str, stage: str) -> bool:
         """Whether a user has written settings of a round, and not just asked for fewer rounds."""
-        if any(key == typed or key.startswith(f"{typed}.") or typed.startswith(f"{key}.") for typed in self.typed):
+        if any(
+            key == typed or key.startswith(f"{typed}.") or typed.startswith(f"{key}.") for typed in self.typed
+        ):
             return True
         return self.place(key) is not None and f"{stage}.rounds" not in self.typed
 

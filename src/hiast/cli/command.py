@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from hiast.cli.words import parse, wants_help
+from hiast.cli.words import folders_in, parse, wants_help
 from hiast.errors import InputError
 from hiast.ranks import is_rank_zero
 
@@ -71,7 +71,6 @@ def run_command(
         import hiast
 
         return _quietly(lambda: _write(sys.stdout, f"hiast {hiast.__version__}\n"))
-    _log_to_stderr()
     # albumentations asks the network for its latest version when it is imported, unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -80,6 +79,10 @@ def run_command(
         from hiast.cli.settings import TABLES
 
         line = parse(words, bare, [*TABLES.get(config_name, {}), *also])
+        if not line.has("--info"):  # Hydra shows that by its own messages.
+            _log_to_stderr()
+        if line.has("--shell-completion"):
+            line.folders += folders_in(os.environ.get("COMP_LINE", ""))
         if line.has("--multirun"):
             logging.getLogger("hydra").setLevel(logging.INFO)
         return app.run(job, config_name, line, guard)

@@ -117,16 +117,16 @@ def settled(settings: Sequence[str], attempt: Callable[[list[str]], Result]) -> 
     ``scenario=demo`` and ``+loss=iast`` are clearly meant, and so is a key without "+" that the configuration does
     not hold yet: whether such a key exists is found out by ``hiast.cli.check``.
     """
-    settings = sorted(settings, key=_layer)
-    for _ in range(2 * len(settings)):
+    settings = sorted(dict.fromkeys(settings), key=_layer)
+    tried = []
+    while True:
+        tried.append(settings)
         try:
             return attempt(list(settings))
         except ConfigCompositionException as error:
-            changed = _corrected(settings, str(error))
-            if changed == settings:
+            settings = list(dict.fromkeys(_corrected(settings, str(error))))
+            if settings in tried:
                 raise
-            settings = changed
-    return attempt(settings)
 
 
 def _layer(word: str) -> int:
@@ -137,6 +137,12 @@ def _layer(word: str) -> int:
 
 
 def _corrected(settings: list[str], message: str) -> list[str]:
+    twice = re.match(r"Multiple values for (\S+)\. To override", message)
+    given = [
+        word for word in settings if twice is not None and (m := KEY.fullmatch(word)) and m["key"] == twice[1]
+    ]
+    if twice is not None and len(given) > 1:
+        raise InputError(f"{twice[1]} is given more than once ({', '.join(given)}): give one of them.")
     for pattern, sign in (
         (r"Could not override '([^']+)'\.\s+No match in the defaults list", "+"),
         (r"Could not override '([^']+)'\.\s+To append to your config", "++"),

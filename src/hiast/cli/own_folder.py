@@ -73,7 +73,7 @@ class OwnFolder(ConfigSource):
         path = self._find(config_path)
         if path is None:
             raise ConfigLoadError(f"There is no configuration {config_path}.")
-        document = read_document(path)
+        document = read_document(_shown(path))
         name = config_path.removesuffix(".yaml")
         if document.package is None and name.partition("/")[0] in GLOBAL_GROUPS:
             if self.loaded.get(name) is None:
@@ -95,6 +95,12 @@ class OwnFolder(ConfigSource):
             return None
         files = [path] if path.suffix in _SUFFIXES else [path.with_name(path.name + end) for end in _SUFFIXES]
         return next((file for file in files if file.is_file()), None)
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as the user may have written it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 class _OwnFolders(SearchPathPlugin):

@@ -95,6 +95,12 @@ def parse(words: Sequence[str], bare: str | None = None, known: Sequence[str] = 
     return line
 
 
+def folders_in(text: str) -> list[Path]:
+    """Configuration folders that an unfinished command line names, for its completion."""
+    found = re.findall(r"(?:--config-dir|-cd)[= ](\S+)", text)
+    return [Path(folder) for folder in found if Path(folder).is_dir()]
+
+
 def _option(line: CommandLine, word: str, rest: list[str]) -> None:
     name, equals, value = word.partition("=")
     name = _SHORT.get(name, name)

@@ -192,6 +192,7 @@ _CAUSES = (
         "",
         "the indentation does not fit, or a text with ': ' in it needs quotes",
     ),
+    (r"but got '\{'", "", "text with { or } needs quotes between brackets"),
     (r"expected ',' or '[]}]'", "", "a bracket is not closed, or a comma is missing"),
     (r"unexpected end of stream", "", "a quote is not closed"),
     (r"could not find expected ':'", "", "a ':' is missing, or a quote or bracket above is not closed"),

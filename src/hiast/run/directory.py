@@ -82,7 +82,7 @@ class RunDirectory:
             return
         self.lock()
         there = self.path / "config.yaml"
-        difference = first_difference(there.read_text(), config, self._begun()) if there.is_file() else None
+        difference = first_difference(there.read_text(encoding="utf-8"), config, self._begun()) if there.is_file() else None
         if difference is not None:
             raise InputError(
                 f"{self.path} holds a run of another configuration ({difference}): give the same settings to continue "
@@ -90,7 +90,7 @@ class RunDirectory:
             )
         write_atomically(there, config.encode())
         starts = self.path / "environment.json"
-        before = json.loads(starts.read_text())["starts"] if starts.is_file() else []
+        before = json.loads(starts.read_text(encoding="utf-8"))["starts"] if starts.is_file() else []
         write_json(starts, {"starts": [*before, environment(seed)]})
 
     def lock(self) -> None:
@@ -127,7 +127,7 @@ class RunDirectory:
     def read_result(self, stage: str, round_number: int) -> dict[str, Any] | None:
         """What a finished round reported, or None if it is not finished."""
         path = self._result(stage, round_number)
-        return json.loads(path.read_text()) if path.is_file() else None  # type: ignore[no-any-return]
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None  # type: ignore[no-any-return]
 
     def write_result(self, stage: str, round_number: int, result: dict[str, Any]) -> None:
         """Mark a round as finished, with its scores; written last."""
