@@ -90,7 +90,7 @@ class _Task:
     def __call__(self, config: DictConfig) -> None:
         chosen = HydraConfig.get()
         sweep = chosen.mode == RunMode.MULTIRUN
-        with _command_line([self.argv[0], *_words_of_job(config, self.line)] if sweep else self.argv):
+        with _command_line(self.argv):
             if sweep:
                 self.in_sweep(config, chosen)
                 return
@@ -103,6 +103,8 @@ class _Task:
         _resolve_hydra(config)
         if self.config_name == "train":
             _choose_run(config, chosen, self.run_is_given)
+        if chosen.mode == RunMode.MULTIRUN:
+            sys.argv = [self.argv[0], *_words_of_job(config, self.line, chosen.overrides.task)]
         check_composed(config, self.config_name, self.line, chosen.runtime.choices)
         self.guard.roots = _folders(config, self.config_name)
         # Lightning starts its processes with the words of this one unless Hydra seems to be in charge.
@@ -157,19 +159,18 @@ def _choose_run(config: DictConfig, chosen: Any, given: bool) -> None:
         config.run = chosen.run.dir
 
 
-def _words_of_job(config: DictConfig, line: CommandLine) -> list[str]:
-    """Words that start this job of a sweep alone, for the processes that Lightning starts."""
-    typed = [match["key"] for word in line.settings if (match := KEY.fullmatch(word))]
-    task = [word for word in HydraConfig.get().overrides.task if KEY.fullmatch(word)]
+def _words_of_job(config: DictConfig, line: CommandLine, task: Sequence[str]) -> list[str]:
+    """Words that start a job of a sweep alone, for the processes that Lightning starts for further devices."""
     words = [word for folder in line.folders for word in ("--config-dir", str(folder))]
-    text = text_keys("train")
+    text = re.compile("|".join(text.pattern for text in map(text_keys, TABLES)))
     for word in task:
         match = KEY.fullmatch(word)
-        if match is not None and text.fullmatch(match["key"]) and match["key"] in typed:
-            words.append(f"{match['sign']}{match['key']}={OmegaConf.select(config, match['key'])}")
-        else:
+        if match is None or not text.fullmatch(match["key"]):
             words.append(word)
-    return words
+        elif match["key"] != "run":
+            words.append(f"{match['sign']}{match['key']}={OmegaConf.select(config, match['key'])}")
+    words.append("hydra.mode=RUN")
+    return words if config.get("run") is None else [*words, f"run={config.run}"]
 
 
 def _resolve_hydra(config: Any) -> None:

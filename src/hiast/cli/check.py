@@ -167,6 +167,8 @@ class _Checker:
                 if isinstance(item, DictConfig) and "_target_" in item:
                     self.arguments(item, f"{key}.{index}")
             return None
+        if value is None and OmegaConf.is_interpolation(node, name):
+            return None  # Whether null is allowed here depends on what is built.
         return self.convert(node, name, key, lambda found: signatures.fitted(found, annotation))
 
     def fields(self, node: DictConfig, key: str, dataclass: type) -> None:

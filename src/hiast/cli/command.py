@@ -83,8 +83,8 @@ def run_command(
             _log_to_stderr()
         if line.has("--shell-completion"):
             line.folders += folders_in(os.environ.get("COMP_LINE", ""))
-        if line.has("--multirun"):
-            logging.getLogger("hydra").setLevel(logging.INFO)
+        # In a sweep Hydra says which job it starts.
+        logging.getLogger("hydra").setLevel(logging.INFO if line.has("--multirun") else logging.NOTSET)
         return app.run(job, config_name, line, guard)
 
     guard = Guard(config_name)

@@ -88,11 +88,9 @@ def _batches(config: DictConfig) -> Iterator[tuple[str, int, tuple[int, int], bo
         batch = max(1, settings.batch_size // settings.get("accumulate_grad_batches", 1) // devices)
         for domain in ("source", "target") if stage != "source_only" else ("source",):
             crop = config.crop[domain]
-            if "height" in crop and "width" in crop:
-                found.setdefault((crop.height, crop.width), (batch, ""))
-                smallest = min(found[crop.height, crop.width][0], batch)
-                if smallest == batch:
-                    found[crop.height, crop.width] = (batch, f"{stage}.batch_size, crops of the {domain}")
+            size = (crop.get("height"), crop.get("width"))
+            if None not in size and (size not in found or batch < found[size][0]):
+                found[size] = batch, f"{stage}.batch_size, crops of the {domain}"
     for size, (batch, what) in found.items():
         yield what, batch, size, True
     if config.validation.size is not None:
