@@ -80,7 +80,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "needs at least 2 images at a time on each device, and gets 1",
         ),
         ("pooled: true", ["self_training.accumulate_grad_batches=2"], "self_training.batch_size"),
-        ("stride: 48", [], "crops of the target: the backbone does not take images of 32 x 64 pixels"),
+        ("stride: 48", [], "crops of the source: the backbone does not take images of 32 x 64 pixels"),
         (
             "stride: 32",
             ["validation.size=[32,48]"],

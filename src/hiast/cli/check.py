@@ -129,7 +129,7 @@ class _Checker:
         except UnfitError as error:
             form = FORMS.get(key.rpartition(".")[2], "")
             hint = f"; write {form}" if form and form not in str(error) else ""
-            raise self.error(key, f"{key} must be {error}, not {value!r}{hint}.") from error
+            raise self.error(key, error.sentence(key, value, hint)) from error
         if converted != value or type(converted) is not type(value):
             node[name] = converted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
@@ -16,7 +16,21 @@ Table: TypeAlias = Mapping[str, Union["Kind", "Table"]]
 
 
 class UnfitError(Exception):
-    """Raised when a value is not of its kind; the message says what is wanted, as in "a whole number"."""
+    """Raised when a value is not of its kind.
+
+    Args:
+        wanted: What is wanted, as in "a whole number"; or, with ``found``, what to do, as in "choose a or b".
+        found: What the value does wrong, as in "is 'c'".
+    """
+
+    def __init__(self, wanted: str, found: str | None = None) -> None:
+        super().__init__(wanted)
+        self.found = found
+
+    def sentence(self, key: str, value: object, hint: str = "") -> str:
+        """What is wrong with the value of a key."""
+        text = f"{key} must be {self}, not {value!r}" if self.found is None else f"{key} {self.found}: {self}"
+        return f"{text}{hint}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +54,7 @@ class Kind:
         try:
             return self.convert(value)
         except UnfitError as error:
-            raise UnfitError(f"{error}{' or null' if self.null else ''}") from error
+            raise UnfitError(f"{error}{' or null' if self.null else ''}", error.found) from error
 
     def convert(self, value: Any) -> Any:
         """Convert a value that is not an allowed null; raises ``UnfitError`` if it is of another kind."""
@@ -119,7 +133,7 @@ class Choice(Kind):
 
     def convert(self, value: Any) -> str:  # noqa: D102
         if value not in self.options:
-            raise UnfitError(f"one of {', '.join(self.options)}")
+            raise UnfitError(choose(self.options, self.null), f"is {value!r}")
         return str(value)
 
 
@@ -137,8 +151,11 @@ class Words(Kind):
 
     def convert(self, value: Any) -> list[str]:  # noqa: D102
         words = [value] if self.single and isinstance(value, str) else value
-        if not isinstance(words, list) or any(word not in self.options for word in words):
+        if not isinstance(words, list):
             raise UnfitError(f"a list of some of [{', '.join(self.options)}]")
+        for word in words:
+            if word not in self.options:
+                raise UnfitError(f"choose among {', '.join(self.options)}", f"names {word}")
         return words
 
 
@@ -197,6 +214,14 @@ class Options(Kind):
     """Arguments that are passed on to ``pl.Trainer`` ("Trainer") or to Lightning's ``Fabric`` ("Fabric")."""
 
     of: str = "Trainer"
+
+
+def choose(options: Sequence[object], null: bool = False) -> str:
+    """What to tell somebody who has to choose: "choose a, b or null"."""
+    words = [str(option) for option in options]
+    if not null:
+        words, last = words[:-1], words[-1]
+    return f"choose {', '.join(words)}" if null else f"choose {', '.join(words)} or {last}"
 
 
 def flat(table: Table, prefix: str = "") -> dict[str, Kind]:

@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hiast.cli.kinds import FilePath, Flag, Kind, Number, Text, UnfitError, Whole
+from hiast.cli.kinds import FilePath, Flag, Kind, Number, Text, UnfitError, Whole, choose
 from hiast.cli.nearest import closest, moved
 from hiast.errors import InputError
 
@@ -123,7 +123,7 @@ def fitted(value: Any, annotation: Any) -> Any:
         return _fitted_one(value, inner)
     if origin is typing.Literal:
         if value not in inner:
-            raise UnfitError(f"one of {', '.join(map(str, inner))}")
+            raise UnfitError(choose(inner), f"is {value!r}")
         return value
     if annotation is type(None):
         if value is not None:
@@ -147,14 +147,15 @@ def dataclass_of(annotation: Any) -> type | None:
 def _fitted_one(value: Any, annotations: Sequence[Any]) -> Any:
     """As the first of several annotations that the value fits; exact types come before conversions."""
     exact = [annotation for annotation in annotations if type(value) is annotation]
-    wanted = []
+    wanted, found = [], None
     for annotation in [*exact, *annotations]:
         try:
             return fitted(value, annotation)
         except UnfitError as error:
             wanted.append(str(error))
+            found = found or error.found
     simple = [text for text in wanted if text != "null" or len(max(wanted, key=len)) < 20]
-    raise UnfitError(" or ".join(dict.fromkeys(simple)))
+    raise UnfitError(" or ".join(dict.fromkeys(simple)), found)
 
 
 def _scalar(value: Any, annotation: Any) -> Any:
@@ -174,7 +175,8 @@ def _sequence(value: Any, inner: tuple[Any, ...]) -> list[Any]:
     try:
         return [fitted(item, annotation) for item, annotation in zip(value, items, strict=True)]
     except UnfitError as error:
-        raise UnfitError(f"a list in which each item is {error}") from error
+        wanted = str(error).replace("choose", "one of")
+        raise UnfitError(f"a list in which each item is {wanted}") from error
 
 
 def _mapping(value: Any, inner: tuple[Any, ...]) -> dict[Any, Any]:
@@ -188,4 +190,5 @@ def _part(value: Any, annotation: Any, part: str) -> Any:
     try:
         return fitted(value, annotation)
     except UnfitError as error:
-        raise UnfitError(f"a mapping in which each {part} is {error}") from error
+        wanted = str(error).replace("choose", "one of")
+        raise UnfitError(f"a mapping in which each {part} is {wanted}") from error
