@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from own_data import SCENARIO, SOURCE, WORDS, write_conf
 
 from hiast.cli.config import compose
 from hiast.errors import InputError
-
-from own_data import SCENARIO, SOURCE, WORDS, write_conf
 
 DEMO = "+scenario=demo"
 
@@ -149,28 +148,54 @@ def test_own_keys_that_others_refer_to_are_known(tmp_path: Path, monkeypatch: py
     assert compose("train", WORDS).seed == 3
 
 
-FILES = {
-    "an unknown key": ({"source": SOURCE.replace("labels:", "label:")}, "conf/dataset/own_source.yaml, line 5: data.source.label: there is no such key; did you mean data.source.labels?"),
-    "an old name": ({"source": SOURCE + "label_colours: null\n"}, "line 9: data.source.label_colours: there is no such key; did you mean data.source.label_colors?"),
-    "a class alone": ({"scenario": SCENARIO.replace("[road, building, sky]", "road building sky")}, "conf/scenario/own.yaml, line 10: classes.names must be a list"),
-    "a list of ids": ({"source": SOURCE.replace("{0: road, 1: building, 2: sky}", "[0, 1, 2]")}, "line 7: data.source.ids must be a mapping"),
-    "ids behind names": ({"source": SOURCE.replace("{0: road, 1: building, 2: sky}", "{road: 0}")}, "line 7: data.source.ids must be a mapping in which each key is a whole number"),
-    "a misspelled class": ({"source": SOURCE.replace("FolderDataModule", "FolderDataModul")}, "line 1: data.source._target_: there is no hiast.data.FolderDataModul; did you mean hiast.data.FolderDataModule?"),
-    "a step too far": ({"scenario": SCENARIO.replace("rounds: 1", "rounds: 1, by_round: {2: {max_steps: 1}}")}, "line 19: self_training.by_round.2: there is no round 2"),
-    "old steps": ({"scenario": SCENARIO.replace("source_only: {max_steps", "source_only: {steps")}, "line 17: source_only.steps: there is no such key; did you mean source_only.max_steps?"),
-    "a tab": ({"source": SOURCE + "\tx: 1\n"}, "conf/dataset/own_source.yaml, line 9: a tab"),
-    "a null name": ({"scenario": SCENARIO.replace("[road,", "[null,")}, "line 10: classes.names must be a list in which each item is text"),
-}  # fmt: skip
+NEAREST = "there is no such key; did you mean"
+FILES = [
+    (SOURCE, "labels:", "label:", f"line 5: data.source.label: {NEAREST} data.source.labels?"),
+    (
+        SOURCE,
+        "labels:",
+        "label_colours: null\nlabels:",
+        f"data.source.label_colours: {NEAREST} data.source.label_colors?",
+    ),
+    (SOURCE, "{0: road, 1: building, 2: sky}", "[0, 1, 2]", "line 7: data.source.ids must be a mapping"),
+    (SOURCE, "{0: road, 1: building, 2: sky}", "{road: 0}", "in which each key is a whole number"),
+    (
+        SOURCE,
+        "FolderDataModule",
+        "FolderDataModul",
+        "line 1: data.source._target_: there is no hiast.data.FolderDataModul",
+    ),
+    (SOURCE, "labels:", "\tlabels:", "line 5: a tab"),
+    (SCENARIO, "[road, building, sky]", "road building sky", "line 10: classes.names must be a list"),
+    (SCENARIO, "[road,", "[null,", "line 10: classes.names must be a list in which each item is text"),
+    (
+        SCENARIO,
+        "only: {max_steps",
+        "only: {steps",
+        f"line 17: source_only.steps: {NEAREST} source_only.max_steps?",
+    ),
+    (
+        SCENARIO,
+        "rounds: 1",
+        "rounds: 1, by_round: {2: {max_steps: 1}}",
+        "line 19: self_training.by_round.2: there is no",
+    ),
+]
 
 
-@pytest.mark.parametrize("case", FILES)
+@pytest.mark.parametrize(("text", "right", "wrong", "wanted"), FILES)
 def test_mistakes_in_own_files_are_named_with_their_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, right: str, wrong: str, wanted: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    files, wanted = FILES[case]
-    write_conf(tmp_path, **files)
-    assert wanted in refusal(*WORDS)
+    name, file = (
+        ("source", "conf/dataset/own_source.yaml")
+        if text == SOURCE
+        else ("scenario", "conf/scenario/own.yaml")
+    )
+    write_conf(tmp_path, **{name: text.replace(right, wrong, 1)})
+    said = refusal(*WORDS)
+    assert said.startswith(f"{file}, line ") and wanted in said
 
 
 def test_a_missing_part_of_the_defaults_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

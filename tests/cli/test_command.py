@@ -139,7 +139,8 @@ def test_files_of_a_run_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from hiast.run.directory import RunDirectory\n"
         "from hiast.callbacks.metrics_file import read_metrics\n"
-        "d = RunDirectory('run'); d.begin('name: Straße\\nstages: []\\n', 1); d.begin('name: Straße\\nstages: []\\n', 1)\n"
+        "d = RunDirectory('run')\n"
+        "for _ in range(2): d.begin('name: Straße\\nstages: []\\n', 1)\n"
         "d.write_result('source_only', 1, {'iou': {'Straße': 1.0}}); assert d.read_result('source_only', 1)\n"
         "assert 'Straße' in Path('run/config.yaml').read_text('utf-8')"
     )
@@ -150,6 +151,11 @@ def test_files_of_a_run_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     }
     (tmp_path / "script.py").write_text(code, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, env=os.environ | ascii_locale, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=os.environ | ascii_locale,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,20 @@ import torch
 
 from hiast.cli.faults import explain
 
-CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.15 GiB of which 3.12 MiB is free."
-WORKER = "Caught {0} in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n{0}: {1}"
+CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.15 GiB."
+CPU = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+BUS = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that workers are out of shared memory."
+SHM = "unable to allocate shared memory(shm) for file </torch_12_3>: No space left on device (28)"
+BATCH = "Expected more than 1 value per channel when training, got input size torch.Size([1, 256, 1, 1])"
+GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534]"
+
+
+def in_worker(kind: type, text: str) -> Exception:
+    """An error that a loader worker has passed on, as torch raises it again."""
+    name = kind.__name__
+    return kind(
+        f"Caught {name} in DataLoader worker process 0.\nOriginal Traceback:\n  File x\n{name}: {text}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,23 +34,26 @@ WORKER = "Caught {0} in DataLoader worker process 0.\nOriginal Traceback (most r
         (RuntimeError("CUDA error: out of memory"), "memory of the GPU"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory of the GPU"),
         (RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"), "memory of the GPU"),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"), "The memory of the machine"),
+        (RuntimeError(f"[enforce fail at alloc_cpu.cpp:118] err == 0. {CPU}"), "The memory of the machine"),
         (MemoryError(), "The memory of the machine"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "The memory of the machine"),
-        (RuntimeError(WORKER.format("RuntimeError", "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")), "The memory of the machine"),
-        (RuntimeError("unable to allocate shared memory(shm) for file </torch_12_3>: No space left on device (28)"), "--shm-size=8g"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory."), "--shm-size=8g"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "A loader worker was killed"),
+        (in_worker(RuntimeError, CPU), "The memory of the machine"),
+        (RuntimeError(SHM), "--shm-size=8g"),
+        (RuntimeError(BUS), "--shm-size=8g"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "A loader worker was killed",
+        ),
         (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "A loader worker was killed"),
         (OSError(errno.EMFILE, "Too many open files", "x.png"), "ulimit -n"),
         (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
-        (OSError(WORKER.format("OSError", "[Errno 24] Too many open files: 'x.png'")), "ulimit -n"),
-        (OSError(WORKER.format("OSError", "[Errno 5] Input/output error: 'x.png'")), "Input/output error (x.png)"),
+        (in_worker(OSError, "[Errno 24] Too many open files: 'x.png'"), "ulimit -n"),
+        (in_worker(OSError, "[Errno 5] Input/output error: 'x.png'"), "Input/output error (x.png)"),
         (PermissionError(errno.EACCES, "Permission denied", "run"), "Permission denied (run)"),
         (OSError(errno.EROFS, "Read-only file system", "run"), "Read-only file system (run)"),
-        (ValueError("Expected more than 1 value per channel when training, got input size torch.Size([1, 256, 1, 1])"), "batch_size of at least 2"),
+        (ValueError(BATCH), "batch_size of at least 2"),
     ],
-)  # fmt: skip
+)
 def test_recognized(error: Exception, wanted: str) -> None:
     said = explain(error)
     assert said is not None and wanted in said and "\n" not in said
@@ -79,14 +94,18 @@ def test_a_missing_file_of_the_user_is_no_bug(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"),
-        RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation to complete"),
+        RuntimeError(f"{GLOO} Connection closed by peer [127.0.0.1]:1"),
+        RuntimeError(f"{GLOO} Timed out waiting 1800000ms for recv operation to complete"),
         torch.distributed.DistBackendError("NCCL error: remote process exited or there was a network error"),
-        torch.distributed.DistStoreError("Timed out after 61 seconds waiting for clients. 1/2 clients joined."),
+        torch.distributed.DistStoreError(
+            "Timed out after 61 seconds waiting for clients. 1/2 clients joined."
+        ),
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
-        RuntimeError("DDP expects same model across all ranks, but Rank 0 has 3 params, while rank 1 has inconsistent 0 params."),
+        RuntimeError(
+            "DDP expects same model across all ranks, but Rank 0 has 3 params, while rank 1 has 0 params."
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_processes(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert explain(error).startswith("Another process of this run has ended")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_data import SCENARIO, WORDS, write_conf
 from torch import nn
 
 from hiast.cli.build import build_classes
@@ -13,8 +14,6 @@ from hiast.cli.config import compose
 from hiast.cli.preflight import build_checked_network
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
-
-from own_data import SCENARIO, WORDS, write_conf
 
 
 class Net(SegmentationNetwork):

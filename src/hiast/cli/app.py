@@ -17,8 +17,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hiast.cli.answers import answered
 from hiast.cli.command import Guard
-from hiast.cli.config import answered, check_composed, conf_directory, settled
+from hiast.cli.conf_files import conf_directory
+from hiast.cli.config import check_composed, settled
 from hiast.cli.faults import JobFailedError
 from hiast.cli.kinds import FilePath, flat
 from hiast.cli.own_folder import searched

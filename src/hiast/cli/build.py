@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hiast.classes import LabelSpace
 from hiast.cli.check import check_built
-from hiast.cli.config import choices, instantiate
+from hiast.cli.conf_files import choices
+from hiast.cli.config import instantiate
 from hiast.cli.own_folder import source_file
 from hiast.cli.settings import STAGES
 from hiast.errors import InputError

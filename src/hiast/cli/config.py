@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
@@ -15,49 +12,23 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
-    HydraException,
     InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
 )
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from hiast.cli.answers import answered, first_line
 from hiast.cli.check import check
-from hiast.cli.nearest import closest, moved
+from hiast.cli.conf_files import choices as choices
+from hiast.cli.conf_files import conf_directory as conf_directory
+from hiast.cli.conf_files import groups
 from hiast.cli.own_folder import GLOBAL_GROUPS, OwnFolder, place, searched
 from hiast.cli.settings import TABLES, text_keys
 from hiast.cli.words import KEY, CommandLine, literal, parse
 from hiast.errors import InputError
 
 Result = TypeVar("Result")
-
-
-def conf_directory() -> Path:
-    """The folder of configurations: inside the installed package, or of the checkout."""
-    spec = find_spec("hiast")
-    assert spec is not None and spec.submodule_search_locations
-    package = Path(next(iter(spec.submodule_search_locations)))
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
-def choices(group: str, *folders: Path) -> list[str]:
-    """Names of the files of a config group, sorted.
-
-    Args:
-        group: Such as "scenario".
-        folders: Folders of the user's own configurations, looked up beside the shipped ones.
-    """
-    files = (path for folder in (conf_directory(), *folders) for path in (folder / group).glob("*.y*ml"))
-    return sorted({path.stem for path in files})
-
-
-def groups(*folders: Path) -> list[str]:
-    """Names of the config groups, sorted."""
-    paths = (path for folder in (conf_directory(), *folders) for path in folder.iterdir() if path.is_dir())
-    return sorted({path.name for path in paths} - {"template", "hydra"})
 
 
 def compose(config_name: str, words: Sequence[str]) -> DictConfig:
@@ -159,31 +130,6 @@ def _corrected(settings: list[str], message: str) -> list[str]:
     return settings
 
 
-@contextmanager
-def answered(folders: Sequence[Path] = ()) -> Iterator[None]:
-    """Answer errors of Hydra and OmegaConf in one sentence.
-
-    Args:
-        folders: The user's own configuration folders.
-
-    Raises:
-        InputError: The sentence.
-    """
-    try:
-        yield
-    except MissingConfigException as error:
-        raise InputError(_missing(str(error.missing_cfg_file or ""), str(error), folders)) from error
-    except OverrideParseException as error:
-        raise InputError(_unparsed(error)) from error
-    except InputError:
-        raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(_first_line(error)) from error
-    except ValueError as error:
-        # Hydra's own complaints about options and lists of defaults; jobs never raise in here.
-        raise InputError(_first_line(error)) from error
-
-
 def require(config: DictConfig, key: str, hint: str) -> Any:
     """Value of ``key``.
 
@@ -204,7 +150,7 @@ def plain(config: Any) -> Any:
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise InputError(_first_line(error)) from error
+        raise InputError(first_line(error)) from error
 
 
 def instantiate(config: Any, **arguments: Any) -> Any:
@@ -224,7 +170,7 @@ def instantiate(config: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if cause is None:
-            raise InputError(_first_line(error)) from error
+            raise InputError(first_line(error)) from error
         raise cause from None
     if not arguments:
         return built
@@ -234,37 +180,3 @@ def instantiate(config: Any, **arguments: Any) -> Any:
         raise InputError(f"{config.get('_target_')}: {error}.") from error
     # Objects are not passed through Hydra, which would take a dataclass apart into configuration.
     return built(**arguments)
-
-
-def _missing(name: str, message: str, folders: Sequence[Path]) -> str:
-    loaded = re.search(r"Could not load '([^']+)'", message)
-    name = loaded[1] if loaded and not name else name
-    group, _, choice = name.rpartition("/")
-    if not group:
-        return f"There is no configuration {name}."
-    known = choices(group, *folders)
-    if group.startswith("hydra/"):
-        return f"There is no {group} '{choice}' installed: install the plugin of Hydra that brings it."
-    near = moved(choice) or closest(choice, known)
-    hint = f"did you mean {near}? There are {', '.join(known)}." if near else f"choose {', '.join(known)}."
-    return f"There is no {group} '{choice}': {hint}"
-
-
-def _unparsed(error: OverrideParseException) -> str:
-    word = error.override
-    key, equals, value = word.partition("=")
-    if not equals or not KEY.fullmatch(key):
-        return f"'{word}' is not a setting: write key=value."
-    return f"{word}: the value cannot be read; close brackets and quotes, or quote it, as in '{key}=\"{value}\"'."
-
-
-def _first_line(error: Exception) -> str:
-    text = re.sub(r"\s*full_key:.*|\s*object_type=.*", "", str(error), flags=re.S)
-    text = re.sub(
-        r"^Could not override '([^']+)'\.\s+To append.*", r"\1: there is no such key.", text, flags=re.S
-    )
-    text = re.sub(r"\n[12]\. To use it.*\n3\. To sweep.*", _SWEEP, text, flags=re.S)
-    return " ".join(text.split("\n")).split("To append to your config")[0].strip() or type(error).__name__
-
-
-_SWEEP = ": write key=[value1,value2] for a list, or add --multirun for one run per value."

@@ -42,7 +42,8 @@ def write_templates(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    from hiast.cli.config import conf_directory, require
+    from hiast.cli.conf_files import conf_directory
+    from hiast.cli.config import require
     from hiast.files import write_atomically
 
     name = str(require(config, "name", "name=NAME is needed: a name for the scenario."))
