@@ -174,7 +174,7 @@ def _only_reads(node: dict[str, Any]) -> bool:
     import hiast.data
 
     _, _, name = str(node.get("_target_")).rpartition("hiast.data.")
-    kind = getattr(hiast.data, name, None) if name in hiast.data.__all__ else None
+    kind = getattr(hiast.data, name, None) if name in dir(hiast.data) else None
     # Anything that Hydra would build or look up inside of the node could run a stranger's program.
     inner = str([value for key, value in node.items() if key != "_target_"])
     harmless = "_target_" not in inner and "${" not in inner and node.get("_target_") == f"hiast.data.{name}"

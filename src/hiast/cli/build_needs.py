@@ -69,7 +69,8 @@ def _run(config: DictConfig, classes: LabelSpace, parameters: int) -> Run:
 
 def _batch(stage: DictConfig, devices: int) -> int:
     """Images of one domain that a device has at a time."""
-    return -(-int(stage.batch_size) // (stage.accumulate_grad_batches * devices))
+    images: int = -(-stage.batch_size // (stage.accumulate_grad_batches * devices))
+    return images
 
 
 def _label_size(config: DictConfig) -> tuple[int, int] | None:

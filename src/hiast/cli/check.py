@@ -142,7 +142,7 @@ class _Checker:
         except InputError as error:
             raise self.error(f"{key}._target_", str(error)) from error
         known, is_open = signatures.arguments(target)
-        for name in [name for name in node if name not in _HYDRA]:
+        for name in [name for name in _names(node) if name not in _HYDRA]:
             inner = f"{key}.{name}"
             if name in known and name in supplied:
                 raise self.error(inner, f"{inner} cannot be set here; set {SET_ELSEWHERE[str(name)]}.")
@@ -174,7 +174,7 @@ class _Checker:
     def fields(self, node: DictConfig, key: str, dataclass: type) -> None:
         """Check a mapping that stands for a dataclass."""
         known, _ = signatures.arguments(dataclass)
-        for name in list(node):
+        for name in _names(node):
             if name not in known:
                 raise self.unknown(f"{key}.{name}", known)
             self.argument(node, name, f"{key}.{name}", known[str(name)])
@@ -182,7 +182,7 @@ class _Checker:
     def options(self, node: DictConfig, key: str, kind: Options) -> None:
         """Check names of arguments of Lightning."""
         known = signatures.of_lightning(kind.of)
-        for name in node:
+        for name in _names(node):
             if name not in known:
                 raise self.unknown(f"{key}.{name}", known)
 
@@ -198,7 +198,7 @@ class _Checker:
                 raise self.error(
                     key, f"{key} must be a mapping, number of the round: settings, not {node!r}."
                 )
-            for number in sorted(node, key=str):
+            for number in sorted(_names(node), key=str):
                 self.round(settings, node[number], f"{key}.{number}", stage)
 
     def round(self, settings: Any, differences: Any, key: str, stage: str) -> None:
@@ -220,7 +220,7 @@ class _Checker:
         merged: Any = OmegaConf.merge(
             {name: value for name, value in plain.items() if name in kinds}, differences
         )
-        for name in differences:
+        for name in _names(differences):
             if name not in kinds:
                 raise self.unknown(f"{key}.{name}", kinds)
             self.value(merged, name, kinds[str(name)], f"{key}.{name}")
@@ -266,9 +266,14 @@ class _Checker:
             raise self.error(key, f"{key}: {' '.join(str(error).splitlines()[0].split())}.") from error
 
 
+def _names(node: DictConfig) -> list[Any]:
+    """Keys of a node, which may be changed meanwhile."""
+    return list(node)
+
+
 def _copy(source: DictConfig, target: DictConfig) -> None:
     """Take over values for the keys that ``target`` has."""
-    for name in target:
+    for name in _names(target):
         if isinstance(target[name], DictConfig):
             _copy(source[name], target[name])
         elif not OmegaConf.is_interpolation(target, name) and not OmegaConf.is_missing(target, name):
@@ -278,7 +283,7 @@ def _copy(source: DictConfig, target: DictConfig) -> None:
 def _keys(node: Any, outer: str = "") -> list[str]:
     """All dotted keys of a configuration, without following references."""
     found = []
-    for name in node if isinstance(node, DictConfig) else ():
+    for name in _names(node) if isinstance(node, DictConfig) else ():
         found.append(f"{outer}{name}")
         if not OmegaConf.is_interpolation(node, name) and not OmegaConf.is_missing(node, name):
             found += _keys(node[name], f"{outer}{name}.")

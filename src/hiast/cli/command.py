@@ -116,10 +116,10 @@ class Guard:
                 _write(sys.stderr, "Interrupted. Rerun with the same run=DIR or output=DIR to resume.\n")
             return _stopped(INTERRUPTED)
         except Exception as error:
-            code = self._answer(error)
-            if code is None:
+            answer = self._answer(error)
+            if answer is None:
                 raise
-            return code
+            return answer
 
     def _answer(self, error: Exception) -> int | None:
         """Exit code after an error that is recognized, which is told in one sentence."""
