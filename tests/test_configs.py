@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from hiast.cli import build
+from hiast.cli.build_stages import build_stages
 from hiast.cli.config import choices, compose, conf_directory, instantiate, plain
 from hiast.data import AdaptationDataModule
 from hiast.data.augmentation import strong
@@ -52,7 +53,7 @@ def small_network(classes: int) -> DeepLabV2:
 
 
 def stages_of(config: DictConfig) -> dict[str, Stage]:
-    return {stage.name: stage for stage in build.build_stages(config)}
+    return {stage.name: stage for stage in build_stages(config)}
 
 
 def module_of(config: DictConfig, settings: Round, number: int = 1) -> AdaptationModule:
@@ -64,7 +65,7 @@ def module_of(config: DictConfig, settings: Round, number: int = 1) -> Adaptatio
         max_steps=settings.max_steps,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         round_number=number,
-        validation_size=build.size_of(config.validation.size, "validation.size"),
+        validation_size=tuple(config.validation.size),
         seed=config.seed,
     )
 
@@ -128,7 +129,9 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
 def test_every_group_is_walked():
     folders = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     # Templates are copied by hiast-data-new, whose tests fill them in.
-    assert folders - {"template"} == {*GROUPS, "scenario", "dataset", "policy", "optimizer"}
+    assert folders - {"template"} == {
+        *(*GROUPS, "scenario", "dataset", "policy", "optimizer", "debug", "hparams_search", "hydra"),
+    }
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))

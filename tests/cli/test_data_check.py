@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hiast.cli.build import build_classes, build_domains
 from hiast.cli.config import compose
-from hiast.cli.domains import build_classes, build_domains
 from hiast.errors import InputError
 
 

@@ -61,8 +61,8 @@ def test_wrong_input_is_one_sentence(run, name: str, words: list[str], wanted: s
 
 @pytest.mark.parametrize("cache", ["raw", "zstd"])
 def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: str) -> None:
+    from hiast.cli.build import build_classes, build_domains
     from hiast.cli.config import compose
-    from hiast.cli.domains import build_classes, build_domains
     from hiast.data import CachedReader
 
     words = ["+scenario=demo", f"data_root={drawn_copy}", f"data.cache={cache}"]
@@ -249,8 +249,8 @@ def test_from_two_folders_to_an_adapted_network(run, tmp_path: Path) -> None:
 
 
 def test_video_template(run, tmp_path: Path) -> None:
+    from hiast.cli.build import build_classes, build_domains
     from hiast.cli.config import compose
-    from hiast.cli.domains import build_classes, build_domains
 
     write_own(tmp_path / "data")
     writer = cv2.VideoWriter(

@@ -83,7 +83,7 @@ def test_told_to_stop_and_continued(
         codes = launcher.train(tmp_path, "checkpoint_every_n_steps=100", faults=[{**moment, "do": "term"}])
         log = (tmp_path / "log_0.txt").read_text()
         assert codes == [143], log
-        assert log.rstrip().endswith("goes on from here.") and "Traceback" not in log
+        assert log.rstrip().endswith("to resume.") and "Traceback" not in log
     assert launcher.train(tmp_path, "checkpoint_every_n_steps=100") == [0]
     reference = tmp_path / "reference"
     assert launcher.train(reference, "checkpoint_every_n_steps=100") == [0]
@@ -115,7 +115,7 @@ def test_a_signal_to_the_whole_job_keeps_the_step(launcher, tmp_path: Path, name
     )
     assert launcher.train(tmp_path, *rare, faults=[stop]) == [code]
     log = (tmp_path / "log_0.txt").read_text()
-    assert log.count("goes on from here") == 1 and "Traceback" not in log, log
+    assert log.count("to resume.") == 1 and "Traceback" not in log, log
     saved = torch.load(tmp_path / "run/source_only/checkpoints/last.ckpt", weights_only=True)
     assert saved["hiast"]["batches_done"] == 3
     assert launcher.train(tmp_path, *rare) == [0]

@@ -112,7 +112,9 @@ def test_steps_equal_plain_torch(name):
         torch.testing.assert_close(made.network.state_dict()[key], value, rtol=1e-5, atol=1e-6, msg=key)
     if made.discriminator is not None:
         for key, value in state(reference.discriminator).items():
-            torch.testing.assert_close(made.discriminator.state_dict()[key], value, rtol=1e-5, atol=1e-6, msg=key)
+            torch.testing.assert_close(
+                made.discriminator.state_dict()[key], value, rtol=1e-5, atol=1e-6, msg=key
+            )
     assert not same(start, state(made.network))
 
 

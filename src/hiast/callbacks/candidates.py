@@ -38,6 +38,7 @@ class SelectionSettings:
 
     Attributes:
         images: Target images that every candidate is measured on, evenly spaced; 0 measures nothing.
+        source_fraction: Share of a source without validation images that is held out to measure candidates on.
         source_images: Held-out source images at most.
         shrink: Stored predictions are smaller than the image by this factor.
         looks: Candidates within online training besides its end, evenly spaced over the steps.
@@ -50,6 +51,7 @@ class SelectionSettings:
     """
 
     images: int = 64
+    source_fraction: float = 0.0
     source_images: int = 64
     shrink: int = 4
     looks: int = 0

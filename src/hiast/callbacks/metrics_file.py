@@ -82,7 +82,7 @@ class MetricsFile(pl.Callback):
             rows = [
                 [module.stage, module.round_number, module.steps_done, n, repr(v)] for n, v in values.items()
             ]
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(_as_csv(rows))
                 # A checkpoint that covers these rows must not reach the disk before them.
                 file.flush()
@@ -99,7 +99,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     """Rows of a metrics file; a last line that a crash cut off is left out."""
     if not path.is_file():
         return []
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     return [row for row in csv.DictReader(io.StringIO(whole)) if row.get("value") is not None]
 

@@ -1,66 +1,123 @@
-"""From a configuration to objects: label space, data, stages. The only place that knows the keys of ``train.yaml``."""
+"""From a configuration to the label space, the datasets and the network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from hiast.callbacks import LabelSettings, SelectionSettings
 from hiast.classes import LabelSpace
+from hiast.cli.check import check_built
+from hiast.cli.conf_files import choices
 from hiast.cli.config import instantiate, plain
-from hiast.cli.domains import build_classes as build_classes
-from hiast.cli.domains import build_domains, stage_names
-from hiast.data import AdaptationDataModule, DatasetDataModule
-from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.cli.own_folder import source_file
 from hiast.errors import InputError
-from hiast.models import SegmentationNetwork
-from hiast.run import Round, Stage
 from hiast.stage_names import STAGES
 
-_WHOLE_NUMBERS = {
-    "seed": 0,
-    "pictures": 0,
-    "checkpoint_every_n_steps": 1,
-    "log_every_n_steps": 1,
-    "validation.every_n_steps": 1,
-    "data.num_workers": 0,
-    "self_training.rounds": 1,
-    "pseudo_label.group_size": 1,
-    **{
-        f"{stage}.{key}": 1
-        for stage in STAGES
-        for key in ("max_steps", "batch_size", "accumulate_grad_batches")
-    },
-}
-"""Keys that hold whole numbers, and the least each may be."""
+if TYPE_CHECKING:
+    from hiast.data import AdaptationDataModule, DatasetDataModule, JoinedDataModule
+    from hiast.data.io.cache import Cache
+    from hiast.models import SegmentationNetwork
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Refuse what is not a whole number before anything is built.
+def build_classes(config: DictConfig) -> LabelSpace:
+    """The scenario's label space.
 
     Raises:
-        InputError: Names the key and its value.
+        InputError: No scenario was given, or it does not say its name and classes.
     """
-    for key, least in _WHOLE_NUMBERS.items():
-        value = OmegaConf.select(config, key)
-        if value is not None:
-            check_whole_number(value, key, least)
+    missing = [key for key in ("name", "classes") if OmegaConf.is_missing(config, key)]
+    if missing:
+        file = source_file("")
+        if file is None:
+            raise InputError(
+                f"No scenario was given: add +scenario=NAME, one of {', '.join(choices('scenario'))}."
+            )
+        raise InputError(
+            f"{file} does not set {' and '.join(missing)}, which a scenario must; see hiast-data-new."
+        )
+    with naming("classes"):
+        try:
+            space = instantiate(config.classes)
+        except InputError:
+            raise
+        except ValueError as error:  # LabelSpace itself says what is wrong with names and colors.
+            raise InputError(f"classes: {error}") from error
+        if not isinstance(space, LabelSpace):
+            raise InputError("classes must build a hiast.classes.LabelSpace.")
+    return space
 
 
-def check_whole_number(value: Any, key: str, least: int) -> None:
-    """Refuse anything but a whole number of at least ``least``.
+def build_domains(
+    config: DictConfig, classes: LabelSpace, *, cached: bool = True
+) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule]:
+    """Source and target.
+
+    Args:
+        config: As of ``train.yaml``.
+        classes: The scenario's.
+        cached: Read from the cache that ``data.cache`` asks for; False: from the files.
 
     Raises:
-        InputError: Names the key and the value.
+        InputError: A side is not named, or a setting does not fit.
     """
-    if type(value) is not int or value < least:
-        raise InputError(f"{key} must be a whole number of at least {least}, not {value!r}.")
+    from hiast.data import JoinedDataModule
+
+    cache = build_cache(config) if cached else None
+    options: dict[str, Any] = {"classes": classes, "unreadable": config.data.unreadable, "cache": cache}
+    options |= {"max_images": config.data.max_images} if config.data.max_images is not None else {}
+    sampling = config.data.rare_class_sampling
+    of_source = {} if sampling is None else {"rare_class_sampling": plain(sampling)}
+    source = _dataset(config, "source", options | of_source)
+    target = _dataset(config, "target", options)
+    for module in single_sources(source):
+        if config.selection.source_fraction and not module.has_val:
+            module.val_fraction = config.selection.source_fraction
+    if isinstance(target, JoinedDataModule):
+        raise InputError(
+            "data.target joins several datasets, which only data.source may: name a single dataset."
+        )
+    return source, target
+
+
+def _dataset(config: DictConfig, side: str, options: dict[str, Any]) -> Any:
+    node = OmegaConf.select(config, f"data.{side}")
+    if node is None:
+        raise InputError(
+            f"The scenario names no data.{side}: add '- /dataset@data.{side}: NAME' to its defaults."
+        )
+    if "_target_" not in node:
+        file = source_file(f"data.{side}") or f"data.{side}"
+        raise InputError(
+            f"{file} does not say _target_, the class that reads the dataset; see hiast-data-new."
+        )
+    with naming(f"data.{side}"):
+        return instantiate(node, **options)
+
+
+def build_cache(config: DictConfig) -> Cache | None:
+    """The cache of prepared images that ``data.cache`` asks for."""
+    from hiast.data.io.cache import Cache
+
+    name = config.data.cache
+    return None if name is None else Cache(Path(config.data.cache_folder) / name, Path(config.data_root))
+
+
+def single_sources(source: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
+    """The datasets of a source."""
+    from hiast.data import JoinedDataModule
+
+    return source.modules if isinstance(source, JoinedDataModule) else (source,)
 
 
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
     """Source and target joined."""
+    from hiast.data import AdaptationDataModule
+    from hiast.data.augmentation.weak import WeakAugmentation
+
     return AdaptationDataModule(
         *build_domains(config, classes),
         source_augmentation=WeakAugmentation(instantiate(config.crop.source)),
@@ -75,11 +132,6 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
 def _optional(node: Any) -> Any:
     """What a part of the configuration builds; None for one that was left out, whatever is said of its details."""
     return None if node is None or node.get("_target_") is None else instantiate(node)
-
-
-_TRUSTED = {
-    f"hiast.data.{name}DataModule" for name in ("GTA5", "SYNTHIA", "Cityscapes", "RobotCar", "Folder")
-}
 
 
 def build_target(
@@ -98,7 +150,7 @@ def build_target(
         data_root: Replaces the folder of training; None keeps it.
         num_workers: Worker processes of the loader.
         trusted: Whether the configuration is the user's own. From that in a checkpoint, which may come from a
-            stranger, nothing is built but those datamodules of this library that only read.
+            stranger, nothing is built but datamodules of this library that only read (``reads_only``).
 
     Raises:
         InputError: The configuration names something else, or its values do not fit.
@@ -109,9 +161,7 @@ def build_target(
         raise InputError(
             "The checkpoint does not say what its target is: name your scenario too (+scenario=NAME)."
         ) from error
-    inner = str([value for key, value in node.items() if key != "_target_"])
-    # Anything that Hydra would build or look up inside of it could run a stranger's program.
-    if not trusted and (node.get("_target_") not in _TRUSTED or "_target_" in inner or "${" in inner):
+    if not trusted and not _only_reads(node):
         raise InputError(
             f"The checkpoint says that {node.get('_target_')} reads the target, and a checkpoint is trusted with plain "
             "labeled datasets only: name your scenario too (+scenario=NAME, --config-dir DIR)."
@@ -119,10 +169,22 @@ def build_target(
     if data_root is not None:
         folders = (Path(str(folder)) for folder in (node["data_root"], trained["data_root"], data_root))
         node["data_root"] = str(_moved(*folders))
-    unreadable = trained["data"].get("unreadable", "stop")
-    return instantiate(  # type: ignore[no-any-return]
-        OmegaConf.create(node), classes=classes, unreadable=unreadable, num_workers=num_workers
-    )
+    options = {"classes": classes, "unreadable": trained["data"].get("unreadable", "stop")}
+    target = OmegaConf.create(node)
+    check_built(target, "data.target")
+    return instantiate(target, **options, num_workers=num_workers)  # type: ignore[no-any-return]
+
+
+def _only_reads(node: dict[str, Any]) -> bool:
+    """Whether a stranger's configuration of a dataset can do no harm."""
+    import hiast.data
+
+    _, _, name = str(node.get("_target_")).rpartition("hiast.data.")
+    kind = getattr(hiast.data, name, None) if name in dir(hiast.data) else None
+    # Anything that Hydra would build or look up inside of the node could run a stranger's program.
+    inner = str([value for key, value in node.items() if key != "_target_"])
+    harmless = "_target_" not in inner and "${" not in inner and node.get("_target_") == f"hiast.data.{name}"
+    return harmless and getattr(kind, "reads_only", False) is True
 
 
 def _moved(folder: Path, root: Path, new_root: Path) -> Path:
@@ -137,103 +199,33 @@ def build_network(config: DictConfig, classes: LabelSpace, *, pretrained: bool =
         config: As of ``train.yaml``.
         classes: The scenario's.
         pretrained: With the weights that the backbone's configuration names; False: with random ones.
+
+    Raises:
+        InputError: The weights cannot be had, or a setting does not fit.
     """
     node = config.backbone.copy()
     if not pretrained:
         node.update({key: None for key in ("pretrained", "weights") if key in node})
-    return instantiate(node, num_classes=len(classes))  # type: ignore[no-any-return]
+    network: SegmentationNetwork = instantiate(node, num_classes=len(classes))
+    return network
 
 
-def build_stages(config: DictConfig) -> list[Stage]:
-    """The stages to walk, in order.
-
-    Raises:
-        InputError: ``stages`` names something else, or a stage's settings do not fit.
-    """
-    return [
-        Stage(name, _rounds(_online(config) if name == "online" else config[name]))
-        for name in stage_names(config)
-    ]
+def stage_names(config: DictConfig) -> list[str]:
+    """The stages to run, in order; one whose module was left out (``warmup=none``) is not among them."""
+    modules = {name: OmegaConf.select(config, f"{name}.module._target_") for name in STAGES}
+    return [name for name in STAGES if name in config.stages and modules[name] is not None]
 
 
-def _online(config: DictConfig) -> Any:
-    """The online stage; what it leaves open is as large as the rounds of self-training together."""
-    node, rounds = config.online.copy(), config.self_training
-    if node.max_steps is None:
-        node.max_steps = rounds.rounds * rounds.max_steps
-    if node.batch_size is None:
-        node.batch_size = rounds.batch_size
-    return node
+def device_count(config: DictConfig) -> int:
+    """Number of devices of a run, over all machines; 1 where only Lightning knows it (``auto``)."""
+    devices = config.trainer.get("devices", 1)
+    count = (
+        len(devices) if not isinstance(devices, int | str) else int(devices) if str(devices).isdigit() else 1
+    )
+    return max(1, count) * int(config.trainer.get("num_nodes", 1))
 
 
-def build_selection(config: DictConfig) -> SelectionSettings:
-    """Which candidates are kept and measured; ``source_fraction`` belongs to the data."""
-    values = {key: value for key, value in plain(config.selection).items() if key != "source_fraction"}
-    try:
-        return SelectionSettings(**values)
-    except TypeError as error:
-        raise InputError(f"selection: {error}.") from error
-
-
-def _rounds(node: Any) -> list[Round]:
-    values: dict[str, Any] = plain(node)
-    # Keys as text, so that the command line reaches them: self_training.by_round.2.max_steps=100
-    differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
-    count = int(values.pop("rounds", 1))
-    rounds = []
-    for number in range(1, count + 1):
-        delta = differences.get(str(number), {})
-        merged: Any = OmegaConf.merge(OmegaConf.create(values), OmegaConf.create(delta))
-        labels = merged.get("labels")
-        rounds.append(
-            Round(
-                module=instantiate(merged.module),
-                max_steps=merged.max_steps,
-                batch_size=merged.batch_size,
-                accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
-                labels=None if labels is None else _labels(labels, number),
-                needs_pretrained=merged.module.get("feature_distance") is not None,
-            )
-        )
-    return rounds
-
-
-def _labels(node: Any, number: int) -> LabelSettings:
-    settings: LabelSettings = instantiate(node)
-    try:
-        settings.policy(num_classes=2)  # a wrong key must not come to light behind hours of training
-    except TypeError as error:
-        raise InputError(
-            f"pseudo_label.policy of round {number} (see also self_training.by_round): {error}"
-        ) from error
-    return settings
-
-
-def size_of(value: Any, key: str) -> tuple[int, int] | None:
-    """(height, width) of a configured size.
-
-    Raises:
-        InputError: It is neither null nor two positive numbers.
-    """
-    if value is None:
-        return None
-    height, width = whole_numbers(value, key, "[height, width] or null", 2)
-    return height, width
-
-
-def whole_numbers(value: Any, key: str, wanted: str, count: int) -> tuple[int, ...]:
-    """A configured list of ``count`` positive whole numbers.
-
-    Raises:
-        InputError: It is something else; the message says what is ``wanted``.
-    """
-    numbers = list(value) if isinstance(value, list | tuple | ListConfig) else []
-    if len(numbers) != count or not all(type(number) is int and number > 0 for number in numbers):
-        raise InputError(f"{key} must be {wanted}, not {value}.")
-    return tuple(numbers)
-
-
-def existing(path: Any, key: str) -> Path | None:
+def existing(path: str | None, key: str) -> Path | None:
     """Path of a file that the user named, or None.
 
     Raises:
@@ -244,3 +236,19 @@ def existing(path: Any, key: str) -> Path | None:
     if not Path(path).is_file():
         raise InputError(f"{key}: there is no file {path}.")
     return Path(path)
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Name the user's file that holds a part of the configuration in errors about it.
+
+    Raises:
+        InputError: The same error, with the file in front.
+    """
+    try:
+        yield
+    except InputError as error:
+        file = source_file(key)
+        if file is None or str(file) in str(error):
+            raise
+        raise InputError(f"{file}: {error}") from error

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import select
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-from hiast.errors import InputError, RunError
+from hiast.cli.words import folders_in, parse, wants_help
+from hiast.errors import InputError
 from hiast.ranks import is_rank_zero
 
 if TYPE_CHECKING:
@@ -20,20 +25,19 @@ if TYPE_CHECKING:
 FAULT = 1
 INPUT_ERROR = 2
 STOPPED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+CLOSED = 128 + signal.SIGPIPE
 
-_FAULTS = (
-    (
-        r"DataLoader worker .*(killed by signal|exited unexpectedly)",
-        "A loader worker was killed, most often because memory ran out: the same command goes on; if it happens "
-        "again, free memory or use a smaller data.num_workers.",
-    ),
-    (
-        r"[Cc]onnection (closed|reset|refused)|Broken pipe|remote process (has terminated|exiting)"
-        r"|DDP expects same model|[Tt]imed out|socket has timed out|Interrupted system call",
-        "Another process of this run has ended: its own message says why. The same command goes on.",
-    ),
-)
-"""Errors of torch that say how the machine is doing, and what to tell the user."""
+HYDRA_USAGE = """
+Options of Hydra, anywhere among the words:
+  -m, --multirun                one run for each value of key=value1,value2 (launchers: hydra/launcher=joblib, ...)
+  --cfg job|hydra|all           print the configuration and stop; with --resolve, --package NAME
+  --info                        print how the configuration is composed
+  --shell-completion install=bash
+                                print the tab completion of the command: eval "$(... --shell-completion install=bash)"
+  --version
+HIAST_DEBUG=1 in the environment shows tracebacks.
+"""
 
 
 def run_command(
@@ -41,6 +45,9 @@ def run_command(
     config_name: str,
     usage: str,
     arguments: Sequence[str] | None = None,
+    *,
+    bare: str | None = None,
+    also: Sequence[str] = (),
 ) -> int:
     """Compose the configuration from the command line and run a job with it.
 
@@ -48,46 +55,91 @@ def run_command(
         job: The work; returns an exit code or None.
         config_name: Base configuration in ``conf``.
         usage: Text of ``--help``.
-        arguments: Hydra overrides; None: the command line.
+        arguments: The words; None: the command line.
+        bare: Key whose value may be written without ``key=``.
+        also: Further keys that a word may begin with, where a value may be written so.
 
     Returns:
         0, what the job returned, 2 after wrong input, 1 after a fault of the machine (each with one sentence on
-        standard error), 143 when told to stop.
+        standard error), 143 after SIGTERM, 130 after Ctrl+C, 141 when nobody reads the output any more.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if any(word in ("-h", "--help") for word in words):
-        sys.stdout.write(usage.strip() + "\n")
-        return 0
-    _log_to_stderr()
-    # Asked on import, and answered over the network, unless it is said that nobody wants to know.
+    _write_any_letter()
+    if wants_help(words):
+        return _quietly(lambda: _write(sys.stdout, f"{usage.strip()}\n{HYDRA_USAGE}"))
+    if "--version" in words:
+        import hiast
+
+        return _quietly(lambda: _write(sys.stdout, f"hiast {hiast.__version__}\n"))
+    # albumentations asks the network for its latest version when it is imported, unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    from hiast.cli.config import compose
 
-    try:
-        show = "--cfg" in words
-        config = compose(config_name, [word for word in words if word != "--cfg"])
-        if show:
-            from omegaconf import OmegaConf
+    def work() -> int:
+        from hiast.cli import app
+        from hiast.cli.settings import TABLES
 
-            sys.stdout.write(OmegaConf.to_yaml(config))
-            return 0
-        code = job(config) or 0
-        return _stopped(code) if code == STOPPED else code
-    except InputError as error:
-        sys.stderr.write(f"{_without_trace(error)}\n")
-        return INPUT_ERROR
-    except (OSError, RuntimeError) as error:
-        sentence = _fault(error)
-        if sentence is None:
-            raise
-        sys.stderr.write(f"{sentence}\n")
-        return FAULT
-    except KeyboardInterrupt:
-        if is_rank_zero():
-            sys.stderr.write(
-                "Stopped. The same command goes on from here, with the same run=DIR or output=DIR.\n"
-            )
-        return _stopped(128 + signal.SIGINT)
+        line = parse(words, bare, [*TABLES.get(config_name, {}), *also])
+        if not line.has("--info"):  # Hydra shows that by its own messages.
+            _log_to_stderr()
+        if line.has("--shell-completion"):
+            line.folders += folders_in(os.environ.get("COMP_LINE", ""))
+        # In a sweep Hydra says which job it starts.
+        logging.getLogger("hydra").setLevel(logging.INFO if line.has("--multirun") else logging.NOTSET)
+        return app.run(job, config_name, line, guard)
+
+    guard = Guard(config_name)
+    return guard(work)
+
+
+class Guard:
+    """Calls something and turns what it raises into a sentence and an exit code.
+
+    Args:
+        command: Name of the base configuration.
+
+    Attributes:
+        roots: Files and folders that the user has named; what is missing there is no bug.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.roots: Sequence[Path] = ()
+
+    def __call__(self, action: Callable[[], int]) -> int:
+        """Exit code of ``action``; bugs keep their traceback."""
+        try:
+            code = action() or 0
+            sys.stdout.flush()
+            return _stopped(code) if code == STOPPED else code
+        except KeyboardInterrupt:
+            if is_rank_zero():
+                _write(sys.stderr, "Interrupted. Rerun with the same run=DIR or output=DIR to resume.\n")
+            return _stopped(INTERRUPTED)
+        except Exception as error:
+            answer = self._answer(error)
+            if answer is None:
+                raise
+            return answer
+
+    def _answer(self, error: Exception) -> int | None:
+        """Exit code after an error that is recognized, which is told in one sentence."""
+        from hiast.cli.faults import JobFailedError, explain
+
+        if isinstance(error, JobFailedError):
+            return error.code
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return CLOSED
+        if isinstance(error, InputError):
+            sentence, code = _without_trace(error), INPUT_ERROR
+        else:
+            found = explain(error, self.command, self.roots)
+            if found is None:
+                return None
+            sentence, code = found, FAULT
+        if os.environ.get("HIAST_DEBUG", "0") not in ("", "0"):
+            traceback.print_exception(error)
+        _write(sys.stderr, f"{sentence}\n")
+        return code
 
 
 def _stopped(code: int) -> int:
@@ -95,15 +147,42 @@ def _stopped(code: int) -> int:
     return 0 if os.environ.get("LOCAL_RANK", "0") != "0" else code
 
 
-def _fault(error: OSError | RuntimeError) -> str | None:
-    """What happened to the machine or to another process, in a sentence; None: it may be a mistake of the program."""
-    if isinstance(error, RunError):
-        return str(error)
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        what = f"{error.strerror or _without_trace(error)}{place}"
-        return f"{what}: what is complete is kept; the same command goes on when that is put right."
-    return next((sentence for pattern, sentence in _FAULTS if re.search(pattern, str(error))), None)
+def _write(stream: TextIO, text: str) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        stream.write(text)
+        stream.flush()
+    _nobody_reads()
+    return 0
+
+
+def _quietly(action: Callable[[], int]) -> int:
+    code = action()
+    return CLOSED if _nobody_reads() else code
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output or error is a pipe that is closed at its other end; it is then left alone for good."""
+    closed = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            number = stream.fileno()
+            poll = select.poll()
+        except (AttributeError, OSError, ValueError):  # not a file, or a system without poll
+            continue
+        poll.register(number, 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            closed = True
+            # What is still buffered would be written, and complained about, when Python ends.
+            with Path(os.devnull).open("wb") as nothing:
+                os.dup2(nothing.fileno(), number)
+    return closed
+
+
+def _write_any_letter() -> None:
+    """Let terminals that do not know a letter show its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _without_trace(error: Exception) -> str:
@@ -115,11 +194,11 @@ def _without_trace(error: Exception) -> str:
 
 
 def _log_to_stderr() -> None:
-    # Only one process of a distributed run speaks; errors are raised in all of them.
+    # Only one process of a distributed run writes messages; errors are raised in all of them.
     level = logging.INFO if is_rank_zero() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hiast").setLevel(level)
-    # Lightning talks about devices and its own products at every start. It sets its own level when it is imported,
+    # Lightning writes about devices and its own products at every start. It sets its own level when it is imported,
     # so a filter, which it leaves alone, lets only its warnings through.
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)

@@ -1,13 +1,11 @@
-"""From a command line to one configuration: Hydra's grammar, with errors that a person can act on."""
+"""From words to one checked configuration, with errors that a person can act on."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -15,52 +13,121 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import (
     ConfigCompositionException,
     InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
 )
 from hydra.utils import instantiate as hydra_instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from hiast.cli.answers import answered, first_line
+from hiast.cli.check import check
+from hiast.cli.conf_files import choices as choices
+from hiast.cli.conf_files import conf_directory as conf_directory
+from hiast.cli.conf_files import groups
+from hiast.cli.own_folder import GLOBAL_GROUPS, OwnFolder, place, searched
+from hiast.cli.settings import TABLES, text_keys
+from hiast.cli.words import KEY, CommandLine, literal, parse
 from hiast.errors import InputError
 
-
-def conf_directory() -> Path:
-    """The folder of configurations: inside the installed package, or of the checkout."""
-    spec = find_spec("hiast")
-    assert spec is not None and spec.submodule_search_locations
-    package = Path(next(iter(spec.submodule_search_locations)))
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+Result = TypeVar("Result")
 
 
-def choices(group: str, directory: Path | None = None) -> list[str]:
-    """Names of the files of a config group, sorted."""
-    return sorted(path.stem for path in ((directory or conf_directory()) / group).glob("*.yaml"))
+def compose(config_name: str, words: Sequence[str]) -> DictConfig:
+    """Compose a configuration from ``conf`` and the words of a command line, and check it.
 
-
-def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration from ``conf`` and overrides in Hydra's grammar.
-
-    ``--config-dir DIR`` adds a folder of the user's own configurations, searched first.
+    ``--config-dir DIR`` adds a folder of the user's own configurations, which is searched first.
 
     Raises:
-        InputError: An unknown scenario, group choice or key, or a value that does not parse.
+        InputError: An unknown scenario, choice or key, or a value that does not fit.
     """
-    words, extra = _config_dir(list(overrides))
-    if extra is not None:
-        words.append(f"hydra.searchpath=[{extra.resolve().as_uri()}]")
-    GlobalHydra.instance().clear()
-    try:
+    line = parse(words)
+    typed = literal(line.settings, text_keys(config_name))
+
+    def attempt(settings: list[str]) -> DictConfig:
+        GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
-            config = hydra_compose(config_name, words)
-    except MissingConfigException as error:
-        raise InputError(_missing(error, extra)) from error
-    except (ConfigCompositionException, OverrideParseException) as error:
-        raise InputError(_first_line(error)) from error
-    except OmegaConfBaseException as error:
-        raise InputError(_first_line(error)) from error
+            return hydra_compose(config_name, settings, return_hydra_config=True)
+
+    with searched(line.folders), answered(line.folders):
+        config = settled(typed, attempt)
+        chosen = config.hydra.runtime.choices
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        check_composed(config, config_name, line, chosen)
     return config
+
+
+def check_composed(
+    config: DictConfig, config_name: str, line: CommandLine, chosen: Mapping[str, Any]
+) -> None:
+    """Check the keys and values of a configuration.
+
+    Args:
+        config: As composed; converted in place.
+        config_name: Name of the base configuration.
+        line: What the user typed.
+        chosen: What Hydra has chosen in each group.
+
+    Raises:
+        InputError: Names key, value and place.
+    """
+    OwnFolder.choices = dict(chosen)
+    typed = {match["key"] for word in line.settings if (match := KEY.fullmatch(word))}
+
+    def where(key: str) -> str | None:
+        return None if key in typed else place(key)
+
+    if config_name in TABLES:
+        found = groups(*line.folders) if "classes" in TABLES[config_name] else []
+        known = [name for name in found if name in GLOBAL_GROUPS]
+        check(config, config_name, where, known, typed)
+
+
+def settled(settings: Sequence[str], attempt: Callable[[list[str]], Result]) -> Result:
+    """Call ``attempt`` with settings, whose signs are corrected where Hydra asks for others.
+
+    ``scenario=demo`` and ``+loss=iast`` are clearly meant, and so is a key without "+" that the configuration does
+    not hold yet: whether such a key exists is found out by ``hiast.cli.check``.
+    """
+    settings = sorted(dict.fromkeys(settings), key=_layer)
+    tried = []
+    while True:
+        tried.append(settings)
+        try:
+            return attempt(list(settings))
+        except ConfigCompositionException as error:
+            settings = list(dict.fromkeys(_corrected(settings, str(error))))
+            if settings in tried:
+                raise
+
+
+def _layer(word: str) -> int:
+    """Groups that set keys of the whole configuration come in one order: each may change what those before it set."""
+    match = KEY.fullmatch(word)
+    name = match["key"] if match is not None else ""
+    return GLOBAL_GROUPS.index(name) if name in GLOBAL_GROUPS else -1
+
+
+def _corrected(settings: list[str], message: str) -> list[str]:
+    twice = re.match(r"Multiple values for (\S+)\. To override", message)
+    given = [
+        word for word in settings if twice is not None and (m := KEY.fullmatch(word)) and m["key"] == twice[1]
+    ]
+    if twice is not None and len(given) > 1:
+        raise InputError(f"{twice[1]} is given more than once ({', '.join(given)}): give one of them.")
+    for pattern, sign in (
+        (r"Could not override '([^']+)'\.\s+No match in the defaults list", "+"),
+        (r"Could not override '([^']+)'\.\s+To append to your config", "++"),
+        (r"Could not append to config\. An item is already at '([^']+)'", "++"),
+        (r"Multiple values for ([^\s]+)\. To override", ""),
+    ):
+        match = re.match(pattern, message)
+        if match is not None and not match[1].startswith("hydra"):
+            found = [KEY.fullmatch(word) for word in settings]
+            return [
+                f"{sign}{word[len(part['sign']) :]}" if part is not None and part["key"] == match[1] else word
+                for word, part in zip(settings, found, strict=True)
+            ]
+    return settings
 
 
 def require(config: DictConfig, key: str, hint: str) -> Any:
@@ -83,61 +150,33 @@ def plain(config: Any) -> Any:
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise InputError(_first_line(error)) from error
+        raise InputError(first_line(error)) from error
 
 
 def instantiate(config: Any, **arguments: Any) -> Any:
     """Build what ``_target_`` names.
 
+    Errors inside of a constructor are no wrong input, unless it raises ``InputError``: they keep their traceback.
+
+    Args:
+        config: A node with ``_target_``.
+        arguments: Further arguments, which are objects.
+
     Raises:
-        InputError: The constructor does not know a key or refuses a value.
+        InputError: The constructor does not take an argument, or refuses a value.
     """
     try:
         built = hydra_instantiate(config, _convert_="all", **({"_partial_": True} if arguments else {}))
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, InputError):
-            raise cause from error
-        if isinstance(cause, TypeError | ValueError) or cause is None:
-            raise InputError(f"{config.get('_target_')}: {cause or _first_line(error)}") from error
-        raise
+        if cause is None:
+            raise InputError(first_line(error)) from error
+        raise cause from None
     if not arguments:
         return built
     try:
         inspect.signature(built).bind(**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{config.get('_target_')}: {error}.") from error
     # Objects are not passed through Hydra, which would take a dataclass apart into configuration.
     return built(**arguments)
-
-
-def _config_dir(words: list[str]) -> tuple[list[str], Path | None]:
-    words = [
-        part
-        for word in words
-        for part in (word.split("=", 1) if word.startswith("--config-dir=") else [word])
-    ]
-    if "--config-dir" not in words:
-        return words, None
-    at = words.index("--config-dir")
-    if at + 1 == len(words):
-        raise InputError("--config-dir needs a folder.")
-    folder = Path(words[at + 1])
-    if not folder.is_dir():
-        raise InputError(f"--config-dir: there is no folder {folder}.")
-    return words[:at] + words[at + 2 :], folder
-
-
-def _missing(error: MissingConfigException, extra: Path | None) -> str:
-    name = error.missing_cfg_file or ""
-    name = str(name)
-    group, _, choice = name.rpartition("/")
-    if not group:
-        return f"There is no configuration {name}."
-    known = sorted({*choices(group), *(choices(group, extra) if extra else [])})
-    return f"There is no {group} '{choice}': choose {', '.join(known)}."
-
-
-def _first_line(error: Exception) -> str:
-    text = re.sub(r"\s*full_key:.*|\s*object_type=.*", "", str(error), flags=re.S)
-    return " ".join(text.split("\n")).split("To append to your config")[0].strip() or type(error).__name__

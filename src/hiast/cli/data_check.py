@@ -1,4 +1,4 @@
-"""``hiast-data-check``: what is wrong with a scenario's data, before a training finds out."""
+"""``hiast-data-check``: finds what is wrong with a scenario's data before a training does."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from hiast.errors import InputError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from hiast.classes import LabelSpace
     from hiast.data import DatasetDataModule, JoinedDataModule
     from hiast.evaluation.pictures import Picture
-    from hiast.inspection.estimate import Need, Run
     from hiast.inspection.file_set import Part, Summary
     from hiast.inspection.findings import Finding
     from hiast.inspection.report import Report
@@ -31,18 +29,18 @@ WOULD_FAIL = 1
 USAGE = """
 hiast-data-check +scenario=NAME [key=value ...]
 
-Open every file that the scenario would read and say what is wrong: unreadable files, labels that are missing or of
-another size, ids that the table does not name, images that are there twice, classes that a side lacks, too little
-disk. Writes report.html, report.json and contact_sheet.png.
+Open every file that the scenario would read and report what is wrong: unreadable files, missing labels, labels of
+another size, ids that the table does not name, duplicate images, classes that a side lacks, a network that does not
+take the batches, too little disk. Writes report.html, report.json and contact_sheet.png.
 
-  data_root=DIR                 where the datasets lie (default: data)
-  out=DIR                       where the report goes (default: outputs/NAME/data_check)
+  data_root=DIR                 folder of the datasets (default: data)
+  out=DIR                       folder of the report (default: outputs/NAME/data_check)
   thorough=true                 decode every image instead of checking the checksums of PNGs
-  threads=8                     files at a time (default: as many as there are processors)
+  threads=8                     files at a time (default: number of processors)
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
 
-Exit code 0: ready for training; 1: training would fail, as the last lines say, or the check itself was stopped by a
-fault of the machine such as a full disk, said in one sentence without a report; 2: wrong input, nothing was checked.
+Exit code 0: ready for training; 1: training would fail, as the last lines say, or a fault of the machine such as a
+full disk has stopped the check; 2: wrong input, nothing was checked.
 """
 
 
@@ -53,22 +51,25 @@ def main() -> None:
 
 def check(config: DictConfig) -> int:
     """Check, write the report, print a summary."""
+    from hiast.cli.build import build_classes, build_domains
+    from hiast.cli.build_needs import build_needs
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_classes, build_domains
     from hiast.inspection.dry_run import of_order
     from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
+    from hiast.run.trainer import check_options
 
     classes = build_classes(config)
     plain(config)  # A value that is missing or refers to nothing is wrong input.
+    check_options(plain(config.trainer))
     if not Path(config.data_root).is_dir():
         raise InputError(f"data_root: there is no folder {config.data_root}.")
     source, target = build_domains(config, classes)
     out = _make_folder(Path(config.out or Path("outputs") / config.name / "data_check"))
     parts, findings = _scan(config, source, target)
     findings += of_order(source, [finding for finding in findings if finding.part.startswith("source")])
-    needs, shortages = _needs(config, classes, parts)
+    needs, shortages = build_needs(config, classes, parts)
     sheet, undecodable = contact_sheet(parts)
     findings += [*undecodable, *of_domains(parts, classes), *of_crops(parts, _smallest(config)), *shortages]
     report = Report(config.name, str(config.data_root), classes, tuple(parts), tuple(findings), tuple(needs))
@@ -103,7 +104,7 @@ def _write(report: Report, sheet: Picture | None, out: Path) -> None:
     if sheet is not None:
         write_atomically(out / "contact_sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     write_atomically(out / "report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    # The names of files need not be text.
+    # Names of files may hold bytes that are not text.
     write_atomically(out / "report.html", render(report, sheet).encode(errors="backslashreplace"))
 
 
@@ -116,7 +117,7 @@ def _smallest(config: DictConfig) -> dict[str, int]:
 def _roles(
     source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
 ) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
-    from hiast.cli.domains import single_sources
+    from hiast.cli.build import single_sources
 
     for module in single_sources(source):
         yield module, "source", "train"
@@ -138,9 +139,7 @@ def _scan(
     parts, findings = [], []
     for module, domain, split in _roles(source, target):
         if isinstance(module, VideoDataModule):
-            log.info(
-                "%s: first the frames of its videos are extracted, if that is yet to be done.", module.title
-            )
+            log.info("%s: extracting the frames of its videos that are missing.", module.title)
         try:
             with Progress(f"{domain} {split}: looking for files", None):
                 part = find_part(module, domain, split)
@@ -156,67 +155,6 @@ def _scan(
     return parts, findings
 
 
-def _needs(
-    config: DictConfig, classes: LabelSpace, parts: list[tuple[Part, Summary]]
-) -> tuple[list[Need], list[Finding]]:
-    from hiast.inspection.disk import find_disk, shortages
-    from hiast.inspection.estimate import Place, estimate
-
-    needs = estimate(_run(config, classes), parts)
-    folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
-    if not Path(config.data.cache_folder).exists():  # What is there already takes no more room.
-        folders["cache"] = Path(config.data.cache_folder)
-    return needs, shortages(needs, {place: find_disk(folder) for place, folder in folders.items()})
-
-
-def _run(config: DictConfig, classes: LabelSpace) -> Run:
-    from hiast.cli.domains import stage_names
-    from hiast.inspection.estimate import Run
-
-    stages = stage_names(config)
-    crop = config.crop.target
-    size = config.validation.size
-    return Run(
-        parameters=_parameters(config, classes),
-        discriminator=_discriminator(config, classes) if "warmup" in stages else 0,
-        classes=len(classes),
-        stages=tuple(stages),
-        rounds=config.self_training.rounds,
-        label_size=None if size is None else (size[0], size[1]),
-        crop=(crop.get("height", 512), crop.get("width", 1024)),
-        batch_size=max((config[name].batch_size for name in stages), default=1),
-        workers=config.data.num_workers,
-        cache=config.data.cache,
-    )
-
-
-def _discriminator(config: DictConfig, classes: LabelSpace) -> int:
-    """Number of the discriminator's parameters, 0 if the warm-up has none."""
-    import torch
-
-    from hiast.models import Discriminator
-
-    if config.warmup.module.get("discriminator_input", "softmax") is None:
-        return 0
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Discriminator(len(classes)).parameters())
-
-
-def _parameters(config: DictConfig, classes: LabelSpace) -> int:
-    """Number of the network's parameters, without memory for them and without a download."""
-    import torch
-    from omegaconf import OmegaConf
-
-    from hiast.cli.config import instantiate
-
-    bare = OmegaConf.merge(
-        config.backbone, {key: None for key in ("pretrained", "weights") if key in config.backbone}
-    )
-    with torch.device("meta"):
-        network = instantiate(bare, num_classes=len(classes))
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def _print(report: Report, out: Path) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -224,7 +162,7 @@ def _print(report: Report, out: Path) -> None:
     console = Console(soft_wrap=True)
 
     def text(line: str, style: str = "") -> Text:
-        # The names of files need not be text, nor need the terminal know all letters.
+        # Names of files may hold bytes that are not text, and a terminal may not know all letters.
         return Text(line.encode(console.encoding, "backslashreplace").decode(console.encoding), style)
 
     colors = {"error": "red", "warning": "yellow", "note": "blue"}

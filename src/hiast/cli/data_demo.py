@@ -1,4 +1,4 @@
-"""``hiast-data-demo``: drawn scenes, to try everything out without a download."""
+"""``hiast-data-demo``: drawn scenes, to try everything without a download."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from hiast.cli.command import run_command
-from hiast.errors import InputError
+from hiast.cli.settings import SOURCES, TARGETS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 USAGE = """
 hiast-data-demo [key=value ...]
 
-Draw driving scenes and write them exactly as GTA5, SYNTHIA, Cityscapes and RobotCar come.
+Draw driving scenes and write them in the layouts of GTA5, SYNTHIA, Cityscapes and RobotCar.
 
   data_root=DIR                 folder of the datasets (default: data/demo); genuine files are never overwritten
-  datasets=[synthia,cityscapes] which (default: gta5 and cityscapes, for +scenario=demo and +scenario=gta5_cityscapes)
+  datasets=[synthia,cityscapes] datasets to draw (default: gta5 and cityscapes, as +scenario=demo reads them)
   size=[1024,2048]              [height, width] of the images (default: [128,256])
   train=160 val=40              images of each dataset, and validation images of each target
-  seed=888                      which scenes; the same words always write the same bytes
+  seed=888                      seed of the scenes; the same words always write the same bytes
 
 Then: hiast-train +scenario=demo data_root=DIR
 """
@@ -32,28 +32,19 @@ def main() -> None:
 
 
 def draw(config: DictConfig) -> None:
-    """Draw what is not there yet.
+    """Draw the scenes that do not exist yet.
 
     Raises:
-        InputError: A dataset is unknown, a number is none, or genuine files lie in the way.
+        InputError: Genuine files are in the way.
     """
-    from omegaconf import ListConfig
     from rich.console import Console
 
     from hiast import scenes
-    from hiast.cli.build import check_whole_number, size_of
 
-    sources = {"gta5": scenes.write_gta5, "synthia": scenes.write_synthia}
-    targets = {"cityscapes": scenes.write_cityscapes, "robotcar": scenes.write_robotcar}
-    size = size_of(config.size, "size")
-    if size is None:
-        raise InputError("size must be [height, width].")
-    for key, least in (("train", 1), ("val", 1), ("seed", 0)):
-        check_whole_number(config[key], key, least)
-    names = list(config.datasets) if isinstance(config.datasets, ListConfig) else [config.datasets]
-    for name in names:
-        if name not in {**sources, **targets}:
-            raise InputError(f"datasets names {name}: choose among {', '.join([*sources, *targets])}.")
+    sources = dict(zip(SOURCES, (scenes.write_gta5, scenes.write_synthia), strict=True))
+    targets = dict(zip(TARGETS, (scenes.write_cityscapes, scenes.write_robotcar), strict=True))
+    names = [config.datasets] if isinstance(config.datasets, str) else list(config.datasets)
+    size = (config.size[0], config.size[1])
     console = Console(soft_wrap=True, highlight=False)
     for name in names:
         # Sources and targets show different streets.

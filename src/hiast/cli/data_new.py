@@ -1,8 +1,9 @@
-"""``hiast-data-new``: templates of a scenario on own data."""
+"""``hiast-data-new``: templates of a scenario on your own data."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,21 +35,20 @@ def main() -> None:
 
 
 def write_templates(config: DictConfig) -> None:
-    """Write the templates and say what comes next.
+    """Write the templates and print the next commands.
 
     Raises:
-        InputError: The name or the kind of target is not usable, or a file exists.
+        InputError: The name is not usable, or a file exists.
     """
     from rich.console import Console
 
-    from hiast.cli.config import conf_directory, require
+    from hiast.cli.conf_files import conf_directory
+    from hiast.cli.config import require
     from hiast.files import write_atomically
 
-    name = str(require(config, "name", "name=NAME is needed: what the scenario is to be called."))
+    name = str(require(config, "name", "name=NAME is needed: a name for the scenario."))
     if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name, re.ASCII):
         raise InputError(f"name is '{name}': use letters, digits, - and _, a letter first.")
-    if config.target not in _TEMPLATES:
-        raise InputError(f"target is '{config.target}': choose {' or '.join(_TEMPLATES)}.")
     out = Path(config.out)
     files = {
         out / "dataset" / f"{name}_source.yaml": "source",
@@ -62,9 +62,12 @@ def write_templates(config: DictConfig) -> None:
     for path, template in files.items():
         text = (conf_directory() / "template" / f"{template}.yaml").read_text(encoding="utf-8")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.replace("NAME", name).replace("FOLDER", str(out)).encode())
+        write_atomically(path, text.replace("NAME", name).replace("FOLDER", shlex.quote(str(out))).encode())
     console = Console(soft_wrap=True, highlight=False)
     console.print("Fill in, from the top:")
     for path in files:
-        console.print(f"  {path}")
-    console.print(f"Then: hiast-data-check --config-dir {out} +scenario={name} data_root=DIR", markup=False)
+        console.print(f"  {path}", markup=False)
+    folder = shlex.quote(str(out))
+    console.print(
+        f"Then: hiast-data-check --config-dir {folder} +scenario={name} data_root=DIR", markup=False
+    )

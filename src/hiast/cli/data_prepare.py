@@ -41,8 +41,8 @@ def prepare_data(config: DictConfig) -> None:
     """Unpack if asked for, then write what is missing in the cache, if there is to be one."""
     from rich.console import Console
 
+    from hiast.cli.build import build_cache, build_classes, build_domains, single_sources
     from hiast.cli.config import plain
-    from hiast.cli.domains import build_cache, build_classes, build_domains, single_sources
 
     classes = build_classes(config)
     plain(config)

@@ -1,4 +1,4 @@
-"""``hiast-eval``: per-class IoU and the scenario's means of a checkpoint."""
+"""``hiast-eval``: per-class IoU of a checkpoint and the means that its scenario reports."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiast.cli.command import run_command
+from hiast.cli.settings import TABLES
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
     from omegaconf import DictConfig
 
+    from hiast.classes import LabelSpace
+    from hiast.evaluation.metrics import Scores
     from hiast.training import AdaptationModule
 
 USAGE = """
-hiast-eval checkpoint=PATH [key=value ...]
+hiast-eval PATH [key=value ...]
 
 Evaluate a checkpoint on the labeled target images of its scenario.
 
-  checkpoint=RUN/self_training/checkpoints/last.ckpt
+  PATH                          the checkpoint, such as RUN/self_training/checkpoints/last.ckpt; also checkpoint=PATH
   +scenario=NAME [--config-dir DIR] [backbone=...]
-                                for a bare file of published weights, or to read the target by a scenario of your own
-  data_root=DIR                 where the datasets lie, if not where they lay in training
+                                for a file of published weights, or to read the target by a scenario of your own
+  data_root=DIR                 folder of the datasets (default: as in training)
   flip=true sizes=[[512,1024],[768,1536]]
                                 average over the mirrored image and several sizes
   window=[512,1024,256]         slide a window of this height, width and stride
@@ -35,102 +39,110 @@ Evaluate a checkpoint on the labeled target images of its scenario.
   output=FILE.json              write the scores
 """
 
-_OWN = {
-    "checkpoint",
-    "data_root",
-    "sizes",
-    "flip",
-    "window",
-    "teacher",
-    "masks",
-    "output",
-    "num_workers",
-    "trainer",
-}
-"""Keys of ``conf/eval.yaml``."""
+_OWN = set(TABLES["eval"])
+"""Keys of ``conf/eval.yaml``; other words belong to the scenario."""
 
 
 def main() -> None:
     """Entry point."""
     own, scenario = split(sys.argv[1:])
-    sys.exit(run_command(partial(evaluate, scenario=scenario), "eval", USAGE, own))
+    job = partial(evaluate, scenario=scenario)
+    sys.exit(run_command(job, "eval", USAGE, own, bare="checkpoint", also=list(TABLES["train"])))
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that are for evaluation, and those for the scenario, if one is named."""
-    if not any(word.startswith("+scenario=") for word in words):
+    if not any(re.match(r"\+*scenario=", word) for word in words):
         return list(words), []
     own: list[str] = []
     scenario: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
-        is_own = re.split("[.=]", word)[0] in _OWN and before != "--config-dir"
-        (own if is_own else scenario).append(word)
+        folder = before == "--config-dir" or word.startswith("--config-dir")
+        setting = re.match(r"(?:~|\+{0,2})([A-Za-z_]\w*)[\w.@/]*=", word)
+        is_own = setting is None or setting[1] in {*_OWN, "hydra"} or Path(word).exists()
+        (own if is_own and not folder else scenario).append(word)
     return own, scenario
 
 
 def evaluate(config: DictConfig, scenario: list[str]) -> int:
     """Evaluate and print the scores."""
-    import pytorch_lightning as pl
     from rich.console import Console
 
-    from hiast.callbacks import StageProgress
-    from hiast.cli import build
+    from hiast.cli.build import build_target
     from hiast.cli.config import compose, plain, require
     from hiast.evaluation.tables import class_table
-    from hiast.run.directory import write_json
-    from hiast.run.distributed import check_processes, trainer_strategy
-    from hiast.run.trainer import trainer_refusals
 
-    path = require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH.")
+    path = require(config, "checkpoint", "Which checkpoint? Write hiast-eval PATH.")
     composed = compose("train", scenario) if scenario else None
     module, trained = _load(Path(path), composed)
-    module.inference = {
-        "sizes": _sizes(config.sizes),
-        "flip": bool(config.flip),
-        "window": None
-        if config.window is None
-        else build.whole_numbers(config.window, "window", "[height, width, stride]", 3),
-    }
-    target = build.build_target(
+    values = plain(config)
+    module.inference = {key: values[key] for key in ("sizes", "flip", "window")}
+    target = build_target(
         trained, module.classes, config.data_root, config.num_workers, trusted=composed is not None
     )
     if not target.has_val:
         raise InputError("There are no labeled target images to evaluate on.")
     if config.teacher:
         module.network = _teacher(module, path)
-    options = plain(config.trainer)
-    options["precision"] = options["precision"] or trained["trainer"]["precision"]
-    check_processes(options)
-    options["strategy"] = trainer_strategy(options)
-    with trainer_refusals():
-        trainer = pl.Trainer(
-            **options,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            callbacks=[StageProgress(), *_mask_writers(config.masks, module)],
-        )
+    trainer = _trainer(values, str(trained["trainer"]["precision"]), module)
     trainer.validate(module, target, verbose=False)
     scores = module.scores
     assert scores is not None
     if trainer.is_global_zero:
         Console().print(class_table(scores, module.classes))
         if config.output is not None:
-            known = {name: None if math.isnan(value) else value for name, value in scores.iou.items()}
-            write_json(
-                Path(config.output), {"means": scores.means, "iou": known, "absent": list(scores.absent)}
-            )
+            _write(Path(config.output), scores)
     return 0
 
 
+def _trainer(values: dict[str, Any], precision: str, module: AdaptationModule) -> pl.Trainer:
+    import pytorch_lightning as pl
+
+    from hiast.callbacks import MaskWriter, StageProgress
+    from hiast.run.distributed import check_processes, trainer_strategy
+    from hiast.run.trainer import trainer_refusals
+
+    options = values["trainer"]
+    options["precision"] = options["precision"] or precision
+    check_processes(options)
+    options["strategy"] = trainer_strategy(options)
+    masks = [] if values["masks"] is None else [MaskWriter(values["masks"])]
+    fixed: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "callbacks": [StageProgress(), *masks],
+    }
+    for key in options.keys() & fixed.keys():
+        raise InputError(f"trainer.{key} cannot be set for an evaluation: leave it out.")
+    with trainer_refusals():
+        return pl.Trainer(**options, **fixed)
+
+
+def _write(path: Path, scores: Scores) -> None:
+    from hiast.run.directory import write_json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {"means": _known(scores.means), "iou": _known(scores.iou), "absent": list(scores.absent)}
+    write_json(path, known)
+
+
+def _known(values: dict[str, float]) -> dict[str, float | None]:
+    """The same values; None for NaN, which JSON does not have."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
 def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, dict[str, Any]]:
-    """Module and training configuration of a checkpoint; a scenario that is given stands in for the latter."""
-    from hiast.cli import build
+    """Module and training configuration of a checkpoint; a given scenario stands in for the latter.
+
+    Raises:
+        InputError: The checkpoint cannot be read, or does not fit the scenario.
+    """
+    from hiast.cli.build import build_classes
     from hiast.cli.config import plain
-    from hiast.models import load_published_weights
-    from hiast.training import SourceOnlyModule, load_module
+    from hiast.training import load_module
     from hiast.training.checkpoint import is_own_file
 
     if scenario is None:
@@ -138,31 +150,31 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
         if not module.run_config:
             raise InputError(f"{path} does not know its scenario: add +scenario=NAME.")
         return module, module.run_config
-    classes, values = build.build_classes(scenario), plain(scenario)
-    if is_own_file(path):
-        module = load_module(path)
-        if module.classes.names != classes.names:
-            raise InputError(
-                f"{path} knows the classes {', '.join(module.classes.names)}, the scenario others: name the one that "
-                "it was trained in."
-            )
-        return module, values
-    network = build.build_network(scenario, classes, pretrained=False)
+    classes, values = build_classes(scenario), plain(scenario)
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path}.")
+    if not is_own_file(path):
+        return _published(path, scenario, classes), values
+    module = load_module(path)
+    if module.classes.names != classes.names:
+        raise InputError(
+            f"{path} knows the classes {', '.join(module.classes.names)}, the scenario others: name the one that it "
+            "was trained in."
+        )
+    return module, values
+
+
+def _published(path: Path, scenario: DictConfig, classes: LabelSpace) -> AdaptationModule:
+    """A module around weights that others have published."""
+    from hiast.cli.build import build_network
+    from hiast.models import load_published_weights
+    from hiast.training import SourceOnlyModule
+
+    network = build_network(scenario, classes, pretrained=False)
     report = load_published_weights(network, path)
     sys.stderr.write(f"{path}: {report}\n")
-    size = build.size_of(scenario.validation.size, "validation.size")
-    return SourceOnlyModule(network, classes, validation_size=size), values
-
-
-def _sizes(value: Any) -> list[tuple[int, ...]] | None:
-    from omegaconf import ListConfig
-
-    from hiast.cli.build import whole_numbers
-
-    if value is None:
-        return None
-    sizes = value if isinstance(value, ListConfig) else [value]
-    return [whole_numbers(size, "sizes", "a list of [height, width]", 2) for size in sizes]
+    size = scenario.validation.size
+    return SourceOnlyModule(network, classes, validation_size=None if size is None else tuple(size))
 
 
 def _teacher(module: AdaptationModule, path: str) -> Any:
@@ -171,9 +183,3 @@ def _teacher(module: AdaptationModule, path: str) -> Any:
     if not isinstance(module, HIASTModule):
         raise InputError(f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out.")
     return module.teacher.network
-
-
-def _mask_writers(folder: str | None, module: AdaptationModule) -> list[Any]:
-    from hiast.callbacks import MaskWriter
-
-    return [] if folder is None else [MaskWriter(folder)]

@@ -56,7 +56,6 @@ def label(config: DictConfig) -> None:
     """Label the images, or resume an interrupted call."""
     from rich.console import Console
 
-    from hiast.cli import build
     from hiast.cli.config import instantiate, require
     from hiast.training import HIASTModule, load_module
 
@@ -64,9 +63,6 @@ def label(config: DictConfig) -> None:
         key: require(config, key, f"{key} is missing: add {key}=PATH.")
         for key in ("checkpoint", "input", "output")
     }
-    build.check_whole_number(config.group_size, "group_size", 1)
-    if config.unreadable not in ("stop", "skip"):
-        raise InputError(f"unreadable is '{config.unreadable}': choose stop or skip.")
     module = load_module(Path(paths["checkpoint"]))
     size = _network_size(config.size, module)
     images = _images_of(paths["input"], paths["output"])
@@ -145,9 +141,7 @@ def _network_size(size: Any, module: AdaptationModule) -> tuple[int, int] | None
     Raises:
         InputError: ``size`` is neither a size nor "image", or the checkpoint does not name one.
     """
-    from hiast.cli import build
-
-    known = module.validation_size if size in (None, "image") else build.size_of(size, "size")
+    known = module.validation_size if size in (None, "image") else (size[0], size[1])
     if known is None and size is None:
         raise InputError("The checkpoint holds no size to label at: add size=[height,width], or size=image.")
     seen = "their own size" if known is None else f"{known[1]} x {known[0]} pixels"

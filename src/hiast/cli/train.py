@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hiast.cli.command import STOPPED, run_command
 from hiast.errors import InputError
@@ -14,22 +15,25 @@ from hiast.errors import InputError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from hiast.classes import LabelSpace
+    from hiast.run import Pipeline, RunDirectory
+
 USAGE = """
 hiast-train +scenario=NAME [key=value ...]
 
-RoundLabeler all stages of a scenario: source_only, warmup, self_training with its rounds.
+Run all stages of a scenario: source_only, warmup, self_training with its rounds.
 
-  +scenario=gta5_cityscapes     what to adapt to what; a missing or unknown name lists all
-  data_root=DIR                 where the datasets lie (default: data)
-  run=DIR                       run directory; one that exists is continued
+  +scenario=gta5_cityscapes     the pair of datasets; a missing or unknown name lists all scenarios
+  data_root=DIR                 folder of the datasets (default: data)
+  run=DIR                       run directory; an existing run is resumed (default: outputs/NAME/TIME)
   stages=[self_training] init_from=PATH
                                 run some stages only, from a checkpoint
   trainer.devices=2 trainer.precision=bf16-mixed
-                                passed to Lightning; trainer=cpu for a machine without a GPU
+                                arguments of Lightning's Trainer; trainer=cpu for a machine without a GPU
   warmup=none loss=no_consistency pseudo_label=class_balanced augmentation=no_paste backbone=mit_b2_segformer
                                 choose another part
+  +debug=fast_dev_run           run one step of everything; also limit, overfit_batches
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
-  --cfg                         print the whole configuration and stop
 """
 
 
@@ -39,70 +43,117 @@ def main() -> None:
 
 
 def train(config: DictConfig) -> int:
-    """Run the pipeline and print what each stage reached."""
+    """Run the pipeline and print what each stage has reached."""
     import pytorch_lightning as pl
     from omegaconf import OmegaConf
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
-    from hiast.cli import build
-    from hiast.cli.config import instantiate, plain
+    from hiast.cli.build import build_classes
     from hiast.evaluation.tables import stage_table
     from hiast.ranks import is_rank_zero
-    from hiast.run import Pipeline, RunDirectory
-    from hiast.run.distributed import check_processes
+    from hiast.run import RunDirectory
 
-    classes = build.build_classes(config)
-    build.check_numbers(config)
-    check_processes(plain(config.trainer))
-    if config.run is None:
-        config.run = str(_new_run(config.name))
-    values = plain(config)
-    validation_size = build.size_of(config.validation.size, "validation.size")
-    pl.seed_everything(config.seed, workers=True, verbose=False)
+    classes = build_classes(config)
+    _check_trainer(config)
+    is_new = config.run is None
+    config.run = str(_new_run(config.name)) if is_new else config.run
     directory = RunDirectory(config.run)
-    pipeline = Pipeline(
-        directory=directory,
-        network=partial(build.build_network, config, classes),
-        bare_network=partial(build.build_network, config, classes, pretrained=False),
-        classes=classes,
-        datamodule=build.build_datamodule(config, classes),
-        stages=build.build_stages(config),
-        trainer=values["trainer"],
-        loggers=[instantiate(logger) for logger in config.logger.loggers],
-        validation_size=validation_size,
-        val_every_n_steps=config.validation.every_n_steps,
-        checkpoint_every_n_steps=config.checkpoint_every_n_steps,
-        log_every_n_steps=config.log_every_n_steps,
-        seed=config.seed,
-        init_from=build.existing(config.init_from, "init_from"),
-        config=values,
-        pictures=config.pictures,
-        selection=build.build_selection(config),
-    )
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    try:
+        pipeline = _pipeline(config, classes, directory)
+    except InputError:
+        if is_new:
+            directory.path.rmdir()  # It is empty yet.
+        raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:
         results = pipeline.run()
     except SIGTERMException:
         if is_rank_zero():
-            sys.stderr.write(f"Told to stop; the same command with run={directory.path} goes on from here.\n")
+            sys.stderr.write(
+                f"Stopped by SIGTERM. Rerun the same command with run={directory.path} to resume.\n"
+            )
         return STOPPED
     if is_rank_zero():
         console = Console()
         console.print(stage_table(results))
-        console.print(f"Run directory: {directory.path}", soft_wrap=True)
+        console.print(f"Run directory: {directory.path}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
-def _new_run(name: str) -> Path:
-    """A directory named after the time; processes that Lightning starts share the name through the environment."""
-    import os
+def _check_trainer(config: DictConfig) -> None:
+    """Refuse arguments of the trainer that do not fit.
 
+    Raises:
+        InputError: Names the argument.
+    """
+    from hiast.cli.config import plain
+    from hiast.run.distributed import check_processes
+    from hiast.run.trainer import check_options
+
+    options = plain(config.trainer)
+    check_options(options)
+    check_processes(options)
+
+
+def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) -> Pipeline:
+    from hiast.callbacks import SelectionSettings
+    from hiast.cli.build import build_datamodule, existing
+    from hiast.cli.build_stages import build_stages
+    from hiast.cli.config import instantiate, plain
+    from hiast.cli.preflight import build_checked_network
+    from hiast.run import Pipeline
+
+    values: dict[str, Any] = plain(config)
+    size = config.validation.size
+    return Pipeline(
+        directory=directory,
+        network=partial(build_checked_network, config, classes),
+        bare_network=partial(build_checked_network, config, classes, pretrained=False),
+        classes=classes,
+        datamodule=build_datamodule(config, classes),
+        stages=build_stages(config),
+        trainer=values["trainer"],
+        loggers=[instantiate(logger) for logger in config.logger.loggers],
+        validation_size=None if size is None else tuple(size),
+        val_every_n_steps=config.validation.every_n_steps,
+        checkpoint_every_n_steps=config.checkpoint_every_n_steps,
+        log_every_n_steps=config.log_every_n_steps,
+        seed=config.seed,
+        init_from=existing(config.init_from, "init_from"),
+        config=values,
+        pictures=config.pictures,
+        selection=SelectionSettings(**values["selection"]),
+    )
+
+
+def _new_run(name: str) -> Path:
+    """A new directory named after the time; processes that Lightning starts learn it from the environment.
+
+    Raises:
+        InputError: Processes that were started from outside would each choose their own.
+    """
     from hiast.run.distributed import processes_outside
 
     if (processes_outside() or 1) > 1:
         raise InputError(
             "Processes that torchrun or srun starts must agree on the run directory: name it with run=DIR."
         )
-    stamp = os.environ.setdefault("HIAST_RUN_TIME", time.strftime("%Y-%m-%d_%H-%M-%S"))
-    return Path("outputs") / name / stamp
+    is_child = os.environ.get("LOCAL_RANK", "0") != "0"
+    if not is_child or "HIAST_RUN" not in os.environ:
+        os.environ["HIAST_RUN"] = str(_free(Path("outputs") / name, time.strftime("%Y-%m-%d_%H-%M-%S")))
+    return Path(os.environ["HIAST_RUN"])
+
+
+def _free(parent: Path, stamp: str) -> Path:
+    """Make a directory that no other run has, also where two start in the same second."""
+    number = 1
+    while True:
+        path = parent / (stamp if number == 1 else f"{stamp}_{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path

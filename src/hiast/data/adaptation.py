@@ -80,8 +80,6 @@ class AdaptationDataModule(pl.LightningDataModule):
         InputError: Source and target are of different classes.
     """
 
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self,
         source: DatasetDataModule | JoinedDataModule,
@@ -95,6 +93,8 @@ class AdaptationDataModule(pl.LightningDataModule):
         seed: int = 888,
     ) -> None:
         super().__init__()
+        # A rank has no images of its own where there are fewer images than ranks. Lightning's constructor resets this.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         if source.classes.names != target.classes.names:
             raise InputError(
                 f"The source has the classes {', '.join(source.classes.names)} and the target "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import math
 import signal
@@ -36,7 +37,10 @@ from hiast.callbacks.checkpoint import best_of, link_or_copy
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
-from hiast.errors import InputError
+from hiast.data.checks.headers import check_headers
+from hiast.data.datasets.joined import JoinedDataset
+from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.errors import InputError, RunError
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
 from hiast.run.directory import RunDirectory
@@ -176,32 +180,39 @@ class Pipeline:
         return network
 
     def _list_images(self, domains: set[Domain]) -> None:
-        """List all images now, so that a missing folder is reported before training starts."""
-        self.datamodule.prepare_data()
+        """List all images and read their headers now, so that problems are reported before training starts."""
+        data = self.datamodule
+        data.prepare_data()
+        datasets: list[SegmentationDataset] = []
         if "source" in domains:
-            self.datamodule.source.train_dataset()
+            source = data.source.train_dataset()
+            datasets += source.datasets if isinstance(source, JoinedDataset) else [source]
         if "target" in domains:
-            self.datamodule.labeling_images()
-        if self.datamodule.target.has_val:
-            self.datamodule.target.val_dataset()
+            datasets.append(data.labeling_images())
+        if data.target.has_val:
+            datasets.append(data.target.val_dataset())
+        for dataset in datasets:
+            check_headers(dataset)
 
     def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
         """Build the module of a round around a copy of ``network``."""
         settings = stage.rounds[number - 1]
         # New layers are initialized here, equally whether earlier stages ran in this process or in a previous one.
         torch.manual_seed(_stage_seed(self.seed, stage.name, number))
+        arguments: dict[str, Any] = {
+            "network": copy.deepcopy(network),
+            "classes": self.classes,
+            "max_steps": settings.max_steps,
+            "accumulate_grad_batches": settings.accumulate_grad_batches,
+            "round_number": number,
+            "validation_size": self.validation_size,
+            "seed": self.seed,
+        }
         try:
-            return settings.module(
-                network=copy.deepcopy(network),
-                classes=self.classes,
-                max_steps=settings.max_steps,
-                accumulate_grad_batches=settings.accumulate_grad_batches,
-                round_number=number,
-                validation_size=self.validation_size,
-                seed=self.seed,
-            ).with_batch_size(settings.batch_size)
-        except TypeError as error:
+            inspect.signature(settings.module).bind(**arguments)
+        except (TypeError, ValueError) as error:
             raise InputError(f"{stage.name}.module: {error}.") from error
+        return settings.module(**arguments).with_batch_size(settings.batch_size)
 
     def _fit(
         self,
@@ -239,6 +250,7 @@ class Pipeline:
             # The process was killed between the last checkpoint and the result: only the validation is missing.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
+        _check_complete(stage.name, module)
         result = self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
         stop.stop_if_asked(trainer)
         return result
@@ -358,6 +370,20 @@ class Pipeline:
 def candidate_name(stage: Stage, number: int) -> str:
     """Name of the candidate at the end of a round."""
     return f"{stage.name}-{number}" if len(stage.rounds) > 1 else stage.name
+
+
+def _check_complete(stage: str, module: AdaptationModule) -> None:
+    """Refuse to record a round as finished that the trainer has ended early.
+
+    Raises:
+        RunError: Steps are missing.
+    """
+    if module.batches_done < module.batches:
+        raise RunError(
+            f"Stage {stage}, round {module.round_number}, ended after {module.steps_done} of {module.max_steps} steps, "
+            "as an option of the trainer such as trainer.max_time asks for. Finished work is kept: rerun the same "
+            "command to resume."
+        )
 
 
 @contextmanager

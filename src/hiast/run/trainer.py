@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,63 @@ from hiast.callbacks import AtomicCheckpointIO
 from hiast.errors import InputError
 from hiast.run.distributed import trainer_strategy
 from hiast.training import AdaptationModule, WarmupModule
+
+STRATEGIES = ("auto", "ddp")
+"""Strategies that all stages, the warm-up with its two optimizers included, can be trained with."""
+
+_STEPS = (
+    "a stage is as long as its max_steps (source_only.max_steps, warmup.max_steps, self_training.max_steps)"
+)
+_VALIDATION = "set validation.every_n_steps"
+_DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "accumulate_grad_batches": ((1,), "set it for each stage, as in source_only.accumulate_grad_batches"),
+    "barebones": ((False,), "checkpoints and validation are part of a run"),
+    "callbacks": (([],), "use hiast.run.Pipeline in Python to add callbacks"),
+    "check_val_every_n_epoch": ((), _VALIDATION),
+    "default_root_dir": ((), "set run"),
+    "enable_checkpointing": ((False,), "checkpoints are part of a run; set checkpoint_every_n_steps"),
+    "enable_progress_bar": ((True,), "a log file gets a line now and then instead of a bar"),
+    "fast_dev_run": ((False, 0), "add +debug=fast_dev_run"),
+    "limit_train_batches": ((1.0,), f"{_STEPS}; or add +debug=limit"),
+    "log_every_n_steps": ((), "set log_every_n_steps of the run"),
+    "logger": ((False,), "choose logger=none, logger=wandb or a file of your own in the group logger"),
+    "max_epochs": ((1,), _STEPS),
+    "max_steps": ((-1,), _STEPS),
+    "min_epochs": ((), _STEPS),
+    "min_steps": ((), _STEPS),
+    "num_sanity_val_steps": ((0,), _VALIDATION),
+    "overfit_batches": ((0, 0.0), "add +debug=overfit_batches"),
+    "reload_dataloaders_every_n_epochs": ((0,), "loaders are made for each stage and round"),
+    "use_distributed_sampler": ((False,), "images are divided among the devices already"),
+    "val_check_interval": ((), _VALIDATION),
+}
+"""Arguments of the trainer that a run decides on -> values that mean no change, and what to do for another."""
+
+
+def check_options(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of the trainer that it does not know, or that a run decides on.
+
+    Args:
+        arguments: As for ``pl.Trainer``.
+
+    Raises:
+        InputError: Names the argument and what to set instead.
+    """
+    known = list(inspect.signature(pl.Trainer).parameters)
+    for name, value in arguments.items():
+        if name not in known:
+            close = get_close_matches(name, known, 1) or ["--help"]
+            raise InputError(
+                f"trainer.{name}: Lightning's Trainer has no such argument; did you mean {close[0]}?"
+            )
+        accepted, instead = _DECIDED.get(name, ((value,), ""))
+        if value is not None and not any(type(value) is type(one) and value == one for one in accepted):
+            raise InputError(f"trainer.{name} cannot be {value!r} in a run: {instead}.")
+    strategy = arguments.get("strategy")
+    if isinstance(strategy, str) and strategy not in STRATEGIES:
+        raise InputError(
+            f"trainer.strategy is '{strategy}': the stages of a run are trained with {' or '.join(STRATEGIES)}."
+        )
 
 
 def build_trainer(
@@ -40,44 +99,49 @@ def build_trainer(
         folder: The run directory.
 
     Raises:
-        InputError: Lightning refuses an argument.
+        InputError: Lightning or a run refuses an argument.
     """
-    options = dict(arguments)
+    check_options(arguments)
+    options = {name: value for name, value in arguments.items() if name not in _DECIDED}
     # In the warm-up discriminator and network take part in different backward passes.
     warmup = isinstance(module, WarmupModule)
     if isinstance(module, WarmupModule):
         clipping = ("gradient_clip_val", "gradient_clip_algorithm")
         module.clipping = {key: options.pop(key) for key in clipping if key in options}
     with trainer_refusals():
-        plugins = [AtomicCheckpointIO(), *_cluster(), *options.pop("plugins", [])]
+        plugins = [AtomicCheckpointIO(), *_cluster(), *(options.pop("plugins", None) or [])]
         options["strategy"] = trainer_strategy(options, find_unused_parameters=warmup)
+        if options["strategy"] == "ddp":  # of one device
+            options["strategy"] = "auto"
         return pl.Trainer(
-            max_epochs=1,
-            check_val_every_n_epoch=None,
-            val_check_interval=val_every_n_steps * module.accumulate_grad_batches,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            logger=list(loggers) or False,
-            log_every_n_steps=1 if not loggers else log_every_n_steps,
-            default_root_dir=str(folder),
-            callbacks=list(callbacks),
-            plugins=plugins,
-            **options,
+            **{
+                "max_epochs": 1,
+                "check_val_every_n_epoch": None,
+                "val_check_interval": val_every_n_steps * module.accumulate_grad_batches,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "logger": list(loggers) or False,
+                "log_every_n_steps": 1 if not loggers else log_every_n_steps,
+                "default_root_dir": str(folder),
+                "callbacks": list(callbacks),
+                "plugins": plugins,
+            }
+            | options
         )
 
 
 def _cluster() -> list[Any]:
-    """SLURM without Lightning's own way to requeue: its checkpoints hold no place to go on from in this library."""
+    """SLURM without Lightning's own requeueing: its checkpoints do not hold where a run of this library resumes."""
     by_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
     return [SLURMEnvironment(auto_requeue=False)] if by_slurm else []
 
 
 @contextmanager
 def trainer_refusals() -> Iterator[None]:
-    """Around the making of a ``Trainer`` or ``Fabric`` from the user's settings.
+    """Answer what Lightning refuses while a ``Trainer`` or ``Fabric`` is made from the user's settings.
 
     Raises:
         InputError: Lightning refuses a setting.

@@ -72,16 +72,19 @@ class DatasetDataModule(pl.LightningDataModule):
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
         max_pixels: Larger pictures are refused.
+        max_images: Use only the first images of each split, to try things out; None: all.
 
     Attributes:
         title: Name of the dataset, for messages and lists.
+        reads_only: Whether the class does nothing but read files, so that it may be built from the configuration in
+            a checkpoint of unknown origin.
 
     Raises:
         InputError: A setting is none of the choices.
     """
 
-    allow_zero_length_dataloader_with_multiple_devices = True
     title = "dataset"
+    reads_only = False
     own_classes: LabelSpace
     one_split = False
     archives: Archives | None = None
@@ -105,8 +108,11 @@ class DatasetDataModule(pl.LightningDataModule):
         statistics: Path | str | None = None,
         cache: Cache | None = None,
         max_pixels: int = MAX_PIXELS,
+        max_images: int | None = None,
     ) -> None:
         super().__init__()
+        # A rank has no images of its own where there are fewer images than ranks. Lightning's constructor resets this.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         check_choices(unreadable, size_mismatch)
         self.data_root = Path(data_root)
         self.classes = classes or self.own_classes
@@ -127,6 +133,9 @@ class DatasetDataModule(pl.LightningDataModule):
         self.statistics = None if statistics is None else Path(statistics)
         self.cache = cache
         self.max_pixels = max_pixels
+        if max_images is not None and max_images < 1:
+            raise InputError(f"max_images is {max_images}: give a number of images, or null for all.")
+        self.max_images = max_images
         self._skip_list: tuple[SkipList, str] | None = None
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
@@ -264,15 +273,20 @@ class DatasetDataModule(pl.LightningDataModule):
             InputError: There is no such split, files are missing, or a list does not fit.
         """
         if not labeled:
-            return self._choose(self.listing(split, labeled=False), split)
+            return self._first(self._choose(self.listing(split, labeled=False), split))
         try:
-            return self._choose(self.listing(split, labeled=True), split)
+            return self._first(self._choose(self.listing(split, labeled=True), split))
         except MissingLabelsError as error:
             bare = self.listing(split, labeled=False)
             listing = self._choose(replace(bare, pairs=error.pairs, orphans=error.orphans), split)
             if not (incomplete or listing.labeled):
                 raise
-            return listing
+            return self._first(listing)
+
+    def _first(self, listing: Listing) -> Listing:
+        return (
+            listing if self.max_images is None else replace(listing, pairs=listing.pairs[: self.max_images])
+        )
 
     def _choose(self, listing: Listing, split: Split) -> Listing:
         if self.one_split and self.val_list is not None:

@@ -97,6 +97,7 @@ class CityscapesDataModule(DatasetDataModule):
 
     title = "Cityscapes"
     own_classes = CITYSCAPES_19
+    reads_only = True
     archives = archives.CITYSCAPES
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:

@@ -150,6 +150,8 @@ class FolderDataModule(DatasetDataModule):
         InputError: Names are missing or do not make sense, or ``val_labels`` is given alone.
     """
 
+    reads_only = True
+
     def __init__(
         self,
         data_root: Path | str,

@@ -47,6 +47,7 @@ class GTA5DataModule(DatasetDataModule):
     title = "GTA5"
     own_classes = CITYSCAPES_19
     one_split = True
+    reads_only = True
     archives = archives.GTA5
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:

@@ -48,6 +48,7 @@ class RobotCarDataModule(DatasetDataModule):
 
     title = "RobotCar"
     own_classes = ROBOTCAR_9
+    reads_only = True
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:
         """The files of a split."""

@@ -50,6 +50,7 @@ class SYNTHIADataModule(DatasetDataModule):
     title = "SYNTHIA"
     own_classes = SYNTHIA_19
     one_split = True
+    reads_only = True
     archives = archives.SYNTHIA
 
     @property

@@ -1,0 +1,183 @@
+"""Sweeps and what Hydra shows, as in any program of Hydra, with the exit codes of this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hiast.cli.command import run_command
+from hiast.errors import InputError
+
+DEMO = "+scenario=demo"
+
+
+class Jobs:
+    """Records the jobs that it is called for; some of them fail."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str]] = []
+        self.argv: list[list[str]] = []
+
+    def __call__(self, config) -> int:
+        self.seen.append((config.seed, config.get("run")))
+        self.argv.append(sys.argv[1:])
+        if config.seed == 3:
+            raise InputError("seed three")
+        if config.seed == 4:
+            raise TypeError("a bug")
+        os.environ["LEFT_BEHIND"] = "1"
+        return 0
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hiast-train", "as", "typed"])
+    return Jobs()
+
+
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs the train command with a job that must not be called; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def show(*words: str) -> tuple[int, str, str]:
+        code = run_command(lambda config: pytest.fail("called"), "train", "hiast-train ...", words)
+        said = capsys.readouterr()
+        return code, said.out, said.err.strip()
+
+    return show
+
+
+def test_one_job_sees_the_words_as_typed_and_writes_nothing(jobs: Jobs) -> None:
+    assert run_command(jobs, "train", "", [DEMO, "run=a b"]) == 0
+    assert jobs.seen == [(888, "a b")] and jobs.argv == [["as", "typed"]]
+    assert not list(Path().iterdir())
+
+
+def test_a_sweep_runs_each_value_below_its_run_directory(jobs: Jobs) -> None:
+    assert run_command(jobs, "train", "", ["seed=1,2", "-m", DEMO, "run=my runs"]) == 0
+    assert jobs.seen == [(1, "my runs/0"), (2, "my runs/1")]
+    # What the processes of several devices are started with.
+    assert jobs.argv[1] == ["seed=2", DEMO, "run=my runs"] or set(jobs.argv[1]) == {
+        "seed=2",
+        DEMO,
+        "run=my runs/1",
+    }
+    assert "LEFT_BEHIND" not in os.environ
+
+
+def test_a_sweep_without_a_run_directory_uses_hydras(jobs: Jobs) -> None:
+    words = [DEMO, "seed=choice(1,2)", "--multirun", "hydra.sweep.dir=swept", "hydra.sweep.subdir=${seed}"]
+    assert run_command(jobs, "train", "", words) == 0
+    assert jobs.seen == [(1, "swept/1"), (2, "swept/2")]
+
+
+def test_a_run_directory_may_refer_to_other_keys(jobs: Jobs) -> None:
+    assert run_command(jobs, "train", "", [DEMO, "seed=1,2", "-m", "run=r_${seed}"]) == 0
+    assert [run for _, run in jobs.seen] == ["r_1", "r_2"]
+
+
+def test_a_search_brings_its_values(jobs: Jobs, tmp_path: Path) -> None:
+    search = tmp_path / "conf/hparams_search/mine.yaml"
+    search.parent.mkdir(parents=True)
+    search.write_text("hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'range(5,7)'}}}")
+    assert run_command(jobs, "train", "", ["--config-dir", "conf", "hparams_search=mine", DEMO, "run=r"]) == 0
+    assert jobs.seen == [(5, "r/0"), (6, "r/1")]
+
+
+def test_the_other_jobs_of_a_sweep_run_when_one_fails(jobs: Jobs, capsys) -> None:
+    assert run_command(jobs, "train", "", [DEMO, "seed=3,4,5", "-m", "run=r"]) == 2
+    assert [seed for seed, _ in jobs.seen] == [3, 4, 5]
+    said = capsys.readouterr().err
+    assert "seed three\n" in said and "TypeError: a bug" in said
+
+
+def test_a_sweep_stops_when_a_job_is_stopped(jobs: Jobs) -> None:
+    def stopped(config) -> int:
+        jobs(config)
+        return 143
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(stopped, "train", "", [DEMO, "seed=1,2", "-m", "run=r"])
+    assert caught.value.code == 143 and len(jobs.seen) == 1
+
+
+def test_jobs_that_would_write_to_one_file_are_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    outputs: list[str] = []
+    job = lambda config: outputs.append(config.output)  # noqa: E731
+    words = ["checkpoint=a.ckpt,b.ckpt", "-m"]
+    assert run_command(job, "eval", "", [*words, "output=scores.json"]) == 2
+    assert "${hydra:job.num}" in capsys.readouterr().err
+    assert run_command(job, "eval", "", [*words, "output=s_${hydra:job.num}.json"]) == 0
+    assert outputs == ["s_0.json", "s_1.json"]
+
+
+def test_hydras_own_folder_is_the_run_directory(jobs: Jobs) -> None:
+    assert run_command(jobs, "train", "", [DEMO, "hydra.run.dir=x"]) == 0
+    assert jobs.seen == [(888, "x")]
+
+
+@pytest.mark.parametrize("words", [["--cfg"], ["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
+def test_the_configuration_is_shown(shown, words: list[str]) -> None:
+    code, said, _ = shown(words[0], *words[1:], DEMO, "seed=5", "run=a=b")
+    config = yaml.safe_load(said)
+    assert code == 0 and config["seed"] == 5 and config["run"] == "a=b" and "hydra" not in config
+
+
+def test_a_part_of_the_configuration_is_shown_resolved(shown) -> None:
+    code, said, _ = shown(DEMO, "--cfg", "job", "--package", "pseudo_label", "--resolve")
+    assert code == 0 and yaml.safe_load(said)["size"] == [128, 256]
+    assert said.startswith("# @package pseudo_label")
+
+
+def test_hydras_configuration_is_shown(shown) -> None:
+    assert (
+        yaml.safe_load(shown("--cfg", "hydra", DEMO)[1])["hydra"]["runtime"]["choices"]["scenario"] == "demo"
+    )
+    assert {"hydra", "seed"} <= set(yaml.safe_load(shown("--cfg", "all", DEMO)[1]))
+
+
+def test_how_a_configuration_is_composed_is_shown(shown, tmp_path: Path) -> None:
+    (tmp_path / "my conf").mkdir()
+    code, said, _ = shown(DEMO, "--info", "searchpath", "--config-dir", "my conf")
+    assert code == 0 and "my conf" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--cfg", "job", "-m"], "Only one of --run, --multirun, --cfg"),
+        (["--resolve"], "--resolve flag can only be used"),
+        (["--cfg", "job", "-p", "nowhere"], "package 'nowhere' not found"),
+        (["hydra/launcher=joblib", "-m"], "There is no hydra/launcher 'joblib' installed"),
+        (["hydra.nope=3"], "hydra.nope: there is no such key"),
+        (["+scenario=gta5_cityscapes"], "scenario is given more than once"),
+        (["seed=interval(1,2)", "-m"], "does not support sweep type"),
+    ],
+)
+def test_what_hydra_refuses_is_wrong_input(shown, words: list[str], wanted: str) -> None:
+    code, _, said = shown(DEMO, *words)
+    assert code == 2 and wanted in said and "Traceback" not in said, said
+
+
+def test_tab_completion(shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hiast-train"])
+    code, said, _ = shown("--shell-completion", "install=bash")
+    assert code == 0 and "complete -o nospace -o default -F hydra_bash_completion hiast-train" in said
+    (tmp_path / "conf/scenario").mkdir(parents=True)
+    (tmp_path / "conf/scenario/own.yaml").write_text("name: own")
+    for line, wanted in {
+        "hiast-train +scenario=dem": "+scenario=demo",
+        "hiast-train --config-dir conf +scenario=ow": "+scenario=own",
+        "hiast-train warmup.max": "warmup.max_steps=",
+    }.items():
+        monkeypatch.setenv("COMP_LINE", line)
+        code, said, _ = shown("--shell-completion", "query=bash")
+        assert code == 0 and wanted in said.split(), (line, said)
