@@ -37,7 +37,6 @@ disk. Writes report.html, report.json and contact_sheet.png.
 
   data_root=DIR                 where the datasets lie (default: data)
   out=DIR                       where the report goes (default: outputs/NAME/data_check)
-  thorough=true                 decode every image instead of checking the checksums of PNGs
   threads=8                     files at a time (default: as many as there are processors)
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
 
@@ -151,9 +150,7 @@ def _scan(
                 continue
             finally:
                 bar.remove_task(looking)
-            facts = scan(
-                part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
-            )
+            facts = scan(part.listing, threads=config.threads, max_pixels=part.max_pixels)
             summary = summarize(part, bar.track(facts, len(part.listing.pairs), description=part.title))
             parts.append((part, summary))
             findings += of_start(module, part, summary)

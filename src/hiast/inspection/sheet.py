@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hiast.classes import IGNORED, lookup_table
 from hiast.data.geometry import resize_labels
-from hiast.data.io import images
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.inspection.file_set import Part, Summary
@@ -22,9 +21,7 @@ Picture = NDArray[np.uint8]
 _WIDTH, _HEIGHT, _GAP, _TITLE = 300, 300, 6, 26
 _PAPER, _INK, _BLANK = (250, 250, 249), (40, 40, 40), 200
 
-_UNSEEN = (
-    "1 file cannot be decoded though its checksums are right: replace it, and look for more by thorough=true."
-)
+_CHANGED = "1 file could be read a moment ago and cannot be read now: replace it and check again."
 
 
 def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, list[Finding]]:
@@ -35,8 +32,8 @@ def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, 
         columns: Images of each part.
 
     Returns:
-        The sheet uint8 [H, W, 3], RGB, and what is wrong with its images: decoding shows damage that a checksum
-        does not. In their places are blank tiles.
+        The sheet uint8 [H, W, 3], RGB, and a finding for each image that has changed since it was checked; in its
+        place is a blank tile.
     """
     rows: list[tuple[str, list[Picture]]] = []
     findings = []
@@ -46,7 +43,7 @@ def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, 
             try:
                 tiles.append(_tile(part, pair))
             except InputError as error:
-                findings.append(Finding("error", part.title, _UNSEEN, (str(error),)))
+                findings.append(Finding("error", part.title, _CHANGED, (str(error),)))
                 tiles.append(np.full((_WIDTH // 2, _WIDTH, 3), _BLANK, np.uint8))
         rows.append((part.title, tiles))
     return _arrange(rows, columns), findings
@@ -89,7 +86,7 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
 
 
 def _tile(part: Part, pair: Pair) -> Picture:
-    image = images.read_image(pair.image, part.max_pixels)
+    image = part.listing.images.read(pair.image, part.max_pixels)
     scale = min(_WIDTH / image.shape[1], _HEIGHT / image.shape[0])
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     small: Picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

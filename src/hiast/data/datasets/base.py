@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ class DatasetDataModule(pl.LightningDataModule):
         rare_class_min_pixels: An image contains a class from this number of pixels on, see ``RareClasses``.
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger images and labels are refused.
+        list_folders: Where relative paths of ``train_list`` and ``val_list`` are looked for after the current folder
+            and ``data_root``, such as the folder of the dataset's YAML file.
 
     Attributes:
         title: Name of the dataset, for messages and lists.
@@ -104,6 +106,7 @@ class DatasetDataModule(pl.LightningDataModule):
         statistics: Path | str | None = None,
         cache: Cache | None = None,
         max_pixels: int = MAX_PIXELS,
+        list_folders: Sequence[Path | str] = (),
     ) -> None:
         super().__init__()
         check_choices(unreadable, size_mismatch)
@@ -124,6 +127,7 @@ class DatasetDataModule(pl.LightningDataModule):
         self.statistics = None if statistics is None else Path(statistics)
         self.cache = cache
         self.max_pixels = max_pixels
+        self.list_folders = (self.data_root, *map(Path, list_folders))
         self._skip_list: tuple[SkipList, str] | None = None
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
@@ -255,19 +259,21 @@ class DatasetDataModule(pl.LightningDataModule):
             return self._choose(self.listing(split, labeled=True), split)
         except MissingLabelsError as error:
             bare = self.listing(split, labeled=False)
-            listing = self._choose(replace(bare, pairs=error.pairs, orphans=error.orphans), split)
+            decode = error.decode or bare.decode
+            found = replace(bare, pairs=error.pairs, orphans=error.orphans, decode=decode)
+            listing = self._choose(found, split)
             if not (incomplete or listing.labeled):
                 raise
             return listing
 
     def _choose(self, listing: Listing, split: Split) -> Listing:
         if self.one_split and self.val_list is not None:
-            held = listing.keep(self.val_list)
+            held = listing.keep(self.val_list, self.list_folders)
             listing = held if split == "val" else listing.without({pair.name for pair in held.pairs})
         elif self.one_split and self.val_fraction:
             listing = listing.hold_out(self.val_fraction, self.seed, split)
         elif self.one_split and split == "val":
             raise InputError(f"{listing.name} has no validation split: set val_fraction or val_list.")
         elif self.val_list is not None and split == "val":
-            listing = listing.keep(self.val_list)
-        return listing.keep(self.train_list) if split == "train" and self.train_list else listing
+            listing = listing.keep(self.val_list, self.list_folders)
+        return listing.keep(self.train_list, self.list_folders) if split == "train" and self.train_list else listing

@@ -9,7 +9,8 @@ import numpy as np
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io import archives
-from hiast.data.io.images import MAX_PIXELS, Ids, read_ids
+from hiast.data.io.images import MAX_PIXELS
+from hiast.data.io.labels import Ids, read_ids
 from hiast.data.io.listing import Listing, MissingLabelsError, Pair, Split, make_pairs
 from hiast.data.io.patterns import find_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io import archives
-from hiast.data.io.images import read_ids
+from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Split, make_pairs
 
 VOID = frozenset(range(35)) - set(CITYSCAPES_IDS)

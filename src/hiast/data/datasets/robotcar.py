@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hiast.classes import ROBOTCAR_9, ROBOTCAR_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io.images import read_first_channel
+from hiast.data.io.labels import read_first_channel
 from hiast.data.io.listing import Listing, Split, make_pairs
 from hiast.errors import InputError
 

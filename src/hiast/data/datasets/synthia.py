@@ -7,7 +7,7 @@ from pathlib import Path
 from hiast.classes import SYNTHIA_19, SYNTHIA_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io import archives
-from hiast.data.io.images import read_first_channel
+from hiast.data.io.labels import read_first_channel
 from hiast.data.io.listing import Listing, Split, make_pairs
 
 ABSENT = frozenset({"terrain", "truck", "train"})

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from hiast.classes import LabelSpace
-from hiast.data.io.images import Decode
-from hiast.data.io.patterns import find_files, pair_files
+from hiast.data.io.images import ImageReader
+from hiast.data.io.labels import Decode
+from hiast.data.io.list_files import find_list_file, read_list
+from hiast.data.io.patterns import IMAGE_SUFFIXES, Found, describe_files, group_labels, only_labels, search_files
 from hiast.errors import InputError
+
+log = logging.getLogger(__name__)
 
 Split = Literal["train", "val"]
 SizeMismatch = Literal["error", "resize", "skip"]
@@ -27,7 +33,8 @@ class Pair:
     Attributes:
         name: Unique: the image's path below the dataset's image folder, with "/", without suffix.
         image: Image file.
-        label: Label file, or None.
+        label: Label file, or None. Where one file holds the labels of many images, or several files those of one
+            image, it is the file by which the label reader finds them.
     """
 
     name: str
@@ -40,7 +47,7 @@ class Listing:
     """The files of one split of a dataset, ordered by name.
 
     Attributes:
-        name: Of dataset and split, for messages.
+        name: Name of dataset and split, for messages.
         pairs: At least one; names differ.
         ids: Raw id in the label files -> index in ``classes``; ids that are not named are ignored.
         classes: The dataset's own classes.
@@ -49,6 +56,9 @@ class Listing:
         absent: Names of own classes that have an id but that no image contains.
         void: Raw ids that are known to stand for no class.
         orphans: Label files that belong to no image.
+        images: Reads image files.
+        beside: Files in the folders of the images that are not used: foreign files, images of another suffix.
+        assumed: Those of ``void`` that the user has not named.
 
     Raises:
         InputError: There is no pair, or two of the same name.
@@ -63,6 +73,9 @@ class Listing:
     absent: frozenset[str] = frozenset()
     void: frozenset[int] = frozenset()
     orphans: tuple[Path, ...] = ()
+    images: ImageReader = ImageReader()
+    beside: tuple[Path, ...] = ()
+    assumed: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         # A read-only view of a table cannot be sent to a worker.
@@ -80,6 +93,15 @@ class Listing:
         """Whether every image has a label file."""
         return all(pair.label is not None for pair in self.pairs)
 
+    @property
+    def unseen(self) -> tuple[Path, ...]:
+        """Those of ``beside`` that seem to be images: visible files with an image's suffix."""
+        return tuple(
+            path
+            for path in self.beside
+            if path.suffix[1:].lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+
     def without(self, names: Collection[str]) -> Listing:
         """The listing less some names.
 
@@ -88,25 +110,29 @@ class Listing:
         """
         return replace(self, pairs=tuple(pair for pair in self.pairs if pair.name not in names))
 
-    def keep(self, list_file: Path | str) -> Listing:
-        """The images that a text file names, one per line, with or without suffix; # starts a comment line.
+    def keep(self, list_file: Path | str, folders: Sequence[Path] = ()) -> Listing:
+        """The images that a list file names, see ``list_files.read_list``.
+
+        Args:
+            list_file: Text file; a relative path is looked for in the current folder, then in ``folders``.
+            folders: Further folders, such as the dataset's and that of its YAML file.
 
         Raises:
             InputError: The file cannot be read, names nothing, or names an image that does not exist.
         """
-        path = Path(list_file)
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The list file {path} cannot be read: {error}.") from error
+        path = find_list_file(list_file, folders)
         known = {pair.name: pair for pair in self.pairs}
         known |= {pair.name + pair.image.suffix: pair for pair in self.pairs}
+        by_path = {pair.image.absolute(): pair for pair in self.pairs}
         wanted = {}
-        for line in lines:
-            if line and not line.startswith("#"):
-                if line not in known:
-                    raise InputError(f"{path} names '{line}', which {self.name} does not hold.")
-                wanted[known[line].name] = known[line]
+        for line in read_list(path):
+            places = (folder.absolute() / line for folder in (path.parent, Path(), *folders))
+            pair = known.get(line) or next((by_path[place] for place in places if place in by_path), None)
+            if pair is None:
+                raise InputError(
+                    f"{path} names '{line}', which {self.name} does not hold: write names such as '{self.pairs[0].name}'."
+                )
+            wanted[pair.name] = pair
         if not wanted:
             raise InputError(f"{path} names no image; write one name per line.")
         return replace(self, pairs=tuple(wanted[name] for name in sorted(wanted)))
@@ -116,7 +142,7 @@ class Listing:
 
         Args:
             fraction: Share of the images for validation, rounded, at least one; between 0 and 1.
-            seed: Of the division.
+            seed: Seed of the division.
             split: The side wanted.
 
         Raises:
@@ -133,49 +159,122 @@ class Listing:
 
 
 class MissingLabelsError(InputError):
-    """Labels are wanted and some images have none.
+    """Raised when labels are required but some images have none.
 
     Attributes:
         pairs: All images, with the labels that there are.
         orphans: Label files that belong to no image.
+        decode: Reads the labels that there are; None: as the dataset's listing without labels says.
     """
 
-    def __init__(self, message: str, pairs: tuple[Pair, ...], orphans: tuple[Path, ...]) -> None:
+    def __init__(
+        self, message: str, pairs: tuple[Pair, ...], orphans: tuple[Path, ...], decode: Decode | None = None
+    ) -> None:
         super().__init__(message)
         self.pairs = pairs
         self.orphans = orphans
+        self.decode = decode
+
+
+@dataclass(frozen=True)
+class Files:
+    """What two patterns find.
+
+    Attributes:
+        images: Image files, ordered by name.
+        labels: The label files of each image: none, one, or several.
+        orphans: Label files that belong to no image.
+        beside: Files in the folders of the images that match neither pattern.
+    """
+
+    images: tuple[Found, ...]
+    labels: tuple[tuple[Found, ...], ...]
+    orphans: tuple[Path, ...]
+    beside: tuple[Path, ...]
+
+
+def list_files(root: Path, images: str, labels: str | None, dataset: str) -> Files:
+    """Find images and, if a pattern is given, their labels. Files beside the images are logged once.
+
+    Args:
+        root: Folder that both patterns are relative to.
+        images: Pattern of the images (see ``patterns.Pattern``).
+        labels: Pattern of the labels; None leaves every image without label, and no label file is looked at.
+        dataset: Name for messages.
+
+    Raises:
+        InputError: A folder is missing or empty, or the patterns do not fit together.
+    """
+    search = search_files(root, images, f"images of {dataset}")
+    if labels is None:
+        _log_beside(dataset, search.beside)
+        return Files(search.found, ((),) * len(search.found), (), search.beside)
+    label_files = search_files(root, labels, f"labels of {dataset}").found
+    groups, orphans = group_labels(search.found, label_files, images, labels)
+    known = {file.path for file in label_files}
+    beside = tuple(path for path in search.beside if path not in known)
+    _log_beside(dataset, beside)
+    return Files(search.found, tuple(groups), tuple(orphans), beside)
 
 
 def make_pairs(
     root: Path, images: str, labels: str | None, dataset: str
 ) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Find images and, if a pattern is given, their labels.
+    """Find images and, if a pattern is given, the label of each.
 
     Args:
-        root: Folder that both patterns are relative to.
-        images: Pattern of the images (see ``hiast.data.io.patterns.Pattern``).
-        labels: Pattern of the labels; None leaves every image without label, and no label file is looked at.
-        dataset: Name for messages.
+        root: As for ``list_files``.
+        images: As for ``list_files``.
+        labels: As for ``list_files``.
+        dataset: As for ``list_files``.
 
     Returns:
         The pairs, and the label files that belong to no image.
 
     Raises:
-        InputError: A folder is missing or empty, or the patterns do not fit together.
+        InputError: As ``list_files``, or an image has several labels.
         MissingLabelsError: An image has no label.
     """
-    found = find_files(root, images, f"images of {dataset}")
+    files = list_files(root, images, labels, dataset)
     if labels is None:
-        return tuple(Pair(file.name, file.path, None) for file in found), ()
-    label_files = find_files(root, labels, f"labels of {dataset}")
-    paths, orphans = pair_files(found, label_files, images, labels)
-    pairs = tuple(Pair(file.name, file.path, label) for file, label in zip(found, paths, strict=True))
+        return tuple(Pair(file.name, file.path, None) for file in files.images), ()
+    paths = only_labels(files.labels, labels)
+    pairs = tuple(Pair(file.name, file.path, label) for file, label in zip(files.images, paths, strict=True))
+    check_labeled(pairs, files.orphans, labels)
+    return pairs, files.orphans
+
+
+def check_labeled(
+    pairs: tuple[Pair, ...], orphans: tuple[Path, ...], labels: str | None, decode: Decode | None = None
+) -> None:
+    """Refuse images without label.
+
+    Args:
+        pairs: All images.
+        orphans: Label files that belong to no image.
+        labels: Pattern of the label files; None: labels are annotations.
+        decode: Reads the labels, for the error.
+
+    Raises:
+        MissingLabelsError: Says how many there are and what can be done.
+    """
     missing = [pair.image for pair in pairs if pair.label is None]
     if missing:
+        add = "annotate it" if labels is None else f"add a file that matches '{labels}'"
         raise MissingLabelsError(
-            f"{len(missing)} of {len(pairs)} images have no label, such as {missing[0]}: add a file that "
-            f"matches '{labels}', or name the images to use in a list file.",
+            f"{len(missing)} of {len(pairs)} images have no label, such as {missing[0]}: {add}, name the images to use in a list file (train_list, val_list), or, in a dataset of "
+            "your own, set unlabeled: skip.",
             pairs,
-            tuple(orphans),
+            orphans,
+            decode,
         )
-    return pairs, tuple(orphans)
+
+
+def _log_beside(dataset: str, beside: tuple[Path, ...]) -> None:
+    if beside:
+        _log_once(f"{dataset}: {len(beside)} other files beside the images are not used: {describe_files(beside)}.")
+
+
+@lru_cache(maxsize=256)
+def _log_once(text: str) -> None:
+    log.info("%s", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -10,28 +11,23 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hiast.data.augmentation.weak import WeakAugmentation
-from hiast.data.geometry import Window
-from hiast.data.loading.segmentation import to_planes
+from hiast.data.loading.segmentation import OpenImage, to_planes
 from hiast.data.sample import Draw, Sample
 
 
 class Images(Protocol):
-    """The part of a dataset that is read here; labels only if they are wanted."""
+    """The part of a dataset that is used here; labels are read only if they are wanted."""
 
     names: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image."""
+    def open_image(self, index: int) -> AbstractContextManager[OpenImage]:
+        """Open an image for its size and for windows of its pixels."""
         ...
 
-    def read_image_window(self, index: int, window: Window) -> NDArray[np.uint8]:
-        """A window of an image, uint8 [h, w, 3]."""
-        ...
-
-    def read_label(self, index: int) -> NDArray[np.uint8]:
-        """Classes uint8 [H, W] of an image."""
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Classes uint8 [H, W] of an image of a known size."""
         ...
 
 
@@ -46,7 +42,7 @@ class AugmentedDataset(Dataset[Sample]):
         labeled: Read labels; False: no label file is opened.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
-        stream: Keeps the draws of several datasets of one run apart; not 0.
+        stream: Number of the random stream, different for each dataset of a run; not 0.
     """
 
     def __init__(
@@ -75,13 +71,15 @@ class AugmentedDataset(Dataset[Sample]):
             InputError: A file cannot be read.
         """
         rng = np.random.default_rng([*self.key, draw.position, self.stream])
-        window, flip = self.weak.draw(rng, *self.dataset.image_size(draw.index))
-        pixels = self.dataset.read_image_window(draw.index, window)
+        with self.dataset.open_image(draw.index) as image:
+            size = image.size
+            window, flip = self.weak.draw(rng, *size)
+            pixels = image.read(window)
         sample: Sample = {
             "image": to_planes(self.weak.image(pixels, flip)),
             "name": self.dataset.names[draw.index],
         }
         if self.labeled:
-            label = window.of(self.dataset.read_label(draw.index))
+            label = window.of(self.dataset.read_label(draw.index, size))
             sample["label"] = torch.from_numpy(self.weak.label(label, flip))
         return sample
