@@ -184,13 +184,13 @@ def test_splits(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"ids": {4: "grund"}}, "id 4 stands for 'grund', which is none of its classes"),
-        ({"ids": {-1: "sky"}}, "'-1' is no whole number"),
-        ({"ids": {"x": "sky"}}, "'x' is no whole number"),
-        ({"label_colors": {"1,2": "sky"}}, "'1,2' is no color"),
-        ({"label_colors": {"1,2,3": "sky"}, "first_channel": True}, "not both"),
+        ({"ids": {-2: "sky"}}, "'-2' is not a whole number"),
+        ({"ids": {"x": "sky"}}, "'x' is not a whole number"),
+        ({"label_colors": {"1,2": "sky"}}, "'1,2' is not a color"),
+        ({"label_colors": {"1,2,3": "sky"}, "first_channel": True}, "not both by label_colors and first_channel"),
         ({"ids": {77: "sky"}}, r"hold the ids 4, 9, 200, none of which is in its id table \(77\)"),
-        ({"colors": {"sea": "1,2,3"}}, "'sea', which is no class"),
-        ({"ids": {65536: "sky"}}, "'65536' is no whole number from 0 to 65535"),
+        ({"colors": {"sea": "1,2,3"}}, "'sea', which is not a class"),
+        ({"ids": {65536: "sky"}}, "'65536' is not a whole number from 0 to 65535"),
         ({"label_colors": {"1,2,3": "sky", "#040506": "grund"}}, "the color '#040506' stands for 'grund'"),
         ({"val_labels": "seg/{name}_label.png"}, "val_labels is given without val_images"),
     ],
@@ -225,5 +225,5 @@ def test_colors_of_pictures() -> None:
     with pytest.raises(InputError, match="all differ"):
         label_space(["a", "a"])
     for text in ("256,0,0", "red", "#12345", "1,2,3,4", ""):
-        with pytest.raises(InputError, match="is no color"):
+        with pytest.raises(InputError, match="is not a color"):
             parse_color(text)

@@ -6,10 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hiast.data.datasets.own_data import VideoDataModule
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data.datasets.video import extract_frames
+from hiast.data.datasets.video import VideoDataModule, extract_frames
 from hiast.data.io.images import read_image
 from hiast.errors import InputError
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from hiast.classes import (
 from hiast.data import GTA5DataModule
 from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
 from hiast.data.geometry import Window
-from hiast.data.io.images import ColorIds, read_first_channel
+from hiast.data.io.label_colors import ColorIds
+from hiast.data.io.labels import read_first_channel
+from hiast.data.io.images import ImageReader
 from hiast.data.io.listing import Listing
 from hiast.data.loading.class_counts import count_class_pixels
-from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.loading.augmented import AugmentedDataset
+from hiast.data.loading.segmentation import DecodedImage, SegmentationDataset, to_planes
 from hiast.errors import InputError
 
 
@@ -42,9 +46,9 @@ def raw_ids(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("listing", "ids"),
     [
-        (lambda root: gta5.listing(root), CITYSCAPES_IDS),
-        (lambda root: cityscapes.listing(root, "train"), CITYSCAPES_IDS),
-        (lambda root: robotcar.listing(root, "val"), ROBOTCAR_IDS),
+        (lambda root: gta5.list_gta5(root), CITYSCAPES_IDS),
+        (lambda root: cityscapes.list_cityscapes(root, "train"), CITYSCAPES_IDS),
+        (lambda root: robotcar.list_robotcar(root, "val"), ROBOTCAR_IDS),
     ],
 )
 def test_reads_what_pillow_reads(drawn_data: Path, listing, ids: Mapping[int, int]) -> None:
@@ -73,14 +77,14 @@ def test_synthia_ids_are_the_first_of_sixteen_bit_channels(tmp_path: Path) -> No
     instance = np.random.default_rng(1).integers(0, 60000, (12, 16)).astype(np.uint16)
     Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(root / "RGB/0000000.png")
     cv2.imwrite(str(root / "GT/LABELS/0000000.png"), np.dstack([np.zeros_like(raw), instance, raw]))
-    dataset = SegmentationDataset(synthia.listing(tmp_path))
+    dataset = SegmentationDataset(synthia.list_synthia(tmp_path))
     np.testing.assert_array_equal(dataset.read_label(0), naive_classes(raw, SYNTHIA_IDS))
     absent = {dataset.classes.index(name) for name in ("terrain", "truck", "train")}
     assert dataset.classes_present == frozenset(range(19)) - absent
 
 
 def test_class_map_merges_and_drops(drawn_data: Path) -> None:
-    own = SegmentationDataset(cityscapes.listing(drawn_data, "val"))
+    own = SegmentationDataset(cityscapes.list_cityscapes(drawn_data, "val"))
     mapped = SegmentationDataset(own.listing, ROBOTCAR_9, CITYSCAPES_TO_ROBOTCAR)
     table = {0: 8, 1: 7, 2: 6, 6: 5, 7: 4, 10: 0, 11: 1, 12: 1, 13: 3, 14: 3, 15: 3, 17: 2, 18: 2}
     for index in range(len(own)):
@@ -98,7 +102,7 @@ def tiny(root: Path, count: int = 4, labels: tuple[int, int] = (12, 16)) -> List
         Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).save(root / f"GTA5/images/{i}.png")
         ids = rng.choice([7, 8, 33, 0], labels).astype(np.uint8)
         Image.fromarray(ids).save(root / f"GTA5/labels/{i}.png")
-    return gta5.listing(root)
+    return gta5.list_gta5(root)
 
 
 def test_sizes_of_a_pair_differ(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,7 +132,7 @@ def test_unreadable_files_stop_or_are_skipped_for_the_whole_run(
     path.write_bytes(path.read_bytes()[:-20])
     stopping = SegmentationDataset(listing)
     assert len(stopping) == 4
-    with pytest.raises(InputError, match=rf"{kind}/1\.png is cut off"):
+    with pytest.raises(InputError, match=rf"{kind}/1\.png is damaged or cut off"):
         stopping[1]
     with caplog.at_level(logging.WARNING):
         skipping = SegmentationDataset(listing, unreadable="skip")
@@ -158,7 +162,7 @@ def test_a_recorded_list_stands_for_the_check(tmp_path: Path, monkeypatch: pytes
     listing = tiny(tmp_path)
     (tmp_path / "GTA5/images/2.png").write_bytes(b"")
     found = SegmentationDataset(listing, unreadable="skip").skipped
-    monkeypatch.setattr("hiast.data.checks.screening.verify", lambda *a: pytest.fail("checked again"))
+    monkeypatch.setattr(ImageReader, "check", lambda *a: pytest.fail("checked again"))
     again = SegmentationDataset(listing, unreadable="skip", skipped={**found, "gone": "no longer there"})
     assert again.names == ("0", "1", "3")
     assert again.skipped == found
@@ -182,7 +186,7 @@ def test_a_long_check_says_how_far_it_is(
 )
 def test_unknown_choices(drawn_data: Path, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SegmentationDataset(gta5.listing(drawn_data), **options)
+        SegmentationDataset(gta5.list_gta5(drawn_data), **options)
     with pytest.raises(InputError, match=message):
         GTA5DataModule(drawn_data, **options)
 
@@ -229,7 +233,7 @@ def test_id_table_that_does_not_fit(tmp_path: Path) -> None:
 
 def test_without_labels(tmp_path: Path) -> None:
     tiny(tmp_path)
-    dataset = SegmentationDataset(gta5.listing(tmp_path, labeled=False))
+    dataset = SegmentationDataset(gta5.list_gta5(tmp_path, labeled=False))
     assert not dataset.labeled
     assert set(dataset[0]) == {"image", "name"}
     with pytest.raises(InputError, match=r"images/0\.png has no label"):
@@ -241,9 +245,9 @@ def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
         def image_size(self, pair):
             return (4, 6)
 
-        def image(self, pair, window=None):
-            full = np.full((4, 6, 3), int(pair.name), np.uint8)
-            return full if window is None else window.of(full)
+        @contextmanager
+        def open(self, pair):
+            yield DecodedImage(np.full((4, 6, 3), int(pair.name), np.uint8))
 
         def label(self, pair):
             return np.full((4, 6), 7, np.uint8)
@@ -255,7 +259,7 @@ def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
 
 
 def test_travels_to_another_process(drawn_data: Path) -> None:
-    for listing in (cityscapes.listing(drawn_data, "val"), synthia.listing(drawn_data)):
+    for listing in (cityscapes.list_cityscapes(drawn_data, "val"), synthia.list_synthia(drawn_data)):
         dataset = SegmentationDataset(listing)
         copy = pickle.loads(pickle.dumps(dataset))
         np.testing.assert_array_equal(copy.read_label(1), dataset.read_label(1))

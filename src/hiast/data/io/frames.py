@@ -260,6 +260,10 @@ def _frames(av: Any, container: Any, stream: Any) -> Iterator[tuple[Any, bool]]:
 
 def _missing_frames(container: Any, stream: Any, last: Any, count: int) -> int:
     """Number of frames between the last one and the end that the container declares; 0 if it declares none."""
+    # In MP4 and MOV the number counts frames that an edit list hides, and the duration does not.
+    if stream.frames and "mov" not in container.format.name:
+        missing = stream.frames - count
+        return missing if missing > stream.frames * _TOLERATED + 2 else 0
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if stream.duration is not None:
         declared = stream.duration * stream.time_base
@@ -271,8 +275,8 @@ def _missing_frames(container: Any, stream: Any, last: Any, count: int) -> int:
         end = count / rate
     else:
         end = (last.pts - (stream.start_time or 0)) * stream.time_base + 1 / rate
-    missing = declared - end
-    return int(missing * rate) if missing > declared * _TOLERATED + 2 / rate else 0
+    behind = declared - end
+    return int(behind * rate) if behind > declared * _TOLERATED + 2 / rate else 0
 
 
 def _upright(frame: Any) -> NDArray[np.uint8]:

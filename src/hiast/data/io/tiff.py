@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,12 +29,18 @@ def open_tiff(path: Path) -> Iterator[TiffImage]:
     Raises:
         TiffFileError: The structure of the file is damaged, or the file is cut off.
     """
+    quiet_tifffile()
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         pages = [page for page in series.pages if page is not None]
         for page in pages:
             _check_complete(page, file.filehandle.size)
         yield TiffImage(series, pages[0])
+
+
+def quiet_tifffile() -> None:
+    """Keep tifffile from logging a line for each tag of a damaged file: the error that follows names the file."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
