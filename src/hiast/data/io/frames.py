@@ -124,7 +124,7 @@ def find_frames(
 def _accepted(video: Path, folder: Path, record: Record, unreadable: Unreadable) -> tuple[Path, ...]:
     problem = record.error
     if record.damaged:
-        stretches = ", ".join(f"{first} to {last}" for first, last in record.damaged[:5])
+        stretches = ", ".join(f"{first} to {last}" if first < last else f"{first}" for first, last in record.damaged[:5])
         more = f" and {len(record.damaged) - 5} more stretches" if len(record.damaged) > 5 else ""
         problem = f"{video} is damaged or cut off at frames {stretches}{more} of {record.frames}"
     if problem and unreadable == "stop":
@@ -220,19 +220,17 @@ def _write_frames(
     for frame, whole in _frames(av, container, stream):
         # What is predicted from a damaged frame is damaged too, up to the next frame that stands for itself.
         broken = not whole or (broken and not (frame is not None and frame.key_frame))
-        if frame is None:
-            continue
         path = frame_path(folder, count)
         if broken:
             damaged.append(count)
         elif count % every == 0 and not path.exists():
             write_atomically(path, cv2.imencode(".png", _upright(frame))[1].tobytes())
-        count, last = count + 1, frame
+        count, last = count + 1, frame or last
         if time.monotonic() - logged >= _SECONDS:
             logged = time.monotonic()
             log.info("%s: %d frames read.", video, count)
     missing = _missing_frames(container, stream, last, count)
-    if count == 0:
+    if last is None:
         raise InputError(f"{video} holds no frame that can be read")
     return count + missing, _stretches([*damaged, *range(count, count + missing)])
 
