@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io import archives
+from hiast.data.io.archives import Archives
 from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Split, make_pairs
 
@@ -47,7 +47,7 @@ class GTA5DataModule(DatasetDataModule):
     title = "GTA5"
     own_classes = CITYSCAPES_19
     one_split = True
-    archives = archives.GTA5
+    archives = Archives("GTA5", ("*_images.zip", "*_labels.zip"), ("images/", "labels/"))
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:
         """All files."""
