@@ -25,7 +25,7 @@ from hiast.training import AdaptationModule, HIASTModule, SourceOnlyModule, Warm
 
 SCENARIOS = choices("scenario")
 PUBLISHED = ["gta5_cityscapes", "synthia_cityscapes", "cityscapes_robotcar", "iast_gta5_cityscapes"]
-GROUPS = ["augmentation", "backbone", "crop", "loss", "pseudo_label", "trainer", "warmup", "logger"]
+GROUPS = ["augmentation", "backbone", "crop", "loss", "method", "pseudo_label", "trainer", "warmup", "logger"]
 STAGES = ["source_only", "warmup", "self_training"]
 
 

@@ -33,10 +33,12 @@ ALLOWED: dict[str, set[str]] = {
     "scenes": set(),
     "models": set(),
     "objectives": set(),
+    "online": set(),
+    "selection": {"evaluation"},
     "pseudo_labels": set(),
     "evaluation": {"models"},
-    "training": {"data", "models", "objectives", "pseudo_labels", "evaluation"},
-    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation"},
+    "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
+    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
     "inspection": {"data", "evaluation"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
@@ -45,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
 # The same, where only single modules of a part are free.
 ONLY = {
     "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
+    "selection": {"evaluation": {"hiast.evaluation.metrics"}},
     "evaluation": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {
@@ -54,7 +57,9 @@ LIGHTNING_FREE = {
     "ranks",
     "models",
     "objectives",
+    "online",
     "pseudo_labels",
+    "selection",
     "evaluation",
 }
 """Parts that are plain torch or less."""

@@ -38,7 +38,7 @@ def test_wheel(tmp_path, drawn_data):
         *(
             f"{stage}.{key}"
             for stage in ("source_only", "warmup", "self_training")
-            for key in ("steps=1", "batch_size=1")
+            for key in ("max_steps=1", "batch_size=1")
         ),
         "self_training.rounds=1",
         "data.source_crop.height=32",

@@ -7,5 +7,6 @@ from .data import GTA5DataModule as GTA5DataModule
 from .data import RobotCarDataModule as RobotCarDataModule
 from .data import SYNTHIADataModule as SYNTHIADataModule
 from .training import HIASTModule as HIASTModule
+from .training import OnlineModule as OnlineModule
 from .training import SourceOnlyModule as SourceOnlyModule
 from .training import WarmupModule as WarmupModule

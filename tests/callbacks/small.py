@@ -19,7 +19,7 @@ def module_of(kind: type[AdaptationModule], seed: int = 0, **settings: Any) -> A
     network = TinyNetwork(seed=seed)
     for parameter in network.head_parameters():
         parameter.data.mul_(10)  # outputs as far apart as those of a trained network
-    return kind(network, CLASSES, **({"steps": 4, "validation_size": SIZE} | settings))
+    return kind(network, CLASSES, **({"max_steps": 4, "validation_size": SIZE} | settings))
 
 
 class Images:

@@ -89,7 +89,7 @@ def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
     assert all(np.array_equal(made.label(name), wanted.label(name)) for name in Images.names)
     # The estimates' last bits differ between machines; a round must go on all the same.
     identity = made.manifest["identity"]
-    assert (identity["weights"], identity["statistics"]) == (before, "target")
+    assert (identity["weights"], identity["bn_statistics"]) == (before, "target")
     # In training the teacher has the student's weights, and with them its statistics.
     assert weights_hash(module.teacher.network) == weights_hash(plain.network)
 

@@ -50,8 +50,8 @@ def equal(one, other):
 
 @pytest.mark.parametrize("freeze_bn", ["affine", "full"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_end_of_a_stage_has_the_targets_statistics(stage, batch_norm):
-    module = module_of(stage, bn_statistics="target", freeze_bn=batch_norm)
+def test_the_end_of_a_stage_has_the_targets_statistics(stage, freeze_bn):
+    module = module_of(stage, bn_statistics="target", freeze_bn=freeze_bn)
     before = running(module.network)
     seen = fit(module, ValidationSchedule(100))
     assert all(equal(step, before) for step in seen[:3])
@@ -79,7 +79,7 @@ def test_they_are_estimated_before_a_validation(monkeypatch):
 
 
 def test_many_images_are_thinned_out_evenly(monkeypatch):
-    from hiast.callbacks import statistics
+    from hiast.callbacks import bn_statistics as statistics
 
     read = []
     monkeypatch.setattr(statistics, "MOST_IMAGES", 3)

@@ -167,7 +167,7 @@ def test_sources_that_cannot_be_joined_are_refused(run, drawn_data, weights, sec
 def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
     words = [*write_joined("[3, 1]"), f"data_root={drawn_data}"]
     both = Path("c/dataset/both.yaml")
-    both.write_text(both.read_text().replace("}, ", ", rare_class_temperature: 0.01}, "))
+    both.write_text(both.read_text().replace("}, ", ", rare_class_sampling: {temperature: 0.01}}, "))
     config = compose("train", words)
     source, _ = build_domains(config, build_classes(config))
     assert len(source.train_dataset()) == 16 and source.train_order() is not None

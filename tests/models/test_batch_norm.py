@@ -14,6 +14,7 @@ from hiast.models import (
     Teacher,
     freeze_batch_norm,
     frozen_running_stats,
+    reestimate_bn_stats,
     synchronize_batch_norm,
 )
 
@@ -100,7 +101,7 @@ def test_synchronized_norm_keeps_activation_and_freezing(network):
         torch.testing.assert_close(converted.eval()(images), expected)
 
 
-def test_still_statistics_do_not_move():
+def test_frozen_running_stats_do_not_move():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
     source, target = torch.randn(2, 3, 8, 8) + 5, torch.randn(2, 3, 8, 8)
     alone = copy.deepcopy(network)
@@ -112,3 +113,59 @@ def test_still_statistics_do_not_move():
     torch.testing.assert_close(network[1].running_mean, alone[1].running_mean, rtol=0, atol=0)
     torch.testing.assert_close(network[1].running_var, alone[1].running_var, rtol=0, atol=0)
     assert network[1].momentum == 0.1
+
+
+def small_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_reestimated_statistics_are_the_mean_over_batches(training: bool):
+    network = small_network().train(training)
+    before = copy.deepcopy(network.state_dict())
+    batches = [torch.randn(2, 3, 5, 6) * scale for scale in (1.0, 3.0, 0.5)]
+    reestimate_bn_stats(network, iter(batches))
+    features = [network[0](batch) for batch in batches]
+    torch.testing.assert_close(
+        network[1].running_mean, torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0)
+    )
+    torch.testing.assert_close(
+        network[1].running_var, torch.stack([f.var((0, 2, 3)) for f in features]).mean(0)
+    )
+    for key in ("0.weight", "0.bias", "1.weight", "1.bias"):
+        assert torch.equal(network.state_dict()[key], before[key])
+    assert network[1].momentum == 0.1
+    assert [module.training for module in network.modules()] == [training] * 4
+
+
+def broken(batches: int):
+    yield from (torch.randn(2, 3, 5, 6) for _ in range(batches))
+    raise torch.OutOfMemoryError("out of memory")
+
+
+@pytest.mark.parametrize("fails", ["no images", "while reading", "in the network"])
+def test_a_failed_estimate_leaves_the_network_as_it_was(fails: str):
+    network = small_network().train()
+    network(torch.randn(2, 3, 5, 6))
+    network.eval()
+    before = copy.deepcopy(network.state_dict())
+    batches = {
+        "no images": [],
+        "while reading": broken(2),
+        "in the network": [torch.randn(2, 3, 5, 6), torch.randn(2, 9, 5, 6)],
+    }[fails]
+    kind = InputError if fails == "no images" else RuntimeError
+    with pytest.raises(kind, match="without images" if fails == "no images" else None):
+        reestimate_bn_stats(network, batches)
+    assert network.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert network[1].momentum == 0.1
+    assert not any(module.training for module in network.modules())
+
+
+def test_a_network_without_batch_norm_is_left_as_it_is():
+    network = nn.Conv2d(3, 2, 1)
+    before = copy.deepcopy(network.state_dict())
+    reestimate_bn_stats(network, [torch.randn(1, 3, 4, 4)])
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

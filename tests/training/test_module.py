@@ -194,7 +194,7 @@ def varied(stage: type[AdaptationModule]) -> AdaptationModule:
         "round_number": 2,
         "validation_size": (24, 48),
         "freeze_bn": "full",
-        "statistics": "target",
+        "bn_statistics": "target",
         "seed": 3,
     }
     own = {

@@ -145,7 +145,7 @@ def test_rates_of_a_running_round_follow_the_schedule(accumulate_grad_batches):
         accumulate_grad_batches=accumulate_grad_batches,
     )
     recorder = fit(module, batches(4 * accumulate_grad_batches))
-    wanted = [[Schedule().rate(rate, 1e-3, step, 4) for rate in (1e-3, 1e-2)] for step in range(4)]
+    wanted = [[Schedule().lr(rate, 1e-3, step, 4) for rate in (1e-3, 1e-2)] for step in range(4)]
     assert [found[0] for found in recorder.rates] == [
         rate for rate in wanted for _ in range(accumulate_grad_batches)
     ]
@@ -155,7 +155,7 @@ def test_the_discriminators_rate_follows_its_own_floor():
     module = WarmupModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=3, discriminator_lr=5e-4)
     recorder = fit(module, batches(3))
     assert [found[1] for found in recorder.rates] == [
-        [Schedule().rate(5e-4, 5e-4, step, 3)] for step in range(3)
+        [Schedule().lr(5e-4, 5e-4, step, 3)] for step in range(3)
     ]
 
 

@@ -1,6 +1,7 @@
 """What happens around training: pseudo-label rounds, checkpoints, recorded metrics, progress, pictures."""
 
 from hiast.callbacks.bn_statistics import TargetStatistics
+from hiast.callbacks.candidates import CandidateKeeper, SelectionSettings
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint
 from hiast.callbacks.mask_writer import MaskWriter
 from hiast.callbacks.metrics_file import MetricsFile, score_values
@@ -12,12 +13,14 @@ from hiast.callbacks.stop import GracefulShutdown
 
 __all__ = [
     "AtomicCheckpointIO",
+    "CandidateKeeper",
     "GracefulShutdown",
     "LabelRound",
     "LabelSettings",
     "MaskWriter",
     "MetricsFile",
     "PictureSheet",
+    "SelectionSettings",
     "StageCheckpoint",
     "StageProgress",
     "TargetStatistics",

@@ -15,7 +15,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks.schedule import ValidationSchedule
 from hiast.files import write_atomically
-from hiast.training.module import AdaptationModule, NonFiniteLossError
+from hiast.training.finite import NonFiniteLossError
+from hiast.training.module import AdaptationModule
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -130,12 +131,15 @@ class StageCheckpoint(pl.Callback):
         if self._saved < 0 or not isinstance(exception, SIGTERMException | NonFiniteLossError):
             return
         module = _module(pl_module)
-        if isinstance(exception, NonFiniteLossError):
-            module.forget_unfinished_step()
+        if isinstance(exception, NonFiniteLossError) and not module.discard_unfinished_step():
+            return
         if _at_step(module) and module.batches_done > self._saved:
             self._save(trainer, module)
 
     def _save(self, trainer: pl.Trainer, module: AdaptationModule, name: str = "last.ckpt") -> None:
+        if module.finite.interval > 1:
+            # A bad step since the last look must not reach the file.
+            module.raise_if_not_finite()
         # Lightning's weights_only means here: leave the optimizers out.
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self._saved = module.batches_done

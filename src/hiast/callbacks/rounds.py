@@ -101,6 +101,10 @@ class LabelRound(pl.Callback):
                 raise
             pl_module.begin_round()
 
+    def reader(self) -> RoundReader:
+        """The finished pseudo-labels of the round."""
+        return RoundReader(self.directory)
+
     def signals(self) -> dict[str, float]:
         """Label-free signals of the round: coverage, and agreement with the round before where there is one."""
         if self._signals is None:

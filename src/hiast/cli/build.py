@@ -149,7 +149,20 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: ``stages`` names something else, or a stage's settings do not fit.
     """
-    return [Stage(name, _rounds(config[name])) for name in stage_names(config)]
+    return [
+        Stage(name, _rounds(_online(config) if name == "online" else config[name]))
+        for name in stage_names(config)
+    ]
+
+
+def _online(config: DictConfig) -> Any:
+    """The online stage; what it leaves open is as large as the rounds of self-training together."""
+    node, rounds = config.online.copy(), config.self_training
+    if node.max_steps is None:
+        node.max_steps = rounds.rounds * rounds.max_steps
+    if node.batch_size is None:
+        node.batch_size = rounds.batch_size
+    return node
 
 
 def _rounds(node: Any) -> list[Round]:
@@ -169,6 +182,7 @@ def _rounds(node: Any) -> list[Round]:
                 batch_size=merged.batch_size,
                 accumulate_grad_batches=merged.get("accumulate_grad_batches", 1),
                 labels=None if labels is None else _labels(labels, number),
+                needs_pretrained=merged.module.get("feature_distance") is not None,
             )
         )
     return rounds

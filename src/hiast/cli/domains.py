@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hiast.classes import LabelSpace
-from hiast.cli.config import choices, instantiate, require
+from hiast.cli.config import choices, instantiate, plain, require
 from hiast.data import DatasetDataModule, JoinedDataModule
 from hiast.data.io.cache import FORMATS, Cache
 from hiast.errors import InputError
@@ -16,7 +16,7 @@ from hiast.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-STAGES = ("source_only", "warmup", "self_training")
+STAGES = ("source_only", "warmup", "self_training", "online")
 
 
 def build_classes(config: DictConfig) -> LabelSpace:
@@ -53,7 +53,10 @@ def build_domains(
             )
     cache = build_cache(config) if cached else None
     options: dict[str, Any] = {"classes": classes, "unreadable": config.data.unreadable, "cache": cache}
-    source, target = instantiate(config.data.source, **options), instantiate(config.data.target, **options)
+    sampling = config.data.rare_class_sampling
+    rare = {} if sampling is None else {"rare_class_sampling": plain(sampling)}
+    source = instantiate(config.data.source, **options, **rare)
+    target = instantiate(config.data.target, **options)
     if isinstance(target, JoinedDataModule):
         raise InputError(
             "data.target joins several datasets, which only data.source may: name a single dataset."

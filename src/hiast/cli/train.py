@@ -26,7 +26,7 @@ RoundLabeler all stages of a scenario: source_only, warmup, self_training with i
                                 run some stages only, from a checkpoint
   trainer.devices=2 trainer.precision=bf16-mixed
                                 passed to Lightning; trainer=cpu for a machine without a GPU
-  warmup=none loss=no_consistency pseudo_label=class_balanced augmentation=no_paste backbone=segformer_b2
+  warmup=none loss=no_consistency pseudo_label=class_balanced augmentation=no_paste backbone=mit_b2_segformer
                                 choose another part
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
   --cfg                         print the whole configuration and stop
@@ -45,6 +45,7 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
+    from hiast.callbacks import SelectionSettings
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
     from hiast.evaluation.tables import stage_table
@@ -78,6 +79,7 @@ def train(config: DictConfig) -> int:
         init_from=build.existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
+        selection=SelectionSettings(**values["selection"]),
     )
     directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:

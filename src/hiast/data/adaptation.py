@@ -20,7 +20,7 @@ from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
-from hiast.data.loading.sampler import Key, PositionBatchSampler, Shuffled
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
@@ -210,19 +210,20 @@ class AdaptationDataModule(pl.LightningDataModule):
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
         rank, world_size = rank_and_world_size(self)
         images = self._images(domain)
+        order = self.source.train_order() if domain == "source" else Shuffled(len(images))
         draws = PositionBatchSampler(
-            self.source.train_order() if domain == "source" else Shuffled(len(images)),
-            Key(self.seed, plan.round, _DRAWS[domain]),
+            order,
+            StreamKey(self.seed, plan.round, _DRAWS[domain]),
             batch_size=share(plan.batch_size, world_size),
             steps=plan.steps,
             rank=rank,
             world_size=world_size,
             start_step=plan.start_step,
         )
-        return TrainLoader(self._dataset(domain, plan, images), draws, workers)
+        return TrainLoader(self._dataset(domain, plan, images, order), draws, workers)
 
     def _dataset(
-        self, domain: Domain, plan: Plan, images: SegmentationDataset | JoinedDataset
+        self, domain: Domain, plan: Plan, images: SegmentationDataset | JoinedDataset, order: IndexOrder
     ) -> Dataset[Sample]:
         weak = self.augmentation[domain]
         if domain == "source" or plan.round_directory is None:
@@ -230,6 +231,8 @@ class AdaptationDataModule(pl.LightningDataModule):
                 images,
                 weak,
                 labeled=domain == "source",
+                placed=domain == "target",
+                order=order,
                 seed=self.seed,
                 round=plan.round,
                 stream=_CROPS[domain],

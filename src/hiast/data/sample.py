@@ -25,12 +25,19 @@ class Sample(TypedDict):
         image: uint8 [3, H, W], RGB, 0..255. In self-training the weak view, which the teacher sees.
         label: uint8 [H, W], class index or 255. Missing for an unlabeled image.
         strong: uint8 [3, H, W], the color-augmented copy of ``image`` that the student sees.
+        window: float32 [4], top, left, height and width of the crop in pixels of the whole image. Target images of
+            online self-training have it, as the two keys below.
+        image_size: float32 [2], height and width of the whole image.
+        flipped: bool, whether the crop was mirrored.
         name: Unique name of the image: path relative to the image folder, with "/", without suffix.
     """
 
     image: Tensor
     label: NotRequired[Tensor]
     strong: NotRequired[Tensor]
+    window: NotRequired[Tensor]
+    image_size: NotRequired[Tensor]
+    flipped: NotRequired[Tensor]
     name: str
 
 

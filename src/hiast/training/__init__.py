@@ -9,24 +9,29 @@ import torch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.training.checkpoint import read_checkpoint
-from hiast.training.module import AdaptationModule, NonFiniteLossError
+from hiast.training.finite import NonFiniteLossError
+from hiast.training.module import AdaptationModule
+from hiast.training.online import OnlineModule
 from hiast.training.optim import OptimizerSettings, Schedule
 from hiast.training.self_training import HIASTModule
 from hiast.training.source_only import SourceOnlyModule
+from hiast.training.views import Views
 from hiast.training.warmup import WarmupModule
 
 __all__ = [
     "AdaptationModule",
     "HIASTModule",
     "NonFiniteLossError",
+    "OnlineModule",
     "OptimizerSettings",
     "Schedule",
     "SourceOnlyModule",
+    "Views",
     "WarmupModule",
     "load_module",
 ]
 
-_MODULES: tuple[type[AdaptationModule], ...] = (SourceOnlyModule, WarmupModule, HIASTModule)
+_MODULES: tuple[type[AdaptationModule], ...] = (SourceOnlyModule, WarmupModule, HIASTModule, OnlineModule)
 
 
 def load_module(

@@ -85,7 +85,7 @@ class WarmupModule(AdaptationModule):
 
     def configure_optimizers(self) -> Any:
         """The network's optimizer and, where there is one, the discriminator's."""
-        optimizers = [self.optimizer.build(self.network)]
+        optimizers = [self.optimizer.build(self.network, fused=not self.clipping)]
         if self.discriminator is not None:
             lr = self.discriminator_lr
             group = {"params": self.discriminator.parameters(), "initial_lr": lr, "backbone_lr": lr}

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from hiast.data.augmentation.copy_paste import HardClassAugmentation, hard_class_paste
 from hiast.errors import InputError
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(params=["copy_paste_1_hard.npz", "copy_paste_14_hard.npz"])

@@ -28,7 +28,7 @@ from hiast.data import (
 from hiast.data.augmentation.fourier import FourierTowardsSource, fourier_adapt
 from hiast.data.augmentation.strong import SimpleStrong
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
-from hiast.data.loading.sampler import Key
+from hiast.data.loading.sampler import StreamKey
 from hiast.errors import InputError
 from hiast.pseudo_labels.round_reader import write_label
 from hiast.pseudo_labels.round_writer import GroupRecord, LabelRecord, RoundWriter
@@ -340,23 +340,22 @@ def test_several_sources_go_on_anywhere_with_any_number_of_workers(drawn_data: P
 
 
 def test_rare_class_sampling_of_the_source(drawn_data: Path, tmp_path: Path) -> None:
-    source = GTA5DataModule(drawn_data, rare_class_temperature=0.01, statistics=tmp_path)
+    source = GTA5DataModule(drawn_data, rare_class_sampling={"temperature": 0.01}, statistics=tmp_path)
     module = make(drawn_data, source=source)
     wanted = batches(module, "source", steps=40)
     assert same(batches(module, "source", steps=40, start_step=30), wanted[30:])
     order, names = source.train_order(), source.train_dataset().names
     positions = iter(range(80))
     assert [list(batch["name"]) for batch in wanted] == [
-        [names[order.index(Key(888, 0, 20), next(positions))] for _ in range(2)] for _ in range(40)
+        [names[order.index(StreamKey(888, 0, 20), next(positions))] for _ in range(2)] for _ in range(40)
     ]
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_what_counts_as_rare_can_be_set(drawn_data: Path) -> None:
-    options = {"rare_class_temperature": 0.01}
-    least = GTA5DataModule(drawn_data, **options, rare_class_min_pixels=1).train_order()
-    usual = GTA5DataModule(drawn_data, **options).train_order()
-    assert sum(map(len, least.images)) > sum(map(len, usual.images))
+    least = GTA5DataModule(drawn_data, rare_class_sampling={"min_pixels": 1}).train_order()
+    usual = GTA5DataModule(drawn_data, rare_class_sampling={}).train_order()
+    assert sum(map(len, least.plan.images)) > sum(map(len, usual.plan.images))
 
 
 def test_loaders_survive_being_sent_to_a_spawned_process(drawn_data: Path) -> None:

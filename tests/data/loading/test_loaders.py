@@ -8,7 +8,7 @@ import sys
 KILL = """
 import multiprocessing, os, signal, time
 from hiast.data.loading.loaders import TrainLoader, validation_loader
-from hiast.data.loading.sampler import PositionBatchSampler, Key, Shuffled
+from hiast.data.loading.sampler import PositionBatchSampler, StreamKey, Shuffled
 
 class Numbers:
     def __getitem__(self, draw):
@@ -23,7 +23,8 @@ def kill():
     time.sleep(0.2)
     print("forked", flush=True)
 
-batches = iter(TrainLoader(Numbers(), PositionBatchSampler(Shuffled(9), Key(1, 1, 1), batch_size=1, steps=100), 1))
+sampler = PositionBatchSampler(Shuffled(9), StreamKey(1, 1, 1), batch_size=1, steps=100)
+batches = iter(TrainLoader(Numbers(), sampler, 1))
 print(next(batches).tolist(), flush=True)
 [worker] = multiprocessing.active_children()
 os.register_at_fork(after_in_parent=kill)

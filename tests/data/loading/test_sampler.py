@@ -8,16 +8,15 @@ import pytest
 
 from hiast.data.loading.sampler import (
     BLOCK,
-    Key,
     PositionBatchSampler,
-    RareClasses,
-    Shard,
+    ShardSampler,
     Shuffled,
+    StreamKey,
     Weighted,
 )
 from hiast.errors import InputError
 
-KEY = Key(888, 2, 20)
+KEY = StreamKey(888, 2, 20)
 
 
 def batches(**changes) -> list:
@@ -33,11 +32,11 @@ def test_every_image_once_per_epoch_in_a_new_order() -> None:
 
 
 def test_order_depends_on_seed_round_and_stream_only() -> None:
-    def order(key: Key) -> tuple[int, ...]:
+    def order(key: StreamKey) -> tuple[int, ...]:
         return tuple(Shuffled(50).index(key, p) for p in range(50))
 
-    assert order(KEY) == order(Key(888, 2, 20))
-    others = [Key(889, 2, 20), Key(888, 3, 20), Key(888, 2, 21)]
+    assert order(KEY) == order(StreamKey(888, 2, 20))
+    others = [StreamKey(889, 2, 20), StreamKey(888, 3, 20), StreamKey(888, 2, 21)]
     assert len({order(key) for key in [KEY, *others]}) == 4
 
 
@@ -75,42 +74,11 @@ def test_length_is_that_of_the_whole_pass_and_epochs_go_on() -> None:
 
 def test_shards_cover_everything_once() -> None:
     for size, world in [(7, 3), (1, 4), (500, 8), (6, 1)]:
-        shards = [list(Shard(size, rank, world)) for rank in range(world)]
+        shards = [list(ShardSampler(size, rank, world)) for rank in range(world)]
         assert sorted(itertools.chain(*shards)) == list(range(size))
-        assert [len(Shard(size, rank, world)) for rank in range(world)] == [len(shard) for shard in shards]
-
-
-PIXELS = np.array([[900, 100, 0, 0], [950, 0, 50, 0], [1000, 0, 0, 0], [700, 290, 10, 0]])
-
-
-def test_rare_classes_by_the_formula() -> None:
-    temperature = 0.5
-    order = RareClasses(PIXELS, temperature, min_pixels=60)
-    frequency = [PIXELS[:, c].sum() / PIXELS.sum() for c in range(4)]
-    weights = [np.exp((1 - f) / temperature) for f in frequency[:3]]
-    wanted = [w / sum(weights) for w in weights]
-    np.testing.assert_allclose(order.probabilities, [*wanted, 0])
-    # Class 2 never reaches 60 pixels: its images are those that hold any.
-    holding = {0: [0, 1, 2, 3], 1: [0, 3], 2: [1, 3]}
-    assert {c: order.images[c].tolist() for c in range(3)} == holding
-    share = np.zeros(4)
-    for c, images in holding.items():
-        share[images] += wanted[c] / len(images)
-    drawn = np.bincount([order.index(KEY, p) for p in range(8000)], minlength=4) / 8000
-    np.testing.assert_allclose(drawn, share, atol=0.03)
-
-
-def test_rare_classes_do_not_overflow_at_the_published_temperature() -> None:
-    probabilities = RareClasses(PIXELS, 0.01).probabilities
-    assert np.isfinite(probabilities).all()
-    assert probabilities[3] == 0
-    assert probabilities[2] > probabilities[1] > probabilities[0]
-
-
-def test_rare_classes_need_labels_and_a_temperature() -> None:
-    for pixels, temperature in ((PIXELS, 0.0), (np.zeros((3, 4), int), 0.01)):
-        with pytest.raises(InputError, match="temperature above 0 and labeled pixels"):
-            RareClasses(pixels, temperature)
+        assert [len(ShardSampler(size, rank, world)) for rank in range(world)] == [
+            len(shard) for shard in shards
+        ]
 
 
 SIZES = [1000, 400, 50]
@@ -165,7 +133,7 @@ def test_weighted_sources_start_anywhere_at_once() -> None:
     drawn = [order.index(KEY, p) for p in range(2500)]
     for position in (2499, 3, BLOCK, BLOCK - 1, 0):
         assert weighted([3, 1, 0]).index(KEY, position) == drawn[position]
-    assert drawn != [order.index(Key(889, 2, 20), p) for p in range(2500)]
+    assert drawn != [order.index(StreamKey(889, 2, 20), p) for p in range(2500)]
     draws = PositionBatchSampler(order, KEY, batch_size=8, steps=10**9, start_step=10**9 - 1)
     assert len(list(draws)) == 1  # would never end if it were replayed
 

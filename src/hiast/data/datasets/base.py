@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,12 +23,15 @@ from hiast.data.io.listing import Listing, MissingLabelsError, SizeMismatch, Spl
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.loaders import TrainLoader, validation_loader
-from hiast.data.loading.sampler import Key, Order, PositionBatchSampler, RareClasses, Shuffled
+from hiast.data.loading.rare_classes import RareClassOrder, RareClassSampling
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 
 _DRAWS, _CROPS = 10, 11
+
+log = logging.getLogger(__name__)
 
 
 def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
@@ -65,8 +69,7 @@ class DatasetDataModule(pl.LightningDataModule):
         val_fraction: In a dataset of one split: share of it that is kept for validation.
         unreadable: "stop" or "skip", see ``SegmentationDataset``.
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
-        rare_class_temperature: Draw training images by rare class sampling with this temperature.
-        rare_class_min_pixels: An image contains a class from this number of pixels on, see ``RareClasses``.
+        rare_class_sampling: Settings of ``RareClassSampling`` for training images; None: all are drawn alike.
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
         max_pixels: Larger images and labels are refused.
@@ -101,8 +104,7 @@ class DatasetDataModule(pl.LightningDataModule):
         val_fraction: float = 0.0,
         unreadable: Unreadable = "stop",
         size_mismatch: SizeMismatch | None = None,
-        rare_class_temperature: float | None = None,
-        rare_class_min_pixels: int = 3000,
+        rare_class_sampling: RareClassSampling | Mapping[str, Any] | None = None,
         statistics: Path | str | None = None,
         cache: Cache | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -122,8 +124,10 @@ class DatasetDataModule(pl.LightningDataModule):
         self.val_fraction = val_fraction
         self.unreadable: Unreadable = unreadable
         self.size_mismatch: SizeMismatch | None = size_mismatch
-        self.rare_class_temperature = rare_class_temperature
-        self.rare_class_min_pixels = rare_class_min_pixels
+        settings = rare_class_sampling
+        self.rare_class_sampling = (
+            RareClassSampling(**settings) if isinstance(settings, Mapping) else settings
+        )
         self.statistics = None if statistics is None else Path(statistics)
         self.cache = cache
         self.max_pixels = max_pixels
@@ -185,27 +189,38 @@ class DatasetDataModule(pl.LightningDataModule):
         """
         return self._dataset("val", True)
 
-    def train_order(self) -> Order:
-        """Order in which the images of ``train_dataset()`` are drawn."""
+    def train_order(self) -> IndexOrder:
+        """IndexOrder in which the images of ``train_dataset()`` are drawn."""
         dataset = self.train_dataset()
-        if self.rare_class_temperature is None:
+        if self.rare_class_sampling is None:
             return Shuffled(len(dataset))
         counts = count_class_pixels(dataset, self.statistics)
-        return RareClasses(counts, self.rare_class_temperature, self.rare_class_min_pixels)
+        height, width = dataset.image_size(0)
+        plan, least = self.rare_class_sampling.plan(counts, height * width, dataset.classes.names)
+        if plan.warning:
+            log.warning("%s: %s", self.title, plan.warning)
+        return RareClassOrder(plan, self.rare_class_sampling, least)
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of weakly augmented images with labels; one epoch is as many whole batches as there are."""
         rank, world_size = rank_and_world_size(self)
-        dataset = self.train_dataset()
+        dataset, order = self.train_dataset(), self.train_order()
         draws = PositionBatchSampler(
-            self.train_order(),
-            Key(self.seed, 0, _DRAWS),
+            order,
+            StreamKey(self.seed, 0, _DRAWS),
             batch_size=share(self.batch_size, world_size),
             steps=max(1, len(dataset) // self.batch_size),
             rank=rank,
             world_size=world_size,
         )
-        augmented = AugmentedDataset(dataset, self.augmentation, labeled=True, seed=self.seed, stream=_CROPS)
+        augmented = AugmentedDataset(
+            dataset,
+            self.augmentation,
+            labeled=True,
+            seed=self.seed,
+            stream=_CROPS,
+            order=order,
+        )
         return TrainLoader(augmented, draws, self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:

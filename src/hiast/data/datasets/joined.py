@@ -160,6 +160,15 @@ class JoinedDataModule:
             self._dataset = JoinedDataset([module.train_dataset() for module in self.modules])
         return self._dataset
 
+    @property
+    def has_val(self) -> bool:
+        """Whether any has labeled images for validation."""
+        return any(module.has_val for module in self.modules)
+
+    def val_dataset(self) -> JoinedDataset:
+        """The labeled validation images of all that have some, at full size."""
+        return JoinedDataset([module.val_dataset() for module in self.modules if module.has_val])
+
     def train_order(self) -> Weighted:
         """Order in which the images of ``train_dataset()`` are drawn."""
         sizes = [len(dataset) for dataset in self.train_dataset().datasets]

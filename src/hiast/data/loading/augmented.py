@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from itertools import chain, count
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from hiast.data.augmentation.weak import WeakAugmentation
+from hiast.data.augmentation.weak import View, WeakAugmentation
+from hiast.data.loading.sampler import IndexOrder
 from hiast.data.loading.segmentation import OpenImage, to_planes
 from hiast.data.sample import Draw, Sample
 
@@ -40,6 +42,8 @@ class AugmentedDataset(Dataset[Sample]):
         dataset: Images and labels.
         weak: Crop and flip.
         labeled: Read labels; False: no label file is opened.
+        placed: Also give the place of each crop in its image: ``window``, ``image_size`` and ``flipped``.
+        order: Chooses the crop of a labeled image among several; None takes the first that is drawn.
         seed: Seed of the run.
         round: Round, 0 outside self-training.
         stream: Number of the random stream, different for each dataset of a run; not 0.
@@ -51,6 +55,8 @@ class AugmentedDataset(Dataset[Sample]):
         weak: WeakAugmentation,
         *,
         labeled: bool,
+        placed: bool = False,
+        order: IndexOrder | None = None,
         seed: int,
         round: int = 0,
         stream: int = 1,
@@ -58,6 +64,8 @@ class AugmentedDataset(Dataset[Sample]):
         self.dataset = dataset
         self.weak = weak
         self.labeled = labeled
+        self.placed = placed
+        self.order = order
         self.key = (seed, round)
         self.stream = stream
 
@@ -73,13 +81,26 @@ class AugmentedDataset(Dataset[Sample]):
         rng = np.random.default_rng([*self.key, draw.position, self.stream])
         with self.dataset.open_image(draw.index) as image:
             size = image.size
-            window, flip = self.weak.draw(rng, *size)
+            labels = self.dataset.read_label(draw.index, size) if self.labeled else None
+            window, flip = self._draw(rng, draw.index, size, labels)
             pixels = image.read(window)
         sample: Sample = {
             "image": to_planes(self.weak.image(pixels, flip)),
             "name": self.dataset.names[draw.index],
         }
-        if self.labeled:
-            label = window.of(self.dataset.read_label(draw.index, size))
-            sample["label"] = torch.from_numpy(self.weak.label(label, flip))
+        if self.placed:
+            sample["window"] = torch.tensor(window, dtype=torch.float32)
+            sample["image_size"] = torch.tensor(size, dtype=torch.float32)
+            sample["flipped"] = torch.tensor(flip)
+        if labels is not None:
+            sample["label"] = torch.from_numpy(self.weak.label(window.of(labels), flip))
         return sample
+
+    def _draw(
+        self, rng: np.random.Generator, index: int, size: tuple[int, int], labels: NDArray[np.uint8] | None
+    ) -> View:
+        view = self.weak.draw(rng, *size)
+        if self.order is None or labels is None:
+            return view
+        windows = chain([view.window], (self.weak.draw(rng, *size).window for _ in count()))
+        return View(self.order.choose_window(index, labels, windows, rng), view.flip)

@@ -14,7 +14,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hiast.data.loading.sampler import PositionBatchSampler, Shard
+from hiast.data.loading.sampler import PositionBatchSampler, ShardSampler
 from hiast.data.sample import Sample
 
 
@@ -69,7 +69,7 @@ def validation_loader(
         world_size: Number of processes. The trainer needs ``use_distributed_sampler=False``.
         num_workers: Worker processes.
     """
-    shard = Shard(size, rank, world_size)
+    shard = ShardSampler(size, rank, world_size)
     return Loader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
 
 

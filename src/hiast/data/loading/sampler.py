@@ -7,6 +7,7 @@ without replaying the ones before, and neither workers nor devices change which 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from hiast.data.geometry import Window
 from hiast.data.sample import Draw
 from hiast.errors import InputError
 
 
-class Key(NamedTuple):
+class StreamKey(NamedTuple):
     """What fixes an order."""
 
     seed: int
@@ -28,16 +30,29 @@ class Key(NamedTuple):
     stream: int
 
 
-class Order(Protocol):
+class IndexOrder(Protocol):
     """Says which image stands at a position."""
 
-    def index(self, key: Key, position: int) -> int:
+    def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position`` (from 0, without end)."""
+        ...
+
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The crop of image ``index``, one of ``windows``, which are drawn as they are asked for.
+
+        Args:
+            index: Index of the image.
+            labels: uint8 [H, W], its label map.
+            windows: Windows of the label map, without end.
+            rng: Generator for further draws.
+        """
         ...
 
 
 @lru_cache(maxsize=8)
-def _permutation(key: Key, epoch: int, size: int) -> NDArray[np.int64]:
+def _permutation(key: StreamKey, epoch: int, size: int) -> NDArray[np.int64]:
     return np.random.default_rng([key.seed, key.round, epoch, key.stream]).permutation(size)
 
 
@@ -51,48 +66,16 @@ class Shuffled:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def index(self, key: Key, position: int) -> int:
+    def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position``."""
         epoch, place = divmod(position, self.size)
         return int(_permutation(key, epoch, self.size)[place])
 
-
-class RareClasses:
-    """Rare class sampling: first a class, the rarer the likelier, then an image that contains it.
-
-    P(c) is proportional to exp((1 - f_c) / temperature), f_c the share of class c among the labeled pixels;
-    classes without an image are never drawn. Source: DAFormer, Hoyer et al. 2022, section 3.3.
-
-    Args:
-        class_pixels: int64 [N, C], labeled pixels of each class in each image.
-        temperature: The lower, the more often rare classes are drawn; published 0.01.
-        min_pixels: An image contains a class from this number of pixels on; from one if no image reaches it.
-
-    Raises:
-        InputError: The temperature is not positive or there is no labeled pixel.
-    """
-
-    def __init__(
-        self, class_pixels: NDArray[np.int64], temperature: float = 0.01, min_pixels: int = 3000
-    ) -> None:
-        totals = class_pixels.sum(axis=0)
-        if temperature <= 0 or not totals.any():
-            raise InputError("Rare class sampling needs a temperature above 0 and labeled pixels.")
-        scores = (1 - totals / totals.sum()) / temperature
-        weights = np.where(totals > 0, np.exp(scores - scores.max()), 0)
-        self.probabilities: NDArray[np.float64] = weights / weights.sum()
-        self.images = [self._containing(pixels, min_pixels) for pixels in class_pixels.T]
-
-    @staticmethod
-    def _containing(pixels: NDArray[np.int64], min_pixels: int) -> NDArray[np.intp]:
-        enough = np.flatnonzero(pixels >= min_pixels)
-        return enough if len(enough) else np.flatnonzero(pixels)
-
-    def index(self, key: Key, position: int) -> int:
-        """Index of the image at ``position``."""
-        rng = np.random.default_rng([key.seed, key.round, position, key.stream])
-        images = self.images[rng.choice(len(self.probabilities), p=self.probabilities)]
-        return int(rng.choice(images))
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The first window."""
+        return next(windows)
 
 
 BLOCK = 1000
@@ -107,7 +90,7 @@ class Weighted:
     of its images comes once per pass.
 
     Args:
-        orders: Order within each dataset.
+        orders: IndexOrder within each dataset.
         sizes: Number of images of each.
         weights: Non-negative, not all 0.
 
@@ -115,7 +98,7 @@ class Weighted:
         InputError: The numbers do not fit together.
     """
 
-    def __init__(self, orders: Sequence[Order], sizes: Sequence[int], weights: Sequence[float]) -> None:
+    def __init__(self, orders: Sequence[IndexOrder], sizes: Sequence[int], weights: Sequence[float]) -> None:
         check_weights(weights, len(orders))
         self.orders = tuple(orders)
         self.starts = np.cumsum([0, *sizes])[:-1].tolist()
@@ -125,7 +108,7 @@ class Weighted:
             own / left if left else Fraction(0) for own, left in zip(exact, rest, strict=True)
         )
 
-    def index(self, key: Key, position: int) -> int:
+    def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position``."""
         number, place = divmod(position, BLOCK)
         sources, earlier = _block(key, number, self.shares)
@@ -133,6 +116,13 @@ class Weighted:
         # Streams of the datasets start far from those that tell datasets of one run apart.
         inner = key._replace(stream=key.stream + 1000 * (source + 1))
         return int(self.starts[source] + self.orders[source].index(inner, int(earlier[place])))
+
+    def choose_window(
+        self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
+    ) -> Window:
+        """The window that the order of the image's dataset chooses."""
+        source = bisect_right(self.starts, index) - 1
+        return self.orders[source].choose_window(index - self.starts[source], labels, windows, rng)
 
 
 def check_weights(weights: Sequence[float], count: int) -> None:
@@ -161,7 +151,9 @@ def _drawn(positions: int, shares: tuple[Fraction, ...]) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _block(key: Key, number: int, shares: tuple[Fraction, ...]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def _block(
+    key: StreamKey, number: int, shares: tuple[Fraction, ...]
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """For each position of a block: its source, and how often that source was drawn before."""
     before, after = (_drawn(end * BLOCK, shares) for end in (number, number + 1))
     sources = np.repeat(np.arange(len(shares)), np.subtract(after, before))
@@ -188,8 +180,8 @@ class PositionBatchSampler(Sampler[list[Draw]]):
 
     def __init__(
         self,
-        order: Order,
-        key: Key,
+        order: IndexOrder,
+        key: StreamKey,
         *,
         batch_size: int,
         steps: int,
@@ -221,7 +213,7 @@ class PositionBatchSampler(Sampler[list[Draw]]):
             yield [Draw(self.order.index(self.key, p), p) for p in range(first, first + self.batch_size)]
 
 
-class Shard(Sampler[int]):
+class ShardSampler(Sampler[int]):
     """Every index once, over all ranks: rank r takes r, r + W, r + 2W, ...; nothing is repeated to even out.
 
     Args:

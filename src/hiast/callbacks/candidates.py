@@ -1,0 +1,272 @@
+"""Candidates: networks of a run that may become its result, kept and measured without target labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from hiast.callbacks.bn_statistics import estimate_on
+from hiast.callbacks.rounds import LabelRound, weights_hash
+from hiast.classes import LabelSpace
+from hiast.data import AdaptationDataModule
+from hiast.data.geometry import resize_image
+from hiast.errors import InputError, check_not_negative
+from hiast.models.batch_norm import batch_norms
+from hiast.selection import Candidate, CandidateRecords, PredictionStore, measure_source, measure_target
+from hiast.selection.alarms import raised
+from hiast.selection.measure import class_shares, with_ensemble
+from hiast.selection.samples import evenly_spaced
+from hiast.training import AdaptationModule, HIASTModule, OnlineModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """Which candidates a run keeps, and how they are measured.
+
+    Attributes:
+        images: Target images that every candidate is measured on, evenly spaced; 0 measures nothing.
+        source_images: Held-out source images at most.
+        shrink: Stored predictions are smaller than the image by this factor.
+        looks: Candidates within online training besides its end, evenly spaced over the steps.
+        target_statistics: Shares of batch-norm statistics of the target, of which each makes a candidate of the first
+            stage without training: 1 replaces the statistics, 0.5 averages both.
+        return_to_best: Rounds of self-training start from the best candidate so far instead of the last one.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    images: int = 64
+    source_images: int = 64
+    shrink: int = 4
+    looks: int = 0
+    target_statistics: Sequence[float] = (1.0,)
+    return_to_best: bool = False
+
+    def __post_init__(self) -> None:
+        check_not_negative(
+            "selection", images=self.images, source_images=self.source_images, looks=self.looks
+        )
+        if self.shrink < 1 or not all(0 < share <= 1 for share in self.target_statistics):
+            raise InputError(
+                "selection: shrink must be at least 1 and target_statistics a list of shares above 0, at most 1."
+            )
+
+
+class CandidateKeeper(pl.Callback):
+    """Keeps and measures the candidates of one fit; one for each round, all of a run with the same folder.
+
+    Args:
+        folder: Run directory.
+        settings: What to keep and measure.
+        step_before: Optimizer steps of all rounds before this one.
+        is_first: Whether this is the first stage of the run, of which target statistics are a candidate.
+        name: Name of the candidate at the end of the fit.
+        seed: Seed of the pixels that scores look at.
+        labels: The pseudo-labels of the round; None in other stages.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: SelectionSettings,
+        *,
+        name: str,
+        step_before: int = 0,
+        is_first: bool = False,
+        seed: int = 888,
+        labels: LabelRound | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.name = name
+        self.step_before = step_before
+        self.is_first = is_first
+        self.seed = seed
+        self.labels = labels
+        self.records = CandidateRecords(folder)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        """Keep a candidate at each look."""
+        assert isinstance(pl_module, AdaptationModule)
+        if self.settings.images and self._look(pl_module):
+            self._keep(trainer, pl_module, f"{self.name}-{pl_module.steps_done:05d}")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the end of the fit."""
+        assert isinstance(pl_module, AdaptationModule)
+        if pl_module.batches_done == pl_module.batches:
+            self.keep_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the end of a fit that was stopped behind its last step, and is only validated now."""
+        assert isinstance(pl_module, AdaptationModule)
+        if trainer.state.fn == "validate":
+            self.keep_end(trainer, pl_module)
+
+    def keep_end(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
+        """Keep and measure the network at the end of a fit and, after the first stage, target statistics."""
+        if not self.settings.images:
+            return
+        self._keep(trainer, module, self.name)
+        if self.is_first and any(True for _ in batch_norms(module.network)):
+            for share in self.settings.target_statistics:
+                name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
+                with _mixed_statistics(trainer, module, share):
+                    self._measure(trainer, module, name)
+
+    def _look(self, module: AdaptationModule) -> bool:
+        if not isinstance(module, OnlineModule) or module.batches_done % module.accumulate_grad_batches:
+            return False
+        between = self.settings.looks + 1
+        places = {round(number * module.max_steps / between) for number in range(1, between)}
+        return module.steps_done in places and module.steps_done < module.max_steps
+
+    def _keep(self, trainer: pl.Trainer, module: AdaptationModule, name: str) -> None:
+        self._measure(trainer, module, name)
+        if isinstance(module, OnlineModule):
+            with module.evaluating("student" if module.evaluated == "teacher" else "teacher"):
+                self._measure(trainer, module, f"{name}-{module.evaluated}")
+
+    def _measure(self, trainer: pl.Trainer, module: AdaptationModule, name: str) -> None:
+        """Save and measure the network that the module evaluates now, unless that is done."""
+        network = module.evaluation_network
+        identity = weights_hash(network)
+        if self.records.find(name, identity) is not None:
+            return
+        checkpoint = self.folder / "candidates" / f"{name}.ckpt"
+        if trainer.is_global_zero:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(checkpoint, weights_only=True)
+        was_training = module.training
+        module.eval()
+        try:
+            candidate = self._scored(trainer, module, name, checkpoint, identity)
+        finally:
+            module.train(was_training)
+        if trainer.is_global_zero:
+            self.records.record(candidate)
+            self.compare(module.classes)
+        trainer.strategy.barrier("candidate recorded")
+
+    def _scored(
+        self, trainer: pl.Trainer, module: AdaptationModule, name: str, checkpoint: Path, identity: str
+    ) -> Candidate:
+        data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        store = PredictionStore(
+            self.folder / "candidates" / "predictions", len(module.classes), self.settings.shrink
+        )
+        if trainer.is_global_zero:
+            store.begin(name, identity)
+        trainer.strategy.barrier("candidate")
+
+        def predict(images: Tensor) -> Tensor:
+            with trainer.precision_plugin.forward_context():
+                return module.probabilities(images, (images.shape[2], images.shape[3])).float()
+
+        teacher = module.teacher.network if isinstance(module, HIASTModule | OnlineModule) else None
+        scores = measure_target(
+            predict,
+            _target_batches(trainer, module, data, self.settings.images),
+            module.classes,
+            seed=self.seed,
+            teacher=None if teacher is None else _predictor(trainer, module, teacher),
+            store=store,
+            candidate=name,
+            device=module.device,
+        )
+        source = measure_source(
+            predict,
+            _source_batches(trainer, module, data, self.settings.source_images),
+            module.classes,
+            device=module.device,
+        )
+        scores = dataclasses.replace(scores, source_miou=source, labels=self._label_shares(module.classes))
+        relative = checkpoint.relative_to(self.folder).as_posix()
+        return Candidate(name, relative, self.step_before + module.steps_done, scores, identity)
+
+    def _label_shares(self, classes: LabelSpace) -> Mapping[str, float]:
+        if self.labels is None:
+            return {}
+        reader = self.labels.reader()
+        height, width = reader.label_size
+        return class_shares(classes, reader.image_pixels.sum(0), len(reader.names) * height * width)
+
+    def compare(self, classes: LabelSpace) -> None:
+        """Score all candidates against each other, and log alarms."""
+        store = PredictionStore(
+            self.folder / "candidates" / "predictions", len(classes), self.settings.shrink
+        )
+        everyone = with_ensemble(self.records.read(), store, classes)
+        self.records.record_all(everyone)
+        for sentence in raised(everyone, {}):
+            log.warning("%s", sentence)
+
+
+@contextmanager
+def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: float) -> Iterator[None]:
+    """Within this context the network has ``share`` of the batch-norm statistics of the target."""
+    data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    norms = [norm for norm in batch_norms(module.network) if norm.running_mean is not None]
+    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
+    try:
+        with trainer.precision_plugin.forward_context():
+            estimate_on(module.network, module, data.labeling_images())
+        for norm, (mean, var) in zip(norms, before, strict=True):
+            norm.running_mean.lerp_(mean, 1 - share)  # type: ignore[union-attr]
+            norm.running_var.lerp_(var, 1 - share)  # type: ignore[union-attr]
+        yield
+    finally:
+        for norm, (mean, var) in zip(norms, before, strict=True):
+            norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+            norm.running_var.copy_(var)  # type: ignore[union-attr]
+
+
+def _predictor(trainer: pl.Trainer, module: AdaptationModule, network: nn.Module) -> Any:
+    def predict(images: Tensor) -> Tensor:
+        with trainer.precision_plugin.forward_context():
+            logits: Tensor = network(module.prepare(images))
+        return logits.float().softmax(1)
+
+    return predict
+
+
+def _target_batches(
+    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, most: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """This rank's share of the sample of target images, one by one, at validation size."""
+    dataset = data.labeling_images()
+    chosen = evenly_spaced(len(dataset), most)
+    for index in chosen[trainer.global_rank :: trainer.world_size]:
+        yield [index], _batch(module, dataset.read_image(index))
+
+
+def _source_batches(
+    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, most: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """This rank's share of the held-out source images with their labels; none where none are held out."""
+    if not data.source.has_val:
+        return
+    dataset = data.source.val_dataset()
+    chosen = evenly_spaced(len(dataset), most)
+    for index in chosen[trainer.global_rank :: trainer.world_size]:
+        label = torch.from_numpy(np.ascontiguousarray(dataset.read_label(index)))[None]
+        yield _batch(module, dataset.read_image(index)), label.to(module.device)
+
+
+def _batch(module: AdaptationModule, image: Any) -> Tensor:
+    if module.validation_size:
+        image = resize_image(image, *module.validation_size)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(module.device)

@@ -1,0 +1,208 @@
+"""Choosing one checkpoint among candidates, and saying why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hiast.selection.candidates import Candidate
+from hiast.selection.rules import EnsembleRule, Verdict
+
+
+class Rule(Protocol):
+    """A pure function on a table of scores.
+
+    Attributes:
+        criterion: What its score is, to stand behind "it has the highest ...".
+        tie: Scores that differ by no more count as equal.
+    """
+
+    @property
+    def criterion(self) -> str:
+        """What the score is, in words."""
+
+    @property
+    def tie(self) -> float:
+        """Scores that differ by no more count as equal."""
+
+    def __call__(self, candidates: Sequence[Candidate]) -> Sequence[Verdict]:
+        """One verdict per candidate; the first candidate is the least adapted one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate in the table of a choice.
+
+    Attributes:
+        candidate: The candidate.
+        score: What the rule ranks by; NaN: not known.
+        rank: Place among the candidates that may be chosen, from 1; None for one that is refused.
+        vetoes: Why it is refused, a sentence each.
+    """
+
+    candidate: Candidate
+    score: float
+    rank: int | None
+    vetoes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        selected: The chosen candidate.
+        reason: A sentence that says why.
+        table: All candidates, the least adapted first.
+    """
+
+    selected: Candidate
+    reason: str
+    table: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        rows = [
+            {
+                "name": row.candidate.name,
+                "score": None if math.isnan(row.score) else row.score,
+                "rank": row.rank,
+                "vetoes": list(row.vetoes),
+            }
+            for row in self.table
+        ]
+        return {"selected": self.selected.to_dict(), "reason": self.reason, "table": rows}
+
+
+def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
+    """Choose one candidate without any target label.
+
+    The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
+    is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
+    least adapted candidate is chosen, so that a run never ends with a network that a check refused.
+
+    Args:
+        candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;
+            with equal steps the one that stands first is.
+        rule: The rule; None: ``EnsembleRule()``.
+
+    Returns:
+        The choice; the same for the same candidates.
+
+    Raises:
+        ValueError: There is no candidate, or two have the same name.
+
+    Example:
+        >>> from hiast.selection import CandidateScores
+        >>> start = Candidate("source_only", "a.ckpt", 0, CandidateScores(ensemble_miou=0.6, infomax=0.5))
+        >>> later = Candidate("warmup", "b.ckpt", 9, CandidateScores(ensemble_miou=0.7, infomax=0.5))
+        >>> choose([start, later]).selected.name
+        'warmup'
+    """
+    if not candidates:
+        raise ValueError("There is no candidate to choose from.")
+    names = [candidate.name for candidate in candidates]
+    if len(set(names)) < len(names):
+        raise ValueError(f"The names of candidates must differ: {', '.join(names)}.")
+    rule = EnsembleRule() if rule is None else rule
+    ordered = sorted(candidates, key=lambda candidate: candidate.step)
+    table = _table(ordered, rule(ordered))
+    allowed = [row for row in table if row.rank is not None]
+    if not allowed:
+        return Choice(ordered[0], _nothing_allowed(table), table)
+    best = min(allowed, key=lambda row: row.rank or 0)
+    selected = next(row for row in allowed if best.score - row.score <= rule.tie)
+    return Choice(selected.candidate, _reason(rule, selected, best, table), table)
+
+
+def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table for people; shares in percent, a dash where nothing was measured.
+
+    Args:
+        choice: The choice.
+
+    Returns:
+        Header, and one row per candidate in the order of the choice's table.
+    """
+    header = [
+        "candidate",
+        "steps",
+        "ensemble mIoU",
+        "InfoMax",
+        "entropy",
+        "SND",
+        "views",
+        "source mIoU",
+        "verdict",
+    ]
+    rows = []
+    for row in choice.table:
+        scores = row.candidate.scores
+        chosen = row.candidate.name == choice.selected.name
+        rows.append(
+            [
+                row.candidate.name,
+                f"{row.candidate.step:,}",
+                _percent(scores.ensemble_miou),
+                _percent(scores.infomax),
+                _percent(scores.entropy),
+                "-" if math.isnan(scores.snd) else f"{scores.snd:.2f}",
+                _percent(scores.consistency),
+                _percent(scores.source_miou),
+                "; ".join((["selected"] if chosen else []) + list(row.vetoes)),
+            ]
+        )
+    return header, rows
+
+
+def _table(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> tuple[Row, ...]:
+    pairs = list(zip(candidates, verdicts, strict=True))
+    allowed = [i for i, (candidate, verdict) in enumerate(pairs) if not _refusals(candidate, verdict)]
+    # A stable sort: of equal scores the less adapted candidate comes first.
+    order = sorted(allowed, key=lambda i: -pairs[i][1].score)
+    ranks = {i: place for place, i in enumerate(order, start=1)}
+    return tuple(
+        Row(candidate, verdict.score, ranks.get(i), _refusals(candidate, verdict))
+        for i, (candidate, verdict) in enumerate(pairs)
+    )
+
+
+def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
+    """The rule's vetoes, and those that hold for every rule."""
+    own = [] if candidate.checkpoint else ["No checkpoint was kept."]
+    if math.isnan(verdict.score):
+        own.append("Its score is not known.")
+    return (*own, *verdict.vetoes)
+
+
+def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
+    if len(table) == 1:
+        return f"{selected.candidate.name} is selected: it is the only candidate."
+    name, refused = selected.candidate.name, [row.candidate.name for row in table if row.rank is None]
+    passed = len(table) - len(refused)
+    checks = f"; refused: {', '.join(refused)}" if refused else ""
+    if passed == 1:
+        return f"{name} is selected: it is the only one of {len(table)} candidates that passed the checks{checks}."
+    among = f"of {passed} candidates that passed the checks" if refused else f"of {passed} candidates"
+    if selected is best:
+        return (
+            f"{name} is selected: {among} it has the highest {rule.criterion} ({selected.score:.4f}){checks}."
+        )
+    return (
+        f"{name} is selected: {among} {best.candidate.name} has the highest {rule.criterion} ({best.score:.4f}), but "
+        f"{name} ({selected.score:.4f}) is less adapted and no more than {rule.tie:g} behind{checks}."
+    )
+
+
+def _nothing_allowed(table: Sequence[Row]) -> str:
+    first = table[0]
+    return (
+        f"{first.candidate.name} is selected: the checks refused every candidate, and it is the least adapted one "
+        f"({' '.join(first.vetoes)})."
+    )
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f}"

@@ -1,0 +1,178 @@
+"""Guards: small decisions that act while training, before a fall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiast.errors import InputError
+from hiast.selection.candidates import Candidate
+from hiast.selection.choose import Choice, Rule, choose
+from hiast.selection.scores import SND_PIXELS, drawn_vectors, soft_neighborhood_density
+
+Score = Callable[[Tensor, int], float]
+"""Images of a kept batch and the batch's number -> score of the present student on them; higher is better."""
+
+
+def batch_density(probabilities: Tensor, number: int, seed: int = 0, pixels: int = SND_PIXELS) -> float:
+    """Soft neighborhood density of random pixels of a batch, as the dynamic teacher's score.
+
+    Args:
+        probabilities: float [B, C, H, W].
+        number: Number of the batch; with the seed it decides the pixels, so that a batch is scored on the same ones
+            whenever it is scored.
+        seed: Seed of the draws.
+        pixels: Pixels to draw from the whole batch.
+
+    Returns:
+        The density in nats.
+    """
+    joined = probabilities.transpose(0, 1).flatten(1)[None, :, None]
+    return float(soft_neighborhood_density(drawn_vectors(joined, seed, [number], pixels))[0])
+
+
+class DynamicTeacher:
+    """Says when the teacher may follow the student: when a label-free score of the student has improved.
+
+    Each step's batch is kept with the student's score on it. When ``first`` batches are kept, and at every ``every``
+    batches more, the present student is scored on all of them. If the score rose on more than ``share`` of them, or
+    if more than ``most`` batches are kept, one EMA step (decay 0.99 in the paper) is due, and the batches are dropped.
+
+    Source: DT-ST, Zhao et al., "Towards Better Stability and Adaptability: Improve Online Self-Training for Model
+    Adaptation in Semantic Segmentation", CVPR 2023; its code asks at 9, 12, ... batches and lets go at 33, the first
+    question behind 30. Its scores are the soft neighborhood density on 100 pixels or an entropy.
+
+    Args:
+        first: Batches before the first question.
+        every: Batches between two questions.
+        most: Batches beyond which the teacher follows at the next question, whatever the score says.
+        share: Share of the batches on which the score must have risen.
+
+    Raises:
+        InputError: A setting is out of range.
+
+    Example:
+        >>> teacher = DynamicTeacher(first=2, every=1)
+        >>> images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        >>> for score in (0.1, 0.2):
+        ...     teacher.keep(images, score)
+        ...     teacher.due(lambda images, number: 0.3)
+        False
+        True
+    """
+
+    def __init__(self, *, first: int = 9, every: int = 3, most: int = 30, share: float = 0.5) -> None:
+        if first < 1 or every < 1 or most < first or not 0 <= share < 1:
+            raise InputError(
+                f"The dynamic teacher asks at first={first}, then every={every} batches, lets go beyond most={most} "
+                f"and wants a share={share}: give first and every of at least 1, most of at least first, and a share "
+                "from 0 to below 1."
+            )
+        self.first, self.every, self.most, self.share = first, every, most, share
+        self._number = 0
+        self._images: list[Tensor] = []
+        self._scores: list[float] = []
+
+    @property
+    def number(self) -> int:
+        """Number of the batch that is kept next, from 0."""
+        return self._number
+
+    def keep(self, images: Tensor, score: float) -> None:
+        """Keep the batch of this step, before the optimizer's step.
+
+        Args:
+            images: uint8 [B, 3, H, W]; kept where they are until the teacher follows, 33 batches at most by default.
+            score: The student's score on them, of the batch ``number``.
+        """
+        self._images.append(images.detach().clone())
+        self._scores.append(float(score))
+        self._number += 1
+
+    def due(self, score: Score) -> bool:
+        """Whether the teacher follows the student now, after the optimizer's step.
+
+        Args:
+            score: Scores the present student on a kept batch. It is called only where the rule asks.
+
+        Returns:
+            True: do one EMA step.
+        """
+        kept = len(self._scores)
+        if kept < self.first or (kept - self.first) % self.every:
+            return False
+        start = self._number - kept
+        now = [score(images, start + i) for i, images in enumerate(self._images)]
+        better = sum(new > old for new, old in zip(now, self._scores, strict=True))
+        if better <= self.share * kept and kept <= self.most:
+            return False
+        self._images.clear()
+        self._scores.clear()
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values, for a checkpoint that is loaded with ``weights_only``."""
+        return {"number": self._number, "scores": list(self._scores), "images": list(self._images)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        self._number = int(state["number"])
+        self._scores = [float(score) for score in state["scores"]]
+        self._images = list(state["images"])
+
+
+def class_ratio_floor(probabilities: Tensor, prior: Tensor, share: float = 0.5) -> Tensor:
+    """Loss that is positive while a class gets less than a part of its share in the source.
+
+    ``sum_c max(0, share * prior_c - mean p_c)``, the mean over all pixels of the batch. It is a floor and no target,
+    since the layouts of two domains differ: a class above it is left alone.
+
+    Source: ADVENT (Vu et al., CVPR 2019), section 3, class-ratio priors, with ``share`` = 0.5 there.
+
+    Args:
+        probabilities: float [B, C, H, W] that sum to 1 over C.
+        prior: float [C], shares of the labeled source pixels.
+        share: The part, in 0..1.
+
+    Returns:
+        Scalar float32; 0, with zero gradients, where no class is below its floor.
+
+    Raises:
+        InputError: ``share`` is not in 0..1.
+        ValueError: ``prior`` has another number of classes.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(
+            f"The class-ratio floor is {share} of the source's shares: give a number from 0 to 1."
+        )
+    if prior.shape != probabilities.shape[1:2]:
+        raise ValueError(f"A prior {list(prior.shape)} does not fit {probabilities.shape[1]} classes.")
+    mean = probabilities.float().mean((0, 2, 3))
+    return torch.relu(share * prior.to(mean.device, mean.dtype) - mean).sum()
+
+
+def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:
+    """Decide whether training goes on from an earlier candidate: when the rule refuses the latest one.
+
+    It goes back to refused candidates only, not to those that merely rank lower: a round in progress is often worse
+    before it is better.
+
+    Args:
+        candidates: All candidates so far, with all scores that the rule looks at.
+        latest: Name of the candidate that training would go on from.
+        rule: The rule; None: that of ``choose``.
+
+    Returns:
+        The choice to go back to, with its reason; None: go on from the latest.
+
+    Raises:
+        ValueError: There is no such candidate.
+    """
+    choice = choose(candidates, rule)
+    rows = {row.candidate.name: row for row in choice.table}
+    if latest not in rows:
+        raise ValueError(f"There is no candidate '{latest}' among {', '.join(rows)}.")
+    return None if rows[latest].rank is not None or choice.selected.name == latest else choice

@@ -1,0 +1,169 @@
+"""The rule that ranks candidates: agreement with the ensemble, with vetoes against collapse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hiast.selection.candidates import Candidate, CandidateScores
+
+FLOOR = 1e-4
+"""Shares of pixels are not counted as smaller than this where they are divided by."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says of a candidate.
+
+    Attributes:
+        score: Higher is better; NaN: not known.
+        vetoes: Why it must not be chosen, a sentence each.
+    """
+
+    score: float
+    vetoes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the vetoes, each against the least adapted candidate, the start.
+
+    Attributes:
+        infomax_drop: How far the normalized InfoMax (0..1) may fall.
+        source_drop: How far the mIoU on held-out source images (0..1) may fall.
+        vanished: A class has vanished below this part of the share that the start predicts of it.
+        least_share: Classes of which the start predicts less than this share of the pixels cannot vanish.
+        divergence: How far the histogram of predicted classes may move away, as KL divergence in nats.
+    """
+
+    infomax_drop: float = 0.02
+    source_drop: float = 0.05
+    vanished: float = 0.01
+    least_share: float = 0.001
+    divergence: float = 0.5
+
+
+def infomax_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
+    """Veto: the predictions became less certain, less diverse, or both."""
+    if math.isnan(start.infomax):
+        return None
+    if math.isnan(now.infomax):
+        return "Its InfoMax is not known."
+    if start.infomax - now.infomax <= limits.infomax_drop:
+        return None
+    return (
+        f"InfoMax fell from {start.infomax:.3f} to {now.infomax:.3f}, by more than {limits.infomax_drop:g}: "
+        "the predictions are less diverse or less certain than at the start."
+    )
+
+
+def source_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
+    """Veto: the network forgot the source."""
+    if math.isnan(start.source_miou):
+        return None
+    if math.isnan(now.source_miou):
+        return "Its mIoU on held-out source images is not known."
+    if start.source_miou - now.source_miou <= limits.source_drop:
+        return None
+    return (
+        f"The mIoU on held-out source images fell from {100 * start.source_miou:.1f} to {100 * now.source_miou:.1f}, "
+        f"by more than {100 * limits.source_drop:g} points."
+    )
+
+
+def classes_vanished(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
+    """Veto: classes that the start predicts are hardly predicted any more."""
+    if not start.predicted:
+        return None
+    if not now.predicted:
+        return "Its predicted classes are not known."
+    gone = [
+        name
+        for name, share in start.predicted.items()
+        if share >= limits.least_share and not now.predicted.get(name, 0.0) >= limits.vanished * share
+    ]
+    if not gone:
+        return None
+    subject = f"Class {gone[0]} has" if len(gone) == 1 else f"Classes {', '.join(gone)} have"
+    return f"{subject} vanished: under {100 * limits.vanished:g} % of what the start predicts is left."
+
+
+def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
+    """Veto: the histogram of predicted classes is far from where it began."""
+    if not start.predicted or not now.predicted:
+        return None
+    moved = divergence(now.predicted, start.predicted)
+    if moved <= limits.divergence:
+        return None
+    return (
+        f"The histogram of predicted classes moved by {moved:.2f} nats from the start, more than "
+        f"{limits.divergence:g}."
+    )
+
+
+Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
+"""Scores of a candidate and of the start, and limits -> why the candidate is refused, or None."""
+
+VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
+
+
+@dataclass(frozen=True)
+class EnsembleRule:
+    """Rank by agreement with the ensemble of all candidates (EnsV); refuse what a veto refuses.
+
+    The start itself, the least adapted candidate, is never refused. A score that was measured for the start must be
+    known of every other candidate too: a network whose predictions are not finite has none.
+
+    Source: EnsV is the one of nine criteria that never picked the worst candidate (Hu et al., NeurIPS 2024 D&B); that
+    InfoMax and source validation serve as vetoes is our own combination.
+
+    Attributes:
+        limits: Limits of the vetoes.
+        vetoes: The vetoes.
+        tie: Candidates whose agreement (mIoU, 0..1) differs by no more count as equal.
+        criterion: What the score is, in words.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    vetoes: tuple[Veto, ...] = VETOES
+    tie: float = 0.002
+    criterion: str = "mIoU with the ensemble of all candidates"
+
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """One verdict per candidate; the first is the start."""
+        start = candidates[0].scores
+        verdicts = [Verdict(start.ensemble_miou)]
+        for candidate in candidates[1:]:
+            found = [veto(candidate.scores, start, self.limits) for veto in self.vetoes]
+            said = tuple(sentence for sentence in found if sentence is not None)
+            verdicts.append(Verdict(candidate.scores.ensemble_miou, said))
+        return verdicts
+
+
+def divergence(now: Mapping[str, float], start: Mapping[str, float]) -> float:
+    """KL divergence ``sum_k now_k log(now_k / start_k)`` of two class histograms, in nats.
+
+    Shares of ``start`` below 0.0001 count as 0.0001, so that a class that the start never predicts costs a finite
+    amount.
+
+    Args:
+        now: Class -> share, the histogram that is asked about.
+        start: Class -> share, the one to compare with.
+
+    Returns:
+        At least 0, but for what the floor of ``start`` takes away; NaN if a share is.
+
+    Example:
+        >>> divergence({"road": 0.5, "sky": 0.5}, {"road": 0.5, "sky": 0.5})
+        0.0
+        >>> round(divergence({"road": 1.0, "sky": 0.0}, {"road": 0.5, "sky": 0.5}), 4)
+        0.6931
+    """
+    total = 0.0
+    for name, share in now.items():
+        if math.isnan(share):
+            return math.nan
+        if share > 0:
+            total += share * math.log(share / max(start.get(name, 0.0), FLOOR))
+    return total

@@ -1,0 +1,67 @@
+"""Ingredients of online self-training as plain values, and back, so that a checkpoint describes them without pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from hiast import online
+from hiast.errors import InputError
+
+_CLASS = "ingredient"
+"""Key that holds the name of the class, which is looked up in ``hiast.online`` and nowhere else."""
+
+
+def to_plain(value: Any) -> Any:
+    """An ingredient, or a container of ingredients, as dictionaries, lists and plain values.
+
+    Example:
+        >>> to_plain(online.ClassMix())
+        {'ingredient': 'ClassMix', 'classes_of': 'image', 'ignored_counts': True}
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [to_plain(item) for item in value]
+    name = type(value).__name__
+    if getattr(online, name, None) is not type(value):
+        # An ingredient of the user's own class cannot be rebuilt; its name is kept for the record.
+        return {_CLASS: None, "class": f"{type(value).__module__}.{name}"}
+    return {_CLASS: name, **{key: to_plain(item) for key, item in _arguments(value).items()}}
+
+
+def from_plain(value: Any) -> Any:
+    """The inverse of ``to_plain``. An ingredient of a class outside ``hiast.online`` becomes None.
+
+    Raises:
+        InputError: The values name a class that this version does not know.
+    """
+    if isinstance(value, Mapping):
+        if _CLASS not in value:
+            return {key: from_plain(item) for key, item in value.items()}
+        name = value[_CLASS]
+        if name is None:
+            return None
+        if name not in online.__all__ or not isinstance(getattr(online, name), type):
+            raise InputError(
+                f"The checkpoint names an ingredient '{name}', which this version does not know."
+            )
+        arguments = {key: from_plain(item) for key, item in value.items() if key != _CLASS}
+        return getattr(online, name)(**arguments)
+    if isinstance(value, list):
+        return tuple(from_plain(item) for item in value)
+    return value
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """Constructor arguments of an ingredient, read from the attributes of the same name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, nn.Module):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    names = [name for name in inspect.signature(type(value).__init__).parameters if name != "self"]
+    return {name: getattr(value, name) for name in names}

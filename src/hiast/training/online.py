@@ -1,0 +1,291 @@
+"""Stage ``online``: self-training whose teacher labels every batch, with source images in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hiast.classes import IGNORED, LabelSpace
+from hiast.data.adaptation import Domain
+from hiast.data.sample import Batch, Sample
+from hiast.errors import InputError, check_not_negative
+from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
+from hiast.objectives import source_cross_entropy
+from hiast.online import (
+    ClassMix,
+    Labeled,
+    Margins,
+    Mixing,
+    QualityWeight,
+    Trust,
+    class_ratio_floor,
+    confidence_and_prediction,
+    ema_decay_at,
+    weighted_cross_entropy,
+)
+from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
+from hiast.training.ingredients import from_plain, to_plain
+from hiast.training.module import AdaptationModule
+from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
+from hiast.training.views import StepKey, Views
+
+_CHOICES = {
+    "teacher_bn": ("running", "batch"),
+    "labels": ("hard", "soft"),
+    "evaluate": ("student", "teacher"),
+}
+
+
+class OnlineModule(AdaptationModule):
+    """Online self-training: an EMA teacher labels the weak view of the target images in every step.
+
+    total = source_weight * CE(source) + ramp * (target_weight * CE(mixed) + masking_weight * CE(masked))
+    + feature distance + class_floor * class-ratio floor. CE of mixed and masked images goes to the labels of the
+    teacher, weighted by ``trust``. Sources: DACS (Tranheden et al. 2021), DAFormer (Hoyer et al. 2022), MIC (Hoyer et
+    al. 2023), VFM-UDA (Englert et al. 2024). ``conf/method`` holds the settings of each.
+
+    Args:
+        network: The student, see ``AdaptationModule``.
+        classes: The label space of the scenario.
+        ema_decay: EMA decay of the teacher, reached by the ramp min(1 - 1/(t + 1), ema_decay).
+        teacher_bn: ``"running"``: the teacher is in eval mode and averages the running statistics of the student.
+            ``"batch"``: it normalizes by the statistics of the target batch (DAFormer).
+        teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
+        labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
+        evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
+        trust: Labels and weights of the prediction of the teacher.
+        mixing: Pastes source pixels onto target images.
+        views: Color augmentation, style transfer and masks.
+        masking_weight: Weight of the masked consistency; it needs ``views.masking``.
+        margins: Borders of the whole target image that give no pseudo-labels.
+        feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
+        class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
+        floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
+        source_weight: Weight of the source cross-entropy.
+        target_weight: Weight of the loss of mixed images.
+        target_ramp_steps: Optimizer steps over which the target losses grow linearly to their weights.
+        joint_batch: Source and mixed images go through the network as one batch, so that batch normalization sees
+            both at once; otherwise as two.
+        settings: See ``AdaptationModule``.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    stage: ClassVar[str] = "online"
+    domains: ClassVar[tuple[Domain, ...]] = ("source", "target")
+    source_pixels: Tensor
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        classes: LabelSpace,
+        *,
+        ema_decay: float = 0.999,
+        teacher_bn: Literal["running", "batch"] = "running",
+        teacher_mirror: bool = False,
+        labels: Literal["hard", "soft"] = "hard",
+        evaluate: Literal["student", "teacher"] = "student",
+        trust: Trust | None = None,
+        mixing: Mixing | None = None,
+        views: Views | None = None,
+        masking_weight: float = 1.0,
+        margins: Margins | None = None,
+        feature_distance: Mapping[str, Any] | None = None,
+        class_floor: float = 0.0,
+        floor_share: float = 0.5,
+        source_weight: float = 1.0,
+        target_weight: float = 1.0,
+        target_ramp_steps: int = 0,
+        joint_batch: bool = True,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network, classes, **settings)
+        numbers = {
+            "ema_decay": ema_decay,
+            "masking_weight": masking_weight,
+            "class_floor": class_floor,
+            "floor_share": floor_share,
+            "source_weight": source_weight,
+            "target_weight": target_weight,
+            "target_ramp_steps": target_ramp_steps,
+        }
+        check_not_negative(self.stage, **numbers)
+        choices = {"teacher_bn": teacher_bn, "labels": labels, "evaluate": evaluate}
+        for name, value in choices.items():
+            if value not in _CHOICES[name]:
+                raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
+        if max(ema_decay, floor_share) > 1:
+            raise InputError(f"{self.stage}: ema_decay and floor_share must lie between 0 and 1.")
+        self.plain: dict[str, Any] = (
+            numbers | choices | {"teacher_mirror": teacher_mirror, "joint_batch": joint_batch}
+        )
+        self.ema_decay, self.teacher_bn, self.teacher_mirror = ema_decay, teacher_bn, teacher_mirror
+        self.soft = labels == "soft"
+        self.evaluated: Literal["student", "teacher"] = evaluate
+        self.teacher = Teacher(network, ema_decay, average_buffers=teacher_bn == "running")
+        self.trust: Trust = trust or QualityWeight()
+        self.mixing: Mixing = mixing or ClassMix()
+        self.views = views or Views()
+        self.margins = margins
+        self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
+        self.source_weight, self.target_weight = source_weight, target_weight
+        self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
+        self.feature_settings = None if feature_distance is None else dict(feature_distance)
+        self.feature_distance = (
+            None
+            if self.feature_settings is None
+            else FeatureDistance(network, classes, **self.feature_settings)
+        )
+        # Labeled source pixels of each class seen so far; the class-ratio floor needs their shares.
+        self.register_buffer("source_pixels", torch.zeros(len(classes), dtype=torch.float64))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch of source images with labels and target images without."""
+        source, target = batch["source"], batch["target"]
+        key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
+        styled = self.views.styled(source["image"], target["image"], key)
+        pseudo, probabilities = self._pseudo_labels(target)
+        mixed = self.mixing(Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None)
+        inputs = (
+            self.prepare(self.views.colored(styled, "source", key)),
+            self.prepare(self.views.colored(mixed.images, "mixed", key)),
+        )
+        with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
+            source_logits, mixed_logits = self._student(*inputs)
+        ramp = self._ramp()
+        terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
+        terms["mixed"] = self._target_loss(
+            mixed_logits, mixed.labels, mixed.weights, mixed.pasted, probabilities
+        )
+        total = (
+            self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
+        )
+        if self.feature_distance is not None and tap is not None and tap.features is not None:
+            features = tap.features[: len(source["label"])]
+            terms["feature_distance"] = self.feature_distance(features, inputs[0], source["label"])
+            total = total + terms["feature_distance"]
+        if self.class_floor:
+            terms["class_floor"] = self._floor(source["label"], mixed_logits, mixed.pasted)
+            total = total + ramp * self.class_floor * terms["class_floor"]
+        if self.views.masking is not None and self.masking_weight:
+            terms["masked"] = self._masked_loss(target["image"], pseudo, probabilities, key)
+            total = total + ramp * self.masking_weight * terms["masked"]
+        terms["trusted"] = pseudo.weights.mean()  # type: ignore[union-attr]
+        terms["total"] = total
+        return terms
+
+    def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        if self.joint_batch:
+            logits: Tensor = self.network(torch.cat((source, mixed)))
+            return logits[: len(source)], logits[len(source) :]
+        # The source last, since the feature distance reads the features of the last pass.
+        mixed_logits: Tensor = self.network(mixed)
+        return self.network(source), mixed_logits
+
+    @torch.no_grad()
+    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor]:
+        """Target images with weighted labels of the teacher, and its probabilities float32 [B,C,H,W]."""
+        images = self.prepare(target["image"])
+        probabilities = self._teach(images)
+        if self.teacher_mirror:
+            probabilities = (probabilities + self._teach(images.flip(3)).flip(3)) / 2
+        valid = None
+        if self.margins is not None:
+            valid = self.margins.weights(
+                (images.shape[2], images.shape[3]), target["window"], target["image_size"], target["flipped"]
+            ).gt(0)
+        trusted = self.trust(*confidence_and_prediction(probabilities), valid=valid)
+        return Labeled(target["image"], trusted.labels, trusted.weights), probabilities
+
+    def _teach(self, images: Tensor) -> Tensor:
+        if self.teacher_bn == "running":
+            logits = self.teacher(images)
+        else:
+            with batch_statistics(self.teacher.network):
+                logits = self.teacher(images)
+        return logits.float().softmax(1)  # type: ignore[no-any-return]
+
+    def _target_loss(
+        self, logits: Tensor, labels: Tensor, weights: Tensor, pasted: Tensor, probabilities: Tensor
+    ) -> Tensor:
+        if not self.soft:
+            return weighted_cross_entropy(logits, labels, weights)
+        hard, soft = soft_weights(labels, weights, pasted)
+        return weighted_cross_entropy(logits, labels, hard) + soft_cross_entropy(logits, probabilities, soft)
+
+    def _masked_loss(self, images: Tensor, pseudo: Labeled, probabilities: Tensor, key: StepKey) -> Tensor:
+        """Consistency of masked target images with the labels of the teacher (MIC)."""
+        assert self.views.masking is not None and pseudo.weights is not None
+        prepared = self.prepare(self.views.colored(images, "masked", key))
+        masked, _ = self.views.masking(prepared, key.generator("masking"))
+        # Masked images look like no image that the network will see: they must not move the running statistics.
+        with frozen_running_stats(self.network):
+            logits = self.network(masked)
+        nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
+        return self._target_loss(logits, pseudo.labels, pseudo.weights, nothing, probabilities)
+
+    def _floor(self, labels: Tensor, logits: Tensor, pasted: Tensor) -> Tensor:
+        counts = torch.bincount(labels.reshape(-1).long(), minlength=IGNORED + 1)[: len(self.classes)]
+        self.source_pixels += counts
+        prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
+        return class_ratio_floor(logits, prior.to(logits.device), self.floor_share)
+
+    @property
+    def evaluation_network(self) -> nn.Module:
+        """The network that is validated, predicts and labels."""
+        return self.teacher.network if self.evaluated == "teacher" else self.network
+
+    @contextmanager
+    def evaluating(self, network: Literal["student", "teacher"]) -> Iterator[None]:
+        """Within this context ``network`` is the one that is evaluated, also in checkpoints that are saved."""
+        before, self.evaluated = self.evaluated, network
+        self.plain["evaluate"] = network
+        try:
+            yield
+        finally:
+            self.evaluated = self.plain["evaluate"] = before
+
+    def _ramp(self) -> float:
+        """Factor of the target losses, 0..1, a function of the step."""
+        if not self.target_ramp_steps:
+            return 1.0
+        return min(1.0, self.steps_done / self.target_ramp_steps)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """An optimizer step of the student, then an EMA step of the teacher."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.teacher.ema_decay = ema_decay_at(self.steps_done, self.ema_decay)
+        self.teacher.update(self.network)
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments as plain values."""
+        parts = {name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins")}
+        views = {name: to_plain(getattr(self.views, name)) for name in Views.__dataclass_fields__}
+        return (
+            super().arguments()
+            | self.plain
+            | parts
+            | {"views": views, "feature_distance": self.feature_settings}
+        )
+
+    @classmethod
+    def from_arguments(
+        cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
+    ) -> Self:
+        """The inverse of ``arguments``."""
+        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins")}
+        views = Views(**{name: from_plain(value) for name, value in arguments["views"].items()})
+        return super().from_arguments(network, classes, arguments | parts | {"views": views})

@@ -1,0 +1,67 @@
+"""Views of source and target images that the online student sees, drawn on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hiast.online import BlockMasking, ColorStep, StyleTransfer, generator_at
+
+_STREAMS = {"style": 1, "source": 2, "mixed": 3, "masked": 4, "masking": 5, "mixing": 6, "donors": 7}
+"""One stream of random numbers for each purpose."""
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """Position of a training step, which decides all of its random draws.
+
+    Attributes:
+        seed: Seed of the run.
+        round_number: Round, counted from 1.
+        batch: Batch of the round, counted from 0.
+        rank: Rank of the process.
+    """
+
+    seed: int
+    round_number: int
+    batch: int
+    rank: int
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU generator for one purpose of the step; ``purpose`` is a key of ``_STREAMS``."""
+        return generator_at(self.seed, self.round_number, self.batch, self.rank, _STREAMS[purpose])
+
+
+@dataclass(frozen=True)
+class Views:
+    """Augmentations of the online stage. All work on images uint8 [B,3,H,W] in 0..255.
+
+    Attributes:
+        style: Gives source images the colors of target images, before anything else; None: not.
+        source: Color augmentation of source images, one step after the other.
+        mixed: Color augmentation of mixed images.
+        masked: Color augmentation of target images that are then masked.
+        masking: Masks of the masked consistency; None: target images are not masked.
+    """
+
+    style: StyleTransfer | None = None
+    source: Sequence[ColorStep] = ()
+    mixed: Sequence[ColorStep] = ()
+    masked: Sequence[ColorStep] = ()
+    masking: BlockMasking | None = None
+
+    def styled(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
+        """Source images in the colors of the target images ``references``."""
+        if self.style is None:
+            return images
+        return self.style(images, references, key.generator("style"))
+
+    def colored(self, images: Tensor, view: str, key: StepKey) -> Tensor:
+        """Images after the color augmentation of a view: ``source``, ``mixed`` or ``masked``."""
+        generator = key.generator(view)
+        for step in getattr(self, view):
+            images = step(images, generator)
+        return images

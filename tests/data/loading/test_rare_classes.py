@@ -1,0 +1,154 @@
+"""Rare class sampling against the formula, and crops against counts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hiast.data.geometry import Window
+from hiast.data.loading.rare_classes import (
+    RareClassOrder,
+    RareClassSampling,
+    choose_crop,
+    plan_rare_classes,
+    rare_class_probabilities,
+)
+from hiast.errors import InputError
+
+PIXELS = np.array(
+    [[9000, 500, 0, 0], [7000, 4000, 0, 2], [1000, 3000, 0, 3500], [8000, 3001, 0, 0]], np.int64
+)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.05, 1.0])
+def test_probabilities_are_the_softmax_of_rarity(temperature):
+    totals = PIXELS.sum(0)
+    rarity = [(1 - int(n) / int(totals.sum())) / temperature for n in totals]
+    weights = [math.exp(r - max(rarity)) if n else 0.0 for r, n in zip(rarity, totals, strict=True)]
+    wanted = [w / math.fsum(weights) for w in weights]
+    np.testing.assert_allclose(rare_class_probabilities(PIXELS, temperature), wanted, rtol=1e-12)
+    np.testing.assert_allclose(rare_class_probabilities(totals, temperature), wanted, rtol=1e-12)
+
+
+def test_classes_without_enough_pixels_in_any_image_are_dropped_in_words():
+    plan = plan_rare_classes(PIXELS, 1.0, 3500, names=["road", "car", "train", "bike"])
+    assert [found.tolist() for found in plan.images] == [[0, 1, 3], [1], [], []]
+    assert plan.probabilities[2:].tolist() == [0, 0]
+    assert plan.probabilities.sum() == pytest.approx(1)
+    assert "train (at most 0), bike (at most 3500)" in plan.warning
+    assert "more than 3500 pixels" in plan.warning
+    unnamed = plan_rare_classes(PIXELS, 1.0, 3500)
+    assert "2 (at most 0)" in unnamed.warning
+    assert plan_rare_classes(PIXELS[:, [0, 1, 3]], 1.0, 0).warning == ""
+
+
+def test_draws_follow_the_probabilities_and_take_images_that_hold_the_class():
+    plan = plan_rare_classes(PIXELS, 0.5, 2999)
+    rng = np.random.default_rng(0)
+    draws = [plan.draw(rng) for _ in range(4000)]
+    for k in range(4):
+        share = np.mean([chosen == k for chosen, _ in draws])
+        assert abs(share - plan.probabilities[k]) < 0.04
+        images = {image for chosen, image in draws if chosen == k}
+        assert images == set(plan.images[k].tolist())
+    assert plan.draw(np.random.default_rng(7)) == plan.draw(np.random.default_rng(7))
+
+
+def drawn_labels():
+    labels = np.random.default_rng(1).integers(0, 4, (30, 40)).astype(np.uint8)
+    labels[:, 30:] = 255
+    labels[:10, :10] = 2
+    return labels
+
+
+@pytest.mark.parametrize("largest_share", [1.0, 0.4])
+@pytest.mark.parametrize("otherwise", ["last", "most"])
+def test_the_first_crop_that_will_do_is_chosen(largest_share, otherwise):
+    labels, rng = drawn_labels(), np.random.default_rng(2)
+    outcomes = set()
+    for trial in range(60):
+        windows = [(int(rng.integers(0, 20)), int(rng.integers(0, 30)), 10, 10) for _ in range(1 + trial % 5)]
+        wanted, most = None, []
+        for place, (top, left, height, width) in enumerate(windows):
+            crop = [int(labels[top + i, left + j]) for i in range(height) for j in range(width)]
+            known = [k for k in crop if k != 255]
+            most.append(crop.count(2))
+            largest = max((known.count(k) for k in set(known)), default=0)
+            varied = largest_share >= 1 or largest < largest_share * len(known)
+            if wanted is None and crop.count(2) > 28 and varied:
+                wanted = place
+        outcomes.add("found" if wanted is not None else "not")
+        if wanted is None:
+            wanted = len(windows) - 1 if otherwise == "last" else most.index(max(most))
+        assert choose_crop(labels, windows, 2, 28, largest_share, otherwise) == wanted
+    assert outcomes == {"found", "not"}
+
+
+def test_a_crop_needs_more_than_the_number_and_less_than_the_share():
+    labels = np.array([[1, 1, 0, 0, 255, 255]], np.uint8)
+    windows = [(0, 0, 1, 4), (0, 0, 1, 6)]
+    assert choose_crop(labels, windows, 1, 1.9) == 0
+    assert choose_crop(labels, windows, 1, 2) == 1, "no crop will do, so the last"
+    assert choose_crop(labels, windows, 1, 1, 0.5) == 1
+    assert choose_crop(labels, windows, 1, 1, 0.51) == 0
+    assert choose_crop(labels, windows[::-1], 1, 1, 0.5) == 1, "ignored pixels do not make a crop varied"
+    ignored = np.full((2, 2), 255, np.uint8)
+    assert choose_crop(ignored, [(0, 0, 2, 2)] * 3, 1, 0, 0.75, "most") == 0
+
+
+def test_what_is_out_of_range_is_refused():
+    with pytest.raises(InputError, match="temperature"):
+        rare_class_probabilities(PIXELS, 0)
+    with pytest.raises(InputError, match="no class"):
+        rare_class_probabilities(np.zeros((2, 3), np.int64))
+    with pytest.raises(InputError, match="min_pixels"):
+        plan_rare_classes(PIXELS, min_pixels=10_000)
+    with pytest.raises(InputError, match="min_pixels"):
+        plan_rare_classes(PIXELS, min_pixels=-1)
+    with pytest.raises(InputError, match="names"):
+        plan_rare_classes(PIXELS, names=["road"])
+    with pytest.raises(InputError, match="crop"):
+        choose_crop(drawn_labels(), [], 0, 0)
+    with pytest.raises(InputError, match="otherwise"):
+        choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, otherwise="first")
+    with pytest.raises(InputError, match="largest_share"):
+        choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, largest_share=-1)
+
+
+COUNTS = np.array([[900, 100, 0, 0], [950, 0, 50, 0], [1000, 0, 0, 0], [700, 290, 10, 0]])
+
+
+def test_the_class_of_an_image_has_the_distribution_of_the_plan() -> None:
+    plan = plan_rare_classes(COUNTS, 0.5, min_pixels=9)
+    rng = np.random.default_rng(0)
+    pairs = [plan.draw(rng) for _ in range(20_000)]
+    again = [(plan.class_given_image(image, rng), image) for _, image in pairs]
+    wanted, found = np.zeros((4, 4)), np.zeros((4, 4))
+    np.add.at(wanted, tuple(np.array(pairs).T), 1 / len(pairs))
+    np.add.at(found, tuple(np.array(again).T), 1 / len(pairs))
+    np.testing.assert_allclose(found, wanted, atol=0.015)
+
+
+def test_crops_show_the_class_that_the_image_was_drawn_for() -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[30:, 30:] = 1
+    settings = RareClassSampling(min_pixels=20, tries=50)
+    plan, least = settings.plan(np.array([[1500, 100]]), 1600, ("road", "sign"))
+    order = RareClassOrder(plan, settings, least)
+    rng = np.random.default_rng(1)
+
+    def windows():
+        while True:
+            yield Window(int(rng.integers(31)), int(rng.integers(31)), 10, 10)
+
+    # Class 1 is far rarer, so nearly every draw asks for it.
+    shown = [(order.choose_window(0, labels, windows(), rng).of(labels) == 1).sum() for _ in range(50)]
+    assert np.mean([pixels > 10 for pixels in shown]) > 0.9
+    assert least == 20
+
+
+def test_the_least_pixels_follow_the_size_of_the_images() -> None:
+    assert RareClassSampling().plan(np.array([[9000, 9000]]), 1280 * 720, ("a", "b"))[1] == 3000
+    assert RareClassSampling().plan(np.array([[900, 900]]), 128 * 72, ("a", "b"))[1] == 30

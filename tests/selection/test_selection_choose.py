@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+
+from hiast.selection import Candidate, CandidateScores, EnsembleRule, Limits, Verdict, choice_cells, choose
+from hiast.selection.rules import FLOOR, divergence
+
+SHARES = {"road": 0.6, "sky": 0.3, "car": 0.1}
+GOOD = CandidateScores(
+    entropy=0.2, infomax=0.6, snd=3.0, consistency=0.8, source_miou=0.7, ensemble_miou=0.7, predicted=SHARES
+)
+
+
+def candidate(name: str, step: int, **scores: object) -> Candidate:
+    return Candidate(name, f"{name}.ckpt", step, replace(GOOD, **scores))
+
+
+START = candidate("source_only", 100)
+
+
+def test_the_highest_agreement_is_chosen() -> None:
+    found = choose([START, candidate("a", 200, ensemble_miou=0.8), candidate("b", 300, ensemble_miou=0.9)])
+    assert found.selected.name == "b"
+    assert [row.rank for row in found.table] == [3, 2, 1]
+    assert found.reason == (
+        "b is selected: of 3 candidates it has the highest mIoU with the ensemble of all candidates (0.9000)."
+    )
+
+
+def test_order_of_the_candidates_makes_no_difference() -> None:
+    candidates = [
+        START,
+        candidate("a", 200, ensemble_miou=0.81),
+        candidate("b", 300, ensemble_miou=0.8105),
+        candidate("c", 400, ensemble_miou=0.95, infomax=0.1),
+    ]
+    choices = [choose(order) for order in itertools.permutations(candidates)]
+    assert all(choice == choices[0] for choice in choices)
+
+
+def test_ties_go_to_the_less_adapted() -> None:
+    tied = [START, candidate("a", 200, ensemble_miou=0.8), candidate("b", 300, ensemble_miou=0.8015)]
+    found = choose(tied)
+    assert found.selected.name == "a"
+    assert found.reason == (
+        "a is selected: of 3 candidates b has the highest mIoU with the ensemble of all candidates (0.8015), but "
+        "a (0.8000) is less adapted and no more than 0.002 behind."
+    )
+    assert choose(tied, EnsembleRule(tie=0)).selected.name == "b"
+
+
+def test_the_reason_names_who_was_refused() -> None:
+    found = choose([START, candidate("a", 200, ensemble_miou=0.8), candidate("b", 300, infomax=0.1)])
+    assert found.reason == (
+        "a is selected: of 2 candidates that passed the checks it has the highest mIoU with the ensemble of all "
+        "candidates (0.8000); refused: b."
+    )
+
+
+def test_equal_candidates_and_equal_steps_go_to_the_first() -> None:
+    same = [candidate(name, 100) for name in ("source_only", "target_statistics", "x")]
+    found = choose(same)
+    assert found.selected.name == "source_only"
+    assert [row.rank for row in found.table] == [1, 2, 3]
+
+
+def test_the_only_candidate_is_chosen() -> None:
+    found = choose([START])
+    assert found.selected is START
+    assert found.reason == "source_only is selected: it is the only candidate."
+
+
+def test_a_collapse_is_not_chosen_although_certain_consistent_and_in_the_majority() -> None:
+    """A constant prediction has no entropy, the highest density and perfect consistency."""
+    gone = {"road": 1.0, "sky": 0.0, "car": 0.0}
+    collapsed = [
+        candidate(
+            f"round-{i}",
+            200 + i,
+            entropy=0.0,
+            infomax=0.0,
+            snd=4.6,
+            consistency=1.0,
+            ensemble_miou=0.99,
+            predicted=gone,
+        )
+        for i in range(3)
+    ]
+    found = choose([START, *collapsed])
+    assert found.selected is START
+    assert [row.rank for row in found.table] == [1, None, None, None]
+    assert found.reason == (
+        "source_only is selected: it is the only one of 4 candidates that passed the checks; refused: round-0, "
+        "round-1, round-2."
+    )
+    vetoes = " ".join(found.table[1].vetoes)
+    assert "InfoMax fell from 0.600 to 0.000" in vetoes
+    assert "Classes sky, car have vanished" in vetoes
+    assert "The histogram of predicted classes moved by 0.51 nats" in vetoes
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ({"infomax": 0.57}, "InfoMax fell from 0.600 to 0.570"),
+        ({"source_miou": 0.64}, "held-out source images fell from 70.0 to 64.0, by more than 5 points"),
+        ({"predicted": {"road": 0.65, "sky": 0.3495, "car": 0.0005}}, "Class car has vanished: under 1 %"),
+        (
+            {"predicted": {"road": 0.1, "sky": 0.1, "car": 0.8}},
+            "moved by 1.37 nats from the start, more than 0.5",
+        ),
+        ({"infomax": math.nan}, "InfoMax is not known"),
+        ({"source_miou": math.nan}, "held-out source images is not known"),
+        ({"predicted": {}}, "predicted classes are not known"),
+        ({"ensemble_miou": math.nan}, "Its score is not known"),
+    ],
+)
+def test_each_veto_alone_refuses(scores: dict[str, object], words: str) -> None:
+    worse = candidate("worse", 200, **({"ensemble_miou": 0.9} | scores))
+    found = choose([START, worse])
+    assert found.selected is START
+    (veto,) = found.table[1].vetoes
+    assert words in veto
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"infomax": 0.585},
+        {"source_miou": 0.66},
+        {"predicted": {"road": 0.69, "sky": 0.3, "car": 0.01}},
+        {"infomax": 0.9, "source_miou": 0.9},
+    ],
+)
+def test_small_changes_and_gains_are_allowed(scores: dict[str, object]) -> None:
+    assert choose([START, candidate("b", 200, **({"ensemble_miou": 0.9} | scores))]).selected.name == "b"
+
+
+def test_what_was_not_measured_at_the_start_refuses_nothing() -> None:
+    bare = CandidateScores(ensemble_miou=0.5)
+    later = CandidateScores(ensemble_miou=0.6)
+    found = choose([Candidate("source_only", "a.ckpt", 0, bare), Candidate("b", "b.ckpt", 1, later)])
+    assert found.selected.name == "b"
+
+
+def test_classes_that_the_start_hardly_predicts_cannot_vanish() -> None:
+    start = candidate("source_only", 0, predicted={"road": 0.7, "sky": 0.2995, "car": 0.0005})
+    later = candidate("b", 1, predicted={"road": 0.7, "sky": 0.3, "car": 0.0}, ensemble_miou=0.9)
+    assert choose([start, later]).selected.name == "b"
+    strict = EnsembleRule(limits=Limits(least_share=0.0001))
+    assert choose([start, later], strict).selected.name == "source_only"
+
+
+def test_when_nothing_is_known_the_start_is_chosen() -> None:
+    found = choose([Candidate("source_only", "a.ckpt", 0), Candidate("b", "b.ckpt", 1)])
+    assert found.selected.name == "source_only"
+    assert "refused every candidate" in found.reason
+    assert "Its score is not known." in found.reason
+
+
+def test_a_look_without_checkpoint_cannot_be_chosen() -> None:
+    look = replace(candidate("look", 200, ensemble_miou=0.99), checkpoint="")
+    found = choose([START, look])
+    assert found.selected is START
+    assert found.table[1].vetoes == ("No checkpoint was kept.",)
+
+
+def test_another_rule_can_be_plugged_in() -> None:
+    class Entropy:
+        criterion = "certainty"
+        tie = 0.0
+
+        def __call__(self, candidates: list[Candidate]) -> list[Verdict]:
+            return [Verdict(-candidate.scores.entropy) for candidate in candidates]
+
+    found = choose([START, candidate("b", 200, entropy=0.1)], Entropy())
+    assert found.selected.name == "b"
+    assert "highest certainty (-0.1000)" in found.reason
+
+
+def test_no_candidates_and_equal_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="no candidate"):
+        choose([])
+    with pytest.raises(ValueError, match="must differ"):
+        choose([START, START])
+
+
+def test_the_table_has_a_line_for_each_candidate_and_dashes() -> None:
+    look = Candidate("b", "b.ckpt", 1200, CandidateScores(ensemble_miou=0.5))
+    header, rows = choice_cells(choose([START, look]))
+    assert len(rows) == 2
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[0] == ["source_only", "100", "70.00", "60.00", "20.00", "3.00", "80.00", "70.00", "selected"]
+    assert rows[1][:4] == ["b", "1,200", "50.00", "-"]
+    assert rows[1][-1].startswith("Its InfoMax is not known.;")
+
+
+def test_divergence_equals_the_formula() -> None:
+    p, q = {"a": 0.2, "b": 0.5, "c": 0.3}, {"a": 0.6, "b": 0.3, "c": 0.1}
+    assert divergence(p, q) == pytest.approx(sum(p[k] * math.log(p[k] / q[k]) for k in p))
+    assert divergence(p, p) == 0
+    assert divergence({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}) == pytest.approx(-math.log(FLOOR))
+    assert divergence({"new": 1.0}, {"a": 1.0}) == pytest.approx(-math.log(FLOOR))
+    assert math.isnan(divergence({"a": math.nan}, {"a": 1.0}))

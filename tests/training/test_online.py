@@ -1,0 +1,229 @@
+"""Online self-training against the loss written out by hand, its teacher, and its checkpoints."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from tiny import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
+from torch.nn import functional as F
+
+from hiast import online
+from hiast.errors import InputError
+from hiast.training import OnlineModule, Views
+from hiast.training.ingredients import from_plain, to_plain
+from hiast.training.views import StepKey
+
+JITTER = online.ColorJitter(probability=1.0)
+ALL_VIEWS = Views(
+    style=online.ColorTransfer(probability=0.5),
+    source=(JITTER,),
+    mixed=(JITTER, online.GaussianBlur(probability=0.5)),
+    masked=(JITTER,),
+    masking=online.BlockMasking(0.5, 8),
+)
+
+
+def module_of(steps: int = 3, **more) -> OnlineModule:
+    return OnlineModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=steps, **more)
+
+
+def placed(count: int, **more) -> list:
+    """Batches whose target crops know their place in images of twice their size."""
+    items = batches(count, **more)
+    for item in items:
+        size = len(item["target"]["name"])
+        item["target"]["window"] = torch.tensor([[0.0, 0.0, SIZE, SIZE]] * size)
+        item["target"]["image_size"] = torch.tensor([[2.0 * SIZE, 2.0 * SIZE]] * size)
+        item["target"]["flipped"] = torch.zeros(size, dtype=torch.bool)
+        del item["target"]["label"]
+    return items
+
+
+def losses_of(module: OnlineModule, batch: dict) -> dict[str, torch.Tensor]:
+    """The losses of one batch in training mode, outside of a trainer."""
+    module._trainer = bare_trainer()
+    module.trainer.strategy.connect(module)
+    module.train()
+    return module.losses(batch)
+
+
+def by_hand(module: OnlineModule, batch: dict, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Source cross-entropy + quality weight * cross-entropy of mixed images, with ClassMix by loops."""
+    network, teacher = copy.deepcopy(module.network), copy.deepcopy(module.teacher.network)
+    source, target = batch["source"], batch["target"]
+    probabilities = teacher(module.prepare(target["image"])).softmax(1)
+    confidence, prediction = probabilities.max(1)
+    quality = float((confidence >= 0.968).float().mean()) if weight is None else float(weight)
+    key = StepKey(module.seed, 1, 0, 0)
+    mixed = module.mixing(
+        online.Labeled(source["image"], source["label"]),
+        online.Labeled(target["image"], prediction.to(torch.uint8)),
+        key.generator("mixing"),
+    )
+    images = torch.where(mixed.pasted.unsqueeze(1), source["image"], target["image"])
+    labels = torch.where(mixed.pasted, source["label"], prediction.to(torch.uint8)).long()
+    weights = torch.where(mixed.pasted, 1.0, quality)
+    logits = network(torch.cat((module.prepare(source["image"]), module.prepare(images))))
+    size = len(source["label"])
+    source_loss = F.cross_entropy(logits[:size], source["label"].long(), ignore_index=255)
+    values = F.cross_entropy(logits[size:], labels, ignore_index=255, reduction="none")
+    return source_loss + (values * weights).sum() / labels.numel()
+
+
+def test_the_loss_is_that_of_dacs():
+    batch = placed(1)[0]
+    module = module_of(trust=online.QualityWeight(0.3))
+    module.trust.threshold = 0.968
+    terms = losses_of(module, batch)
+    torch.testing.assert_close(terms["total"], by_hand(module_of(), batch))
+
+
+def test_every_part_can_be_on_at_once_and_all_weights_get_gradients():
+    batch = placed(1, size=3)[0]
+    module = module_of(
+        views=ALL_VIEWS,
+        labels="soft",
+        teacher_mirror=True,
+        teacher_bn="batch",
+        trust=online.PixelConfidence(0.0),
+        margins=online.Margins(top=4),
+        feature_distance={"things": ["car", "person"]},
+        class_floor=0.5,
+        target_ramp_steps=0,
+    )
+    terms = losses_of(module, batch)
+    terms["total"].backward()
+    assert {"source_cross_entropy", "mixed", "masked", "feature_distance", "class_floor"} <= terms.keys()
+    assert all(torch.isfinite(value) for value in terms.values())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.network.parameters())
+    assert all(p.grad is None for p in module.teacher.parameters())
+    assert all(p.grad is None for p in module.feature_distance.reference.parameters())
+
+
+def test_soft_labels_equal_hard_ones_of_a_sure_teacher():
+    batch = placed(1)[0]
+    hard, soft = module_of(), module_of(labels="soft")
+    for module in (hard, soft):
+        with torch.no_grad():
+            module.teacher.network.head.weight.mul_(1e4)
+    torch.testing.assert_close(
+        losses_of(hard, batch)["total"], losses_of(soft, batch)["total"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_masked_images_move_no_running_statistics():
+    def moved(**more) -> dict[str, torch.Tensor]:
+        module = module_of(**more)
+        losses_of(module, batch)
+        return {k: v for k, v in state(module.network).items() if "running" in k}
+
+    batch = placed(1)[0]
+    masked = moved(views=Views(masking=online.BlockMasking(0.7, 8)))
+    assert same(masked, moved())
+    before = state(module_of().network)
+    assert not torch.equal(masked["encoder.1.running_mean"], before["encoder.1.running_mean"])
+
+
+def test_margins_give_no_pseudo_labels():
+    batch = placed(1)[0]
+    whole = losses_of(module_of(trust=online.PixelConfidence(0.0)), batch)["trusted"]
+    half = online.Margins(top=0.25, unit="share")  # Of images twice as high: the upper half of these crops.
+    assert float(whole) == 1.0
+    cut = losses_of(module_of(trust=online.PixelConfidence(0.0), margins=half), batch)["trusted"]
+    assert float(cut) == 0.5
+
+
+def test_the_target_losses_ramp_up():
+    batch = placed(1)[0]
+    terms = losses_of(module_of(target_ramp_steps=10, trust=online.PixelConfidence(0.0)), batch)
+    assert torch.equal(terms["total"], terms["source_cross_entropy"])
+    assert terms["mixed"] > 0
+
+
+def test_the_teacher_is_a_copy_after_the_first_step_and_averages_later():
+    module = module_of(3, ema_decay=0.9)
+    recorder = fit(module, placed(3))
+    students, teachers = recorder.students, recorder.teachers
+    weight = "head.weight"
+    torch.testing.assert_close(teachers[0][weight], students[0][weight])
+    wanted = (students[0][weight] + students[1][weight]) / 2
+    torch.testing.assert_close(teachers[1][weight], wanted)
+    torch.testing.assert_close(teachers[2][weight], wanted * 2 / 3 + students[2][weight] / 3)
+
+
+def test_the_evaluated_network_can_be_the_teacher():
+    assert module_of().evaluation_network is not module_of().teacher.network
+    module = module_of(evaluate="teacher")
+    assert module.evaluation_network is module.teacher.network
+
+
+def test_every_draw_is_a_function_of_the_position():
+    def trained(**more) -> dict[str, torch.Tensor]:
+        module = module_of(2, views=ALL_VIEWS, **more)
+        fit(module, placed(2))
+        return state(module.network)
+
+    assert same(trained(), trained())
+    assert not same(trained(), trained(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"labels": "fuzzy"}, "labels is 'fuzzy'; choose hard or soft"),
+        ({"ema_decay": 1.5}, "between 0 and 1"),
+        ({"masking_weight": -1}, "masking_weight is -1"),
+        ({"feature_distance": {"things": ["unicorn"]}}, "none of unicorn is a class"),
+    ],
+)
+def test_settings_out_of_range(settings, words):
+    with pytest.raises(InputError, match=words):
+        module_of(**settings)
+
+
+INGREDIENTS = [
+    online.ClassMix("batch", False),
+    online.HardClassPaste(),
+    online.NoMixing(),
+    online.QualityWeight(0.5, "image"),
+    online.PixelConfidence(0.3, soft=True),
+    online.InstanceAdaptive(4),
+    online.ClassBalanced(4),
+    online.Margins(1, 2, 3, 4),
+    online.BlockMasking(0.2, 5),
+    [online.Gamma(probability=0.5), online.Grayscale(), online.ChannelMixing(), JITTER],
+    online.HistogramMatching(probability=0.4),
+    online.AmplitudeMixing(beta=0.02),
+    None,
+]
+
+
+@pytest.mark.parametrize("value", INGREDIENTS, ids=lambda value: type(value).__name__)
+def test_ingredients_survive_as_plain_values(value):
+    import json
+
+    plain = to_plain(value)
+    again = from_plain(json.loads(json.dumps(plain)))
+    assert type(again) is (tuple if isinstance(value, list) else type(value))
+    assert to_plain(again) == plain
+
+
+def test_a_checkpoint_names_no_other_classes():
+    with pytest.raises(InputError, match="ingredient 'generator_at'"):
+        from_plain({"ingredient": "generator_at"})
+    assert from_plain({"ingredient": None, "class": "mine.Own"}) is None
+
+
+def test_a_checkpoint_gives_the_module_back(tmp_path):
+    module = module_of(2, views=ALL_VIEWS, trust=online.InstanceAdaptive(4), class_floor=0.1)
+    trainer = bare_trainer()
+    from tiny import Batches
+    from torch.utils.data import DataLoader
+
+    trainer.fit(module, DataLoader(Batches(placed(2)), batch_size=None))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = OnlineModule.load_from_checkpoint(tmp_path / "last.ckpt", network=TinyNetwork())
+    assert same(state(again), state(module))
+    assert again.arguments() == module.arguments()
