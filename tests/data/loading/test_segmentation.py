@@ -21,8 +21,11 @@ from hiast.classes import (
     LabelSpace,
 )
 from hiast.data import GTA5DataModule
+from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
 from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
 from hiast.data.geometry import Window
+from hiast.data.io.cache import CachedReader, cached_path, prepare
+from hiast.data.io.cached_image import ZSTD_TILES
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import read_first_channel
 from hiast.data.io.images import ImageReader
@@ -30,6 +33,7 @@ from hiast.data.io.listing import Listing
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.segmentation import DecodedImage, SegmentationDataset, to_planes
+from hiast.data.sample import Draw
 from hiast.errors import InputError
 
 
@@ -296,3 +300,58 @@ def test_class_pixels_are_counted_anew_when_labels_are_decoded_otherwise(tmp_pat
 
 def read_green(path: Path, max_pixels: int) -> np.ndarray:
     return np.asarray(Image.open(path))[..., 1]
+
+
+class Opens:
+    """Counts how often files are opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        real = Path.open
+
+        def counting(path: Path, *args: object, **options: object) -> object:
+            self.names.append("/".join(path.parts[-2:]))
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(Path, "open", counting)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("labeled", [False, True])
+def test_an_image_is_opened_once_per_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool, labeled: bool
+) -> None:
+    listing = tiny(tmp_path)
+    dataset = SegmentationDataset(listing)
+    if cached:
+        list(prepare(listing, tmp_path, tmp_path / "cache", tiles=ZSTD_TILES, threads=1))
+        monkeypatch.setattr("hiast.data.io.cache._is_settled", lambda stamp: True)
+        list(prepare(listing, tmp_path, tmp_path / "cache", tiles=ZSTD_TILES, threads=1))
+        dataset.reader = CachedReader(listing, tmp_path, tmp_path / "cache")
+    augmented = AugmentedDataset(
+        dataset, WeakAugmentation(RandomSizedCrop(4, 8, 4, 12)), labeled=labeled, seed=0
+    )
+    opens = Opens(monkeypatch)
+    for index in range(4):
+        augmented[Draw(index, index)]
+    image = cached_path(tmp_path / "cache", tmp_path, listing.pairs[2].image)
+    wanted = "/".join(image.parts[-2:]) if cached else "images/2.png"
+    assert opens.names.count(wanted) == 1
+    assert cached == ("images/2.png" not in opens.names)
+    opens.names.clear()
+    dataset[2]
+    assert opens.names.count(wanted) == 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 6, 3), np.float32),
+        np.zeros((4, 6, 1), np.uint8),
+        np.zeros((4, 6), np.uint8),
+        np.zeros((4, 6, 4), np.uint8),
+    ],
+)
+def test_only_images_become_planes(image: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"uint8 \[H, W, 3\] is needed"):
+        to_planes(image)

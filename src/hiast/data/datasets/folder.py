@@ -108,9 +108,7 @@ class FolderDataModule(DatasetDataModule):
         self.unlabeled: Unlabeled = unlabeled
         self.join_labels = join_labels
         self.coding = LabelCoding(ids, label_colors, first_channel, one_hot, threshold, id_factor)
-        self.reader = ImageReader(
-            None if bands is None else tuple(bands), None if value_range is None else _pair(value_range)
-        )
+        self.reader = ImageReader(bands, value_range)  # type: ignore[arg-type]  # checked and made tuples there
         self._check_settings(val_labels, val_format, class_map)
         super().__init__(data_root, classes, class_map, **options)
 
@@ -172,7 +170,8 @@ class FolderDataModule(DatasetDataModule):
     def _reader(self, annotations: Annotations | None) -> AnnotationReader | None:
         if annotations is None:
             return None
-        reader = annotations if hasattr(annotations, "items") else annotations(classes=self.own_classes.names)
+        made = not isinstance(annotations, type) and hasattr(annotations, "items")
+        reader = annotations if made else annotations(classes=self.own_classes.names)
         if tuple(reader.classes) != self.own_classes.names:
             raise InputError(
                 f"{self.title}: the annotations are read as {', '.join(reader.classes)}, and the dataset's classes are "
@@ -203,8 +202,3 @@ class FolderDataModule(DatasetDataModule):
                 Pattern(pattern)
         self.coding.table(self.own_classes, self.title)
 
-
-def _pair(values: Sequence[float]) -> tuple[float, float]:
-    if isinstance(values, str) or len(values) != 2:
-        raise InputError(f"value_range is {values}: give two numbers, [low, high].")
-    return values[0], values[1]
