@@ -62,7 +62,9 @@ def test_a_border_of_255_beside_two_classes_is_ready(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "name"), [(65535, "-1, or 65535"), (254, "254")])
-def test_values_that_usually_mark_pixels_to_ignore_are_proposed(tmp_path: Path, value: int, name: str) -> None:
+def test_values_that_usually_mark_pixels_to_ignore_are_proposed(
+    tmp_path: Path, value: int, name: str
+) -> None:
     label = MASK.astype(np.uint16)
     label[0] = value
     write(tmp_path, [label])
@@ -111,7 +113,9 @@ def test_images_beside_the_pattern_are_counted(tmp_path: Path) -> None:
     (tmp_path / "rgb/Thumbs.db").write_bytes(b"x")
     (tmp_path / "rgb/._0.png").write_bytes(b"x")
     findings = check(module(tmp_path, labels="ids/{n}.png", unlabeled="skip"))
-    assert "2 more images (.bmp, .webp) lie beside the 1 that the pattern matches" in texts(findings, "warning")
+    assert "2 more images (.bmp, .webp) lie beside the 1 that the pattern matches" in texts(
+        findings, "warning"
+    )
     assert "2 other files beside the images are not used" in texts(findings, "note")
     details = [line for finding in findings if finding.severity == "note" for line in finding.details]
     assert {Path(line).name for line in details} == {"Thumbs.db", "._0.png"}

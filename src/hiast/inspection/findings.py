@@ -59,7 +59,9 @@ def of_part(part: Part, summary: Summary, unreadable: Unreadable) -> list[Findin
         _copies,
     )
     found = (check(part, summary) for check in checks)
-    hints = (Finding(hint.severity, part.title, hint.text, hint.details) for hint in find_hints(part, summary))
+    hints = (
+        Finding(hint.severity, part.title, hint.text, hint.details) for hint in find_hints(part, summary)
+    )
     return [
         *_unreadable(part, summary, unreadable),
         *(finding for finding in found if finding is not None),

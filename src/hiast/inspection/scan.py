@@ -57,7 +57,9 @@ class PairFacts:
     colors: dict[str, int] = field(default_factory=dict)
 
 
-def scan(listing: Listing, *, threads: int | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[PairFacts]:
+def scan(
+    listing: Listing, *, threads: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[PairFacts]:
     """Read every file.
 
     Args:

@@ -208,7 +208,9 @@ def test_importing_albumentations_asks_nobody_for_a_newer_version():
 )
 def test_a_view_of_another_type_or_size_is_refused(view: object, what: str) -> None:
     image = np.zeros((8, 9, 3), np.uint8)
-    with pytest.raises(InputError, match=rf"gives {what} for an image uint8 \[8, 9, 3\]: it has to give uint8"):
+    with pytest.raises(
+        InputError, match=rf"gives {what} for an image uint8 \[8, 9, 3\]: it has to give uint8"
+    ):
         checked_view(image, view)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=rf"gives {what}"):
         StrongAugmentation(1, 1.0, operations=[lambda rng, image: view])(generator(0), image)

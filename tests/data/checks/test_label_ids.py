@@ -32,7 +32,9 @@ def test_train_ids_in_the_place_of_label_ids_are_refused(tmp_path: Path) -> None
     write(tmp_path, LABEL_IDS)
     assert GTA5DataModule(tmp_path).train_dataset().labeled
     write(tmp_path, TRAIN_IDS)
-    with pytest.raises(InputError, match=r"GTA5: the labels seem to hold train ids \(0 to 18\).*FolderDataModule"):
+    with pytest.raises(
+        InputError, match=r"GTA5: the labels seem to hold train ids \(0 to 18\).*FolderDataModule"
+    ):
         GTA5DataModule(tmp_path).train_dataset()
 
 
@@ -53,5 +55,7 @@ def test_headers_of_all_files_are_read_at_once(tmp_path: Path) -> None:
     check_headers(listing)
     (tmp_path / "GTA5/images/1.png").write_bytes(b"no image")
     Image.fromarray(LABEL_IDS.astype(np.uint8)).save(tmp_path / "GTA5/labels/2.png", format="JPEG")
-    with pytest.raises(InputError, match=r"images/1\.png is not an image.* 1 more files of GTA5 cannot be read"):
+    with pytest.raises(
+        InputError, match=r"images/1\.png is not an image.* 1 more files of GTA5 cannot be read"
+    ):
         check_headers(listing)

@@ -187,7 +187,10 @@ def test_splits(tmp_path: Path) -> None:
         ({"ids": {-2: "sky"}}, "'-2' is not a whole number"),
         ({"ids": {"x": "sky"}}, "'x' is not a whole number"),
         ({"label_colors": {"1,2": "sky"}}, "'1,2' is not a color"),
-        ({"label_colors": {"1,2,3": "sky"}, "first_channel": True}, "not both by label_colors and first_channel"),
+        (
+            {"label_colors": {"1,2,3": "sky"}, "first_channel": True},
+            "not both by label_colors and first_channel",
+        ),
         ({"ids": {77: "sky"}}, r"hold the ids 4, 9, 200, none of which is in its id table \(77\)"),
         ({"colors": {"sea": "1,2,3"}}, "'sea', which is not a class"),
         ({"ids": {65536: "sky"}}, "'65536' is not a whole number from 0 to 65535"),
@@ -262,7 +265,10 @@ def test_colors_as_people_write_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_colors": {"1,2,3": "sky", "#010203": "thing"}, "ids": None}, "'#010203' stands for two classes, 'sky'"),
+        (
+            {"label_colors": {"1,2,3": "sky", "#010203": "thing"}, "ids": None},
+            "'#010203' stands for two classes, 'sky'",
+        ),
         ({"ids": {4: "sky", "4": "thing"}}, "id 4 stands for two classes"),
         ({"ids": {4: "None"}}, "To ignore it, write null"),
         ({"ids": [1, 2]}, r"or a list of 3 ids"),

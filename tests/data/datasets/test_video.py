@@ -50,7 +50,9 @@ def test_finished_work_is_found_and_broken_off_work_goes_on(tmp_path: Path) -> N
     times = [path.stat().st_mtime_ns for path in frames]
     assert extract_frames(video, tmp_path / "frames", 10) == frames
     record = tmp_path / "frames/frames.json"
-    record.write_text(record.read_text().replace('"frames": 25', '"frames": null'))  # as left by a stopped run
+    record.write_text(
+        record.read_text().replace('"frames": 25', '"frames": null')
+    )  # as left by a stopped run
     frames[1].unlink()
     assert extract_frames(video, tmp_path / "frames", 10) == frames
     assert [path.stat().st_mtime_ns for path in (frames[0], frames[2])] == [times[0], times[2]]
@@ -88,7 +90,9 @@ def test_cut_off_video(tmp_path: Path, share: float, caplog: pytest.LogCaptureFi
     content = video.read_bytes()
     video.write_bytes(content[: int(share * len(content))])
     for _ in range(2):
-        with pytest.raises(InputError, match=r"a\.avi (cannot be opened|holds no|is damaged or cut off at frames)"):
+        with pytest.raises(
+            InputError, match=r"a\.avi (cannot be opened|holds no|is damaged or cut off at frames)"
+        ):
             extract_frames(video, tmp_path / "frames", 5)
     frames = extract_frames(video, tmp_path / "frames", 5, "skip")
     assert frames == find_frames(video, tmp_path / "frames", 5, "skip")
@@ -106,7 +110,9 @@ def test_no_video(tmp_path: Path) -> None:
         extract_frames(tmp_path / "b.mp4", tmp_path / "frames", 5)
     with pytest.raises(InputError, match="choose a whole number from 1"):
         extract_frames(tmp_path / "a.mp4", tmp_path / "frames", 0)
-    write_video(tmp_path / "c.avi").replace(tmp_path / "a.mp4")  # A repaired file takes the place of the damaged one.
+    write_video(tmp_path / "c.avi").replace(
+        tmp_path / "a.mp4"
+    )  # A repaired file takes the place of the damaged one.
     assert len(extract_frames(tmp_path / "a.mp4", tmp_path / "frames", 5)) == 5
 
 
@@ -152,11 +158,17 @@ def test_rotated_videos_are_upright(tmp_path: Path, rotation: int) -> None:
 def test_a_damaged_stretch_is_reported_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     video = encode(tmp_path / "a.mp4")
     with av.open(str(video)) as container:
-        (packet,) = [p for p in container.demux(video=0) if p.pts is not None and p.pts * p.time_base == Fraction(2, 5)]
+        (packet,) = [
+            p for p in container.demux(video=0) if p.pts is not None and p.pts * p.time_base == Fraction(2, 5)
+        ]
     content = bytearray(video.read_bytes())
-    content[packet.pos + 8 : packet.pos + packet.size] = bytes(b ^ 0x5A for b in content[packet.pos + 8 : packet.pos + packet.size])
+    content[packet.pos + 8 : packet.pos + packet.size] = bytes(
+        b ^ 0x5A for b in content[packet.pos + 8 : packet.pos + packet.size]
+    )
     video.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.mp4 is damaged or cut off at frames 12 to 19 of 40.*unreadable=skip"):
+    with pytest.raises(
+        InputError, match=r"a\.mp4 is damaged or cut off at frames 12 to 19 of 40.*unreadable=skip"
+    ):
         extract_frames(video, tmp_path / "frames", 1)
     frames = extract_frames(video, tmp_path / "frames", 1, "skip")
     assert [int(path.stem) for path in frames] == [*range(12), *range(20, 40)]

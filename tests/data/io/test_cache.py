@@ -293,7 +293,9 @@ def test_other_bands_or_another_range_are_another_cache(listing, tmp_path: Path)
     make(listing, tmp_path)
     dark = replace(listing, images=ImageReader(value_range=(0, 100)))
     reader = CachedReader(dark, tmp_path / "data", tmp_path / "cache")
-    with pytest.raises(InputError, match="with other bands or another value_range: run hiast-data-prepare again"):
+    with pytest.raises(
+        InputError, match="with other bands or another value_range: run hiast-data-prepare again"
+    ):
         read(reader, dark.pairs[0])
     reader = make(dark, tmp_path)
     np.testing.assert_array_equal(read(reader, dark.pairs[0]), dark.images.read(dark.pairs[0].image))

@@ -172,7 +172,15 @@ def lies() -> Iterator[tuple[str, str, bytes]]:
             yield name, f"{width} x {height} declared", png(width, height, pixels=bytes(3000))
         for depth, color in [(8, 1), (3, 0), (16, 3), (4, 2), (0, 0), (8, 7)]:
             yield name, f"depth {depth}, color type {color}", png(4, 4, depth, color, bytes(100))
-        for color, depth, channels in [(0, 8, 1), (0, 16, 2), (2, 8, 3), (3, 8, 1), (4, 8, 2), (6, 8, 4), (6, 16, 8)]:
+        for color, depth, channels in [
+            (0, 8, 1),
+            (0, 16, 2),
+            (2, 8, 3),
+            (3, 8, 1),
+            (4, 8, 2),
+            (6, 8, 4),
+            (6, 16, 8),
+        ]:
             kind = f" of color type {color} and {depth} bits"
             make = partial(png, 40, 40, depth, color, palette=bytes(768) if color == 3 else b"")
             row = 1 + 40 * channels
@@ -346,7 +354,9 @@ def test_odd_names_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_wrong_suffix_alone_does_no_harm(tmp_path: Path) -> None:
-    others = ((f"{kind}.png", saved(Image.fromarray(smooth()), kind)) for kind in ("BMP", "GIF", "WEBP", "TIFF"))
+    others = (
+        (f"{kind}.png", saved(Image.fromarray(smooth()), kind)) for kind in ("BMP", "GIF", "WEBP", "TIFF")
+    )
     for name, data in (("a.jpg", WHOLE["image.png"][0]), ("b.png", WHOLE["image.jpg"][0]), *others):
         (tmp_path / name).write_bytes(data)
         reference = np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)

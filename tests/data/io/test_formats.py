@@ -129,7 +129,11 @@ def test_check_refuses_exactly_what_reading_refuses(tmp_path: Path, name: str) -
     changed = [data[:place] for place in np.linspace(0, len(data) - 1, 25).astype(int)]
     for place in [*range(0, 40, 3), *rng.integers(40, len(data), 25).tolist()]:
         changed.append(data[:place] + bytes([data[place] ^ 1 << int(rng.integers(8))]) + data[place + 1 :])
-    changed += [data[: len(data) // 2] + data[len(data) // 2 + 9 :], data[: len(data) // 3] * 2, data + bytes(50)]
+    changed += [
+        data[: len(data) // 2] + data[len(data) // 2 + 9 :],
+        data[: len(data) // 3] * 2,
+        data + bytes(50),
+    ]
     path = tmp_path / name
     accepted = 0
     for content in changed:
@@ -193,7 +197,9 @@ def test_content_decides_and_foreign_files_are_named(tmp_path: Path) -> None:
 
 
 def test_formats_by_extras_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raster, "_EXTRAS", {"HEIC": ("no_such_package", "X"), "AVIF": ("no_such_package", "X")})
+    monkeypatch.setattr(
+        raster, "_EXTRAS", {"HEIC": ("no_such_package", "X"), "AVIF": ("no_such_package", "X")}
+    )
     for brand in (b"heic", b"avif"):
         (tmp_path / "a").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
         assert image_format((tmp_path / "a").read_bytes()) == brand.decode().upper()
@@ -212,7 +218,9 @@ def test_three_of_several_bands(tmp_path: Path, planar: str, dtype: type) -> Non
     stored = np.moveaxis(pixels, 2, 0) if planar == "separate" else pixels
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig=planar)
     eight = (pixels >> (8 * np.dtype(dtype).itemsize - 8)).astype(np.uint8)
-    np.testing.assert_array_equal(ImageReader(bands=(4, 3, 1)).read(tmp_path / "a.tif"), eight[..., [3, 2, 0]])
+    np.testing.assert_array_equal(
+        ImageReader(bands=(4, 3, 1)).read(tmp_path / "a.tif"), eight[..., [3, 2, 0]]
+    )
     np.testing.assert_array_equal(ImageReader(bands=(2,)).read(tmp_path / "a.tif"), eight[..., [1, 1, 1]])
     for function in (read_image, check_image):
         with pytest.raises(InputError, match=r"a\.tif has 5 bands: choose one or three.*bands: \[3, 2, 1\]"):
@@ -231,7 +239,9 @@ def test_four_bands_without_alpha_need_a_choice_and_pages_are_bands(tmp_path: Pa
     with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
         for number in range(3):
             file.write(pixels[..., number], photometric="minisblack", metadata=None)
-    np.testing.assert_array_equal(ImageReader(bands=(3, 2, 1)).read(tmp_path / "pages.tif"), pixels[..., [2, 1, 0]])
+    np.testing.assert_array_equal(
+        ImageReader(bands=(3, 2, 1)).read(tmp_path / "pages.tif"), pixels[..., [2, 1, 0]]
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jp2"])
@@ -256,7 +266,9 @@ def test_ranges_are_linear_and_clipped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[..., 0], [[0, 0], [128, 255]])
     assert check_image(tmp_path / "a.png").low == 29000
     tifffile.imwrite(tmp_path / "f.tif", np.array([[np.nan, -1], [0.5, np.inf]], np.float32))
-    with pytest.raises(ValueRangeError, match=r"values of type float32 from -1 to 0.5.*value_range: \[-1, 0.5\]"):
+    with pytest.raises(
+        ValueRangeError, match=r"values of type float32 from -1 to 0.5.*value_range: \[-1, 0.5\]"
+    ):
         read_image(tmp_path / "f.tif")
     pixels = ImageReader(value_range=(0, 1)).read(tmp_path / "f.tif")
     np.testing.assert_array_equal(pixels[..., 0], [[0, 0], [128, 255]])

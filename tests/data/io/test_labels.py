@@ -49,7 +49,9 @@ WRITE: dict[str, Callable[[Path, np.ndarray], object]] = {
     "tiles.tif": lambda path, ids: tifffile.imwrite(path, ids, tile=(16, 16), compression="zlib"),
     "sixteen.tif": lambda path, ids: tifffile.imwrite(path, ids.astype(np.uint16)),
     "signed.tif": lambda path, ids: tifffile.imwrite(path, ids.astype(np.int32)),
-    "one_hot.tif": lambda path, ids: tifffile.imwrite(path, np.moveaxis(ONE_HOT, 2, 0), planarconfig="separate"),
+    "one_hot.tif": lambda path, ids: tifffile.imwrite(
+        path, np.moveaxis(ONE_HOT, 2, 0), planarconfig="separate"
+    ),
     "a.bmp": pillow(),
     "palette.bmp": palette,
     "a.gif": pillow(),
@@ -202,7 +204,9 @@ def test_colors_of_any_lossless_format(tmp_path: Path, name: str) -> None:
         Image.fromarray(PALETTE[IDS]).save(tmp_path / name)
     np.testing.assert_array_equal(ColorIds(table)(tmp_path / name), IDS)
     table.popitem()
-    np.testing.assert_array_equal(ColorIds(table)(tmp_path / name), np.where(IDS == 5, UNKNOWN_COLOR, IDS.astype(int)))
+    np.testing.assert_array_equal(
+        ColorIds(table)(tmp_path / name), np.where(IDS == 5, UNKNOWN_COLOR, IDS.astype(int))
+    )
 
 
 def test_masks_of_one_image_are_joined(tmp_path: Path) -> None:

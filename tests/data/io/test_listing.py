@@ -142,17 +142,41 @@ def names_of(root: Path, pattern: str) -> list[str]:
 
 
 def test_suffixes_count_as_one_in_any_case_and_spelling(tmp_path: Path) -> None:
-    touch(tmp_path, "i/0.jpg", "i/1.JPG", "i/2.jpeg", "i/3.JPEG", "i/4.png", "i/5.PNG", "i/6.tif", "i/7.TIFF", "i/a.Jpg.png")
+    touch(
+        tmp_path,
+        "i/0.jpg",
+        "i/1.JPG",
+        "i/2.jpeg",
+        "i/3.JPEG",
+        "i/4.png",
+        "i/5.PNG",
+        "i/6.tif",
+        "i/7.TIFF",
+        "i/a.Jpg.png",
+    )
     jpegs = ["i/0.jpg", "i/1.JPG", "i/2.jpeg", "i/3.JPEG"]
     assert names_of(tmp_path, "i/{name}.jpg") == names_of(tmp_path, "i/*.JPEG") == jpegs
     assert names_of(tmp_path, "i/{name}.tif") == ["i/6.tif", "i/7.TIFF"]
     assert names_of(tmp_path, "i/{name}.{jpg,png}") == [*jpegs, "i/4.png", "i/5.PNG", "i/a.Jpg.png"]
-    assert names_of(tmp_path, "i/*{.tif,.png}") == ["i/4.png", "i/5.PNG", "i/6.tif", "i/7.TIFF", "i/a.Jpg.png"]
+    assert names_of(tmp_path, "i/*{.tif,.png}") == [
+        "i/4.png",
+        "i/5.PNG",
+        "i/6.tif",
+        "i/7.TIFF",
+        "i/a.Jpg.png",
+    ]
     assert names_of(tmp_path, "i/{name}.{ext}") == sorted(names_of(tmp_path, "i/*"))
 
 
 def test_a_field_that_occurs_twice_stands_for_the_same_text(tmp_path: Path) -> None:
-    touch(tmp_path, "d/a/images/a.png", "d/b/images/b.png", "d/b/images/c.png", "d/a/masks/a.png", "d/b/masks/b.png")
+    touch(
+        tmp_path,
+        "d/a/images/a.png",
+        "d/b/images/b.png",
+        "d/b/images/c.png",
+        "d/a/masks/a.png",
+        "d/b/masks/b.png",
+    )
     wanted = {"a/images/a": "d/a/masks/a.png", "b/images/b": "d/b/masks/b.png"}
     assert pairs(tmp_path, "d/{name}/images/{name}.png", "d/{name}/masks/{name}.png") == wanted
     assert Pattern("d/{name}/images/{name}.png").fields == ("name",)
@@ -166,7 +190,17 @@ def test_one_of_several_texts(tmp_path: Path) -> None:
 
 
 def test_files_beside_the_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "i/0.png", "i/1.bmp", "i/Thumbs.db", "i/.DS_Store", "i/._0.png", "i/a.mp4", "i/list.txt", "l/0.png")
+    touch(
+        tmp_path,
+        "i/0.png",
+        "i/1.bmp",
+        "i/Thumbs.db",
+        "i/.DS_Store",
+        "i/._0.png",
+        "i/a.mp4",
+        "i/list.txt",
+        "l/0.png",
+    )
     search = search_files(tmp_path, "i/{name}.png", "images")
     beside = ["._0.png", ".DS_Store", "1.bmp", "Thumbs.db", "a.mp4", "list.txt"]
     assert [path.name for path in search.beside] == sorted(beside)
@@ -187,7 +221,9 @@ def test_labels_in_the_folder_of_the_images_are_not_beside_them(tmp_path: Path) 
 
 def test_a_pattern_that_matches_nothing_says_what_is_there(tmp_path: Path) -> None:
     touch(tmp_path, "i/0.JPG", "i/1.JPG", "i/a.txt")
-    with pytest.raises(InputError, match=r"There are 3 other files such as 0\.JPG \(2 with \.JPG, 1 with \.txt\)"):
+    with pytest.raises(
+        InputError, match=r"There are 3 other files such as 0\.JPG \(2 with \.JPG, 1 with \.txt\)"
+    ):
         find_files(tmp_path, "i/{name}.png", "images")
     with pytest.raises(InputError, match=r"which is a folder: write i/\{name\}\.png"):
         find_files(tmp_path, "i", "images")

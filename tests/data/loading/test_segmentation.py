@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from hiast.data.io.images import ImageReader
 from hiast.data.io.listing import Listing
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.augmented import AugmentedDataset
-from hiast.data.loading.segmentation import DecodedImage, SegmentationDataset, to_planes
+from hiast.data.loading.segmentation import SegmentationDataset, to_planes
 from hiast.data.sample import Draw
 from hiast.errors import InputError
 
@@ -244,6 +245,10 @@ def test_without_labels(tmp_path: Path) -> None:
         dataset.read_label(0)
 
 
+def full(value: int) -> np.ndarray:
+    return np.full((4, 6, 3), value, np.uint8)
+
+
 def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
     class Cache:
         def image_size(self, pair):
@@ -251,7 +256,9 @@ def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
 
         @contextmanager
         def open(self, pair):
-            yield DecodedImage(np.full((4, 6, 3), int(pair.name), np.uint8))
+            yield SimpleNamespace(
+                size=(4, 6), read=lambda window=None: (window or Window(0, 0, 4, 6)).of(full(int(pair.name)))
+            )
 
         def label(self, pair):
             return np.full((4, 6), 7, np.uint8)

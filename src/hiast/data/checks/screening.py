@@ -73,7 +73,9 @@ def check_headers(listing: Listing, max_pixels: int = MAX_PIXELS) -> None:
 
     found = list(_find(listing, reason).values())
     if found:
-        more = f" {len(found) - 1} more files of {listing.name} cannot be read either." if len(found) > 1 else ""
+        more = (
+            f" {len(found) - 1} more files of {listing.name} cannot be read either." if len(found) > 1 else ""
+        )
         raise InputError(found[0] + more)
 
 

@@ -291,4 +291,8 @@ class DatasetDataModule(pl.LightningDataModule):
             raise InputError(f"{listing.name} has no validation split: set val_fraction or val_list.")
         elif self.val_list is not None and split == "val":
             listing = listing.keep(self.val_list, self.list_folders)
-        return listing.keep(self.train_list, self.list_folders) if split == "train" and self.train_list else listing
+        return (
+            listing.keep(self.train_list, self.list_folders)
+            if split == "train" and self.train_list
+            else listing
+        )

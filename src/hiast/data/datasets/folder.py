@@ -191,14 +191,19 @@ class FolderDataModule(DatasetDataModule):
             )
         if self.val not in (None, "labeled"):
             raise InputError(f"{self.title}: val is '{self.val}'; write labeled, or leave it out.")
-        if self.val and (self.patterns["val"][0] != self.patterns["train"][0] or not self._has_labels("train")):
-            raise InputError(f"{self.title}: val: labeled needs labels for some of the images, and no val_images.")
+        if self.val and (
+            self.patterns["val"][0] != self.patterns["train"][0] or not self._has_labels("train")
+        ):
+            raise InputError(
+                f"{self.title}: val: labeled needs labels for some of the images, and no val_images."
+            )
         if self.unlabeled not in get_args(Unlabeled):
             raise InputError(f"{self.title}: unlabeled is '{self.unlabeled}': choose error or skip.")
         if class_map is not None and not isinstance(class_map, Mapping):
-            raise InputError(f"{self.title}: class_map is {class_map}; write own class: scenario's class for each.")
+            raise InputError(
+                f"{self.title}: class_map is {class_map}; write own class: scenario's class for each."
+            )
         for pattern in (*self.patterns["train"], *self.patterns["val"]):
             if pattern is not None:
                 Pattern(pattern)
         self.coding.table(self.own_classes, self.title)
-

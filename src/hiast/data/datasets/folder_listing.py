@@ -123,9 +123,11 @@ def _mask(file: Found, classes: LabelSpace, table: LabelTable, name: str) -> Mas
 def _labeled(pairs: tuple[Pair, ...], name: str) -> tuple[Pair, ...]:
     labeled = tuple(pair for pair in pairs if pair.label is not None)
     if len(labeled) < len(pairs):
-        log.warning("%s: %d of %d images have no label and are left out.", name, len(pairs) - len(labeled), len(pairs))
+        log.warning(
+            "%s: %d of %d images have no label and are left out.", name, len(pairs) - len(labeled), len(pairs)
+        )
     if not labeled:
-        raise InputError(f"{name}: none of its {len(pairs)} images has a label; check the pattern of the labels.")
+        raise InputError(
+            f"{name}: none of its {len(pairs)} images has a label; check the pattern of the labels."
+        )
     return labeled
-
-

@@ -101,11 +101,15 @@ class LabelCoding:
         }
         chosen = [key for key, value in given.items() if value]
         if len(chosen) > 1:
-            raise InputError(f"{dataset}: labels are coded in one way, not both by {chosen[0]} and {chosen[1]}.")
+            raise InputError(
+                f"{dataset}: labels are coded in one way, not both by {chosen[0]} and {chosen[1]}."
+            )
         if self.label_colors is not None and self.ids is not None:
             raise InputError(f"{dataset}: labels hold colors (label_colors) or ids (ids), not both.")
         if self.threshold is not None and len(classes) != 2:
-            raise InputError(f"{dataset}: threshold divides pixels into two classes, and there are {len(classes)}.")
+            raise InputError(
+                f"{dataset}: threshold divides pixels into two classes, and there are {len(classes)}."
+            )
         if isinstance(self.id_factor, bool) or not isinstance(self.id_factor, int) or self.id_factor < 1:
             raise InputError(f"{dataset}: id_factor is {self.id_factor}; give a whole number from 1.")
 
@@ -132,7 +136,9 @@ def parse_color(text: Any) -> Color:
 
 def _color_table(label_colors: Any, classes: LabelSpace, dataset: str) -> LabelTable:
     if not isinstance(label_colors, Mapping):
-        raise InputError(f"{dataset}: label_colors is {label_colors!r}; write 'red,green,blue': class name for each.")
+        raise InputError(
+            f"{dataset}: label_colors is {label_colors!r}; write 'red,green,blue': class name for each."
+        )
     entries = list(label_colors.items())
     if entries and all(key in classes.names for key, _ in entries):
         entries = [(color, name) for name, color in entries]

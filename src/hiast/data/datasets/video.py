@@ -15,6 +15,7 @@ from hiast.data.io.listing import Listing, Pair, Split
 from hiast.data.io.patterns import search_files
 from hiast.errors import InputError
 
+
 class VideoDataModule(DatasetDataModule):
     """Every n-th frame of videos, as an unlabeled target.
 

@@ -87,7 +87,9 @@ def list_members(archives: Archives, paths: list[Path], data_root: Path) -> list
             files = [entry for entry in archive.infolist() if not entry.is_dir()]
         wanted = [entry for entry in files if entry.filename.startswith(archives.contents)]
         if not wanted:
-            raise InputError(f"{path} holds no files in {' or '.join(archives.contents)}; it is another archive.")
+            raise InputError(
+                f"{path} holds no files in {' or '.join(archives.contents)}; it is another archive."
+            )
         for entry in wanted:
             _check(path, entry)
         members += [Member(path, entry, base / entry.filename) for entry in wanted]
@@ -130,10 +132,19 @@ def _open(path: Path) -> zipfile.ZipFile:
 def _check(archive: Path, entry: zipfile.ZipInfo) -> None:
     """Refuse an entry that would be written outside of the dataset's folder, is a link, or needs a password."""
     path = PurePosixPath(entry.filename)
-    if path.as_posix() != entry.filename or path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
-        raise InputError(f"{archive} names the file '{entry.filename}', which leads elsewhere: do not trust it.")
+    if (
+        path.as_posix() != entry.filename
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in entry.filename
+    ):
+        raise InputError(
+            f"{archive} names the file '{entry.filename}', which leads elsewhere: do not trust it."
+        )
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise InputError(f"{archive} holds the link '{entry.filename}' where a file is expected: do not trust it.")
+        raise InputError(
+            f"{archive} holds the link '{entry.filename}' where a file is expected: do not trust it."
+        )
     if entry.flag_bits & 1:
         raise InputError(f"{archive} is encrypted: unpack it by hand.")
 

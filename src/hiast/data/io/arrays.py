@@ -99,5 +99,7 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], max_pixels:
         )
     channels = min(shape) if len(shape) == 3 else 1
     if channels > _CHANNELS:
-        raise InputError(f"{path} is an array {list(shape)}, which is too large for labels; save a label map [H, W].")
+        raise InputError(
+            f"{path} is an array {list(shape)}, which is too large for labels; save a label map [H, W]."
+        )
     check_pixels(path, math.prod(shape) // channels, 1, max_pixels)

@@ -183,7 +183,11 @@ class CachedImage:
         end = self.page.dataoffsets[-1] + self.page.databytecounts[-1]
         whole = end <= self.page.parent.filehandle.size
         tiles = 0 if self.notes["tiles"] is None else len(self.page.dataoffsets)
-        if not whole or self.notes["layout"] != _layout_checksum(self.page) or tiles != len(self.notes["checksums"]):
+        if (
+            not whole
+            or self.notes["layout"] != _layout_checksum(self.page)
+            or tiles != len(self.notes["checksums"])
+        ):
             raise ValueError("it was changed or cut off")
 
     def _read_tiles(self, window: Window) -> NDArray[np.uint8]:
@@ -205,7 +209,14 @@ class CachedImage:
 
 def _layout_checksum(page: Any) -> int:
     """CRC-32 of all that decides how the pixels are read."""
-    tags = (page.shape, str(page.dtype), page.tilelength, page.tilewidth, page.dataoffsets, page.databytecounts)
+    tags = (
+        page.shape,
+        str(page.dtype),
+        page.tilelength,
+        page.tilewidth,
+        page.dataoffsets,
+        page.databytecounts,
+    )
     codes = (page.compression, page.predictor, page.photometric, page.planarconfig, page.bitspersample)
     return zlib.crc32(repr((tags, tuple(map(int, codes)))).encode())
 
@@ -224,7 +235,9 @@ def _write_description(content: bytearray, page: Any, entries: Mapping[str, obje
     notes = json.dumps(entries).encode("ascii")
     text = b"%08x %s" % (zlib.crc32(notes), notes)
     if len(text) > tag.count - 1:
-        raise ValueError(f"The notes of a cached image take {len(text)} bytes, and there are {tag.count - 1}.")
+        raise ValueError(
+            f"The notes of a cached image take {len(text)} bytes, and there are {tag.count - 1}."
+        )
     content[tag.valueoffset : tag.valueoffset + tag.count - 1] = text.ljust(tag.count - 1)
 
 

@@ -60,7 +60,9 @@ class Record:
     def numbers(self) -> list[int]:
         """Numbers of the frames that are written."""
         wanted = range(0, self.frames or 0, self.every)
-        return [number for number in wanted if not any(first <= number <= last for first, last in self.damaged)]
+        return [
+            number for number in wanted if not any(first <= number <= last for first, last in self.damaged)
+        ]
 
 
 def extract_frames(
@@ -115,16 +117,22 @@ def find_frames(
     video, folder = Path(video), Path(folder)
     record = _read_record(folder, _identify(video, every))
     if record is None or (record.frames is None and record.error is None):
-        raise InputError(f"The frames of {video} are not extracted yet: call prepare_data(), as all commands do first.")
+        raise InputError(
+            f"The frames of {video} are not extracted yet: call prepare_data(), as all commands do first."
+        )
     if record.error is None and not _complete(record, folder):
-        raise InputError(f"Some of the frames of {video} in {folder} are missing: call prepare_data() to restore them.")
+        raise InputError(
+            f"Some of the frames of {video} in {folder} are missing: call prepare_data() to restore them."
+        )
     return _accepted(video, folder, record, unreadable)
 
 
 def _accepted(video: Path, folder: Path, record: Record, unreadable: Unreadable) -> tuple[Path, ...]:
     problem = record.error
     if record.damaged:
-        stretches = ", ".join(f"{first} to {last}" if first < last else f"{first}" for first, last in record.damaged[:5])
+        stretches = ", ".join(
+            f"{first} to {last}" if first < last else f"{first}" for first, last in record.damaged[:5]
+        )
         more = f" and {len(record.damaged) - 5} more stretches" if len(record.damaged) > 5 else ""
         problem = f"{video} is damaged or cut off at frames {stretches}{more} of {record.frames}"
     if problem and unreadable == "stop":
@@ -179,7 +187,9 @@ def _read_record(folder: Path, wanted: Record) -> Record | None:
         damaged = tuple((int(first), int(last)) for first, last in entries.pop("damaged", ()))
         record = Record(**entries, damaged=damaged)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: remove its folder, so that the frames are made anew.") from error
+        raise InputError(
+            f"{path} is damaged: remove its folder, so that the frames are made anew."
+        ) from error
     if record.identity == wanted.identity:
         return record
     if not any(folder.glob("*.png")):

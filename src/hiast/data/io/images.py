@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiast.data.io.raster import Raster, read_header, read_raster
+from hiast.data.geometry import Window
+from hiast.data.io.raster import EncodedRaster, Raster, open_raster, read_header
 from hiast.data.io.sniff import MAX_PIXELS as MAX_PIXELS
 from hiast.errors import InputError
 
@@ -89,10 +91,15 @@ class ImageReader:
             InputError: The file is missing, unreadable, cut off, damaged or too large, or its format, bands or values
                 need a setting; the message names it.
         """
-        path = Path(path)
-        raster = read_raster(path, max_pixels)
-        pixels = _to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
-        return _upright(_three(pixels), raster.header.orientation)
+        return self.open(path, max_pixels).pixels
+
+    def open(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFile:
+        """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
+
+        Raises:
+            InputError: As ``read``, as far as the header tells.
+        """
+        return ImageFile(self, open_raster(Path(path), max_pixels))
 
     def size(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of an image as ``read`` gives it, from its header.
@@ -109,13 +116,22 @@ class ImageReader:
             InputError: As ``read``, and exactly when ``read`` raises it.
         """
         path = Path(path)
-        raster = read_raster(path, max_pixels)
+        raster = open_raster(path, max_pixels).decode()
         chosen = self._chosen(raster, path)
         _to_bytes(chosen, raster.bits, self.value_range, path)
         if chosen.dtype == np.uint8:
             return ImageFacts(raster.header.size)
         low, high = _extremes(chosen)
         return ImageFacts(raster.header.size, raster.bits, low, high)
+
+    def convert(self, raster: Raster, path: Path) -> NDArray[np.uint8]:
+        """The pixels of a decoded file as ``read`` gives them; ``path`` is for messages.
+
+        Raises:
+            InputError: Bands or values need a setting.
+        """
+        pixels = _to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
+        return _upright(_three(pixels), raster.header.orientation)
 
     def _chosen(self, raster: Raster, path: Path) -> NDArray[Any]:
         """The bands to use: [H, W], or [H, W, 1 or 3]."""
@@ -134,6 +150,37 @@ class ImageReader:
                 "bands: [3, 2, 1], counted from 1."
             )
         return pixels
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file in memory.
+
+    Args:
+        reader: The settings that it is read with.
+        encoded: Its content.
+    """
+
+    reader: ImageReader
+    encoded: EncodedRaster
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.encoded.header.size
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The image, uint8 [H, W, 3], RGB; decoded at the first use.
+
+        Raises:
+            InputError: As ``ImageReader.read``.
+        """
+        return self.reader.convert(self.encoded.decode(), self.encoded.path)
+
+    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
+        """The image, or a window of it, as a view of ``pixels``."""
+        return self.pixels if window is None else window.of(self.pixels)
 
 
 def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -157,7 +204,9 @@ def _checked_bands(bands: Any) -> tuple[int, ...]:
     chosen = tuple(bands)
     whole = all(isinstance(band, int) and not isinstance(band, bool) and band >= 1 for band in chosen)
     if len(chosen) not in (1, 3) or not whole:
-        raise InputError(f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1].")
+        raise InputError(
+            f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1]."
+        )
     return chosen
 
 

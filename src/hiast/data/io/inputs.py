@@ -47,9 +47,13 @@ def find_images(source: Path | str) -> list[Pair]:
     elif path.exists():
         return [Pair(path.stem, path, None)]
     else:
-        files = [Path(found) for found in sorted(glob.glob(str(source), recursive=True)) if Path(found).is_file()]
+        files = [
+            Path(found) for found in sorted(glob.glob(str(source), recursive=True)) if Path(found).is_file()
+        ]
         if not files:
-            raise InputError(f"{source} is neither an image, a folder nor a list file, and no file matches it.")
+            raise InputError(
+                f"{source} is neither an image, a folder nor a list file, and no file matches it."
+            )
         root = _shared_folder(files)
     images = [file for file in files if is_image(file)]
     kept = set(images)
@@ -58,7 +62,12 @@ def find_images(source: Path | str) -> list[Pair]:
         there = f"; there are {describe_files(strays)}" if strays else ""
         raise InputError(f"{source} holds no images{there}.")
     if strays:
-        log.info("%s: %d files are not images and are passed over: %s.", source, len(strays), describe_files(strays))
+        log.info(
+            "%s: %d files are not images and are passed over: %s.",
+            source,
+            len(strays),
+            describe_files(strays),
+        )
     return _named(images, root)
 
 
@@ -75,7 +84,9 @@ def _listed(path: Path) -> list[Path]:
         places = [path.parent / line, Path(line)]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
-            raise InputError(f"{path} names '{line}', which is not a file in {path.parent} or in the current folder.")
+            raise InputError(
+                f"{path} names '{line}', which is not a file in {path.parent} or in the current folder."
+            )
         files.append(found)
     if not files:
         raise InputError(f"{path} names no file; write one path per line.")

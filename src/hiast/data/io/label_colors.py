@@ -88,7 +88,9 @@ def _read_colors(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     if raster.alpha and pixels.shape[2] > 1:
         pixels = pixels[..., :-1]
     if pixels.shape[2] not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} has {pixels.shape[2]} channels of {pixels.dtype}; a color table needs RGB colors.")
+        raise InputError(
+            f"{path} has {pixels.shape[2]} channels of {pixels.dtype}; a color table needs RGB colors."
+        )
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)

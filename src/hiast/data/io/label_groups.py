@@ -134,7 +134,9 @@ def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: s
     if not matched:
         by_base = _unique_base_names(items)
         matched = {
-            path: by_base[base] for base, path in _unique_base_names(images, images).items() if base in by_base
+            path: by_base[base]
+            for base, path in _unique_base_names(images, images).items()
+            if base in by_base
         }
     if not matched:
         examples = f"'{next(iter(images))}' and '{next(iter(sorted(items)), '')}'"
@@ -150,4 +152,6 @@ def _unique_base_names(names: Any, values: Mapping[str, Any] | None = None) -> d
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(name.rpartition("/")[2], []).append(name)
-    return {base: values[paths[0]] if values else paths[0] for base, paths in found.items() if len(paths) == 1}
+    return {
+        base: values[paths[0]] if values else paths[0] for base, paths in found.items() if len(paths) == 1
+    }

@@ -250,7 +250,8 @@ def _whole(pixels: NDArray[Any], path: Path) -> Ids:
         )
     low, high = pixels.min(), pixels.max()
     if low < -1 or high > _LARGEST:
-        raise InputError(f"{path} holds the value {low if low < -1 else high}; ids are whole numbers from -1 to 65535.")
+        raise InputError(
+            f"{path} holds the value {low if low < -1 else high}; ids are whole numbers from -1 to 65535."
+        )
     ids: Ids = np.where(pixels == -1, MINUS_ONE, pixels).astype(np.uint16)
     return ids
-

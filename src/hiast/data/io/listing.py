@@ -15,7 +15,14 @@ from hiast.classes import LabelSpace
 from hiast.data.io.images import ImageReader
 from hiast.data.io.labels import Decode
 from hiast.data.io.list_files import find_list_file, read_list
-from hiast.data.io.patterns import IMAGE_SUFFIXES, Found, describe_files, group_labels, only_labels, search_files
+from hiast.data.io.patterns import (
+    IMAGE_SUFFIXES,
+    Found,
+    describe_files,
+    group_labels,
+    only_labels,
+    search_files,
+)
 from hiast.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -272,7 +279,9 @@ def check_labeled(
 
 def _log_beside(dataset: str, beside: tuple[Path, ...]) -> None:
     if beside:
-        _log_once(f"{dataset}: {len(beside)} other files beside the images are not used: {describe_files(beside)}.")
+        _log_once(
+            f"{dataset}: {len(beside)} other files beside the images are not used: {describe_files(beside)}."
+        )
 
 
 @lru_cache(maxsize=256)

@@ -96,7 +96,9 @@ class Pattern:
 def _suffix_regex(text: str) -> str:
     """Regular expression of ".png", ".{jpg,png}" or "{.jpg,.png}"."""
     names = [name.strip().strip(".").lower() for name in text.strip(".{}").split(",")]
-    same = [name for each in names for name in next((group for group in _SAME_SUFFIX if each in group), (each,))]
+    same = [
+        name for each in names for name in next((group for group in _SAME_SUFFIX if each in group), (each,))
+    ]
     return rf"\.(?i:{'|'.join(map(re.escape, dict.fromkeys(same)))})"
 
 

@@ -74,7 +74,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 }
 _EXTRAS = {"AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"), "HEIC": ("pillow_heif", "HeifImageFile")}
 _ORIENTATION = 0x0112
-_BYTES_PER_PIXEL = 8
+_BYTES_PER_PIXEL, _TIFF_BYTES_PER_PIXEL = 8, 32  # TIFF files hold many bands.
 _JPEG_PIXELS_PER_BYTE = 512  # A block of 8 x 8 pixels takes at least one bit.
 _PADDING = bytes(1024)
 
@@ -132,47 +132,90 @@ def read_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
         kind = _format(path, file.read(HEAD))
         file.seek(0)
         if kind == "TIFF":
-            return _tiff_header(path, max_pixels)
+            return _tiff_header(path, path, max_pixels)
         return _header(path, kind, _open(path, kind, file), max_pixels)
 
 
-def read_raster(path: Path, max_pixels: int = MAX_PIXELS, *, indices: bool = False) -> Raster:
-    """Decode an image file.
+@dataclass(frozen=True)
+class EncodedRaster:
+    """A file in memory, of which the header is known and pixels can be decoded.
+
+    Attributes:
+        path: The file, for messages.
+        header: What it declares.
+        data: Its content.
+        max_pixels: Limit of the image.
+    """
+
+    path: Path
+    header: Header
+    data: bytes
+    max_pixels: int
+
+    def decode(self, *, indices: bool = False) -> Raster:
+        """Decode the pixels.
+
+        Args:
+            indices: Give the indices of a palette image instead of its colors, and the values of gray images of less
+                than 8 bits as stored instead of spread over 0 to 255.
+
+        Raises:
+            InputError: The file is cut off or damaged.
+        """
+        kind = self.header.format
+        try:
+            if kind == "PNG":
+                return _png(self.header, self.data, indices)
+            if kind == "TIFF":
+                with tiff.open_tiff(BytesIO(self.data)) as page:
+                    pixels = page.read(indices=indices, max_bytes=_TIFF_BYTES_PER_PIXEL * self.max_pixels)
+                    return Raster(self.header, pixels, page.alpha, page.bits)
+            stream = BytesIO(self.data)
+            image = _open(self.path, kind, stream)
+            if kind == "JPEG":
+                return _jpeg(self.header, self.data, stream, image)
+            if kind in ("WebP", "AVIF", "HEIC") and self.data.endswith(_PADDING):
+                raise ValueError("it ends in zeros, as an interrupted download does")
+            return _other(self.header, image, indices)
+        except InputError:
+            raise
+        except DECODER_ERRORS as error:
+            raise damaged(self.path, kind, error) from error
+
+
+def open_raster(path: Path, max_pixels: int = MAX_PIXELS) -> EncodedRaster:
+    """Read an image file into memory, opening it once.
 
     Args:
         path: File.
         max_pixels: Larger images are refused before memory is allocated for them.
-        indices: Give the indices of a palette image instead of its colors, and the values of gray images of less
-            than 8 bits as stored instead of spread over 0 to 255.
 
     Raises:
-        InputError: As ``read_header``, or the file is cut off or damaged.
+        InputError: As ``read_header``.
     """
     with open_file(path) as file:
         head = file.read(HEAD)
         kind = _format(path, head)
-        if kind == "TIFF":
-            return _read_tiff(path, max_pixels, indices)
-        data = head + read_rest(path, file, _BYTES_PER_PIXEL * max_pixels)
-    stream = BytesIO(data)
-    image = _open(path, kind, stream)
-    header = _header(path, kind, image, max_pixels)
-    try:
-        if kind == "PNG":
-            return _png(header, data, indices)
-        if kind == "JPEG":
-            return _jpeg(header, data, stream, image)
-        if kind in ("WebP", "AVIF", "HEIC") and data.endswith(_PADDING):
-            raise ValueError("it ends in zeros, as an interrupted download does")
-        return _other(header, image, indices)
-    except DECODER_ERRORS as error:
-        raise damaged(path, kind, error) from error
+        per_pixel = _TIFF_BYTES_PER_PIXEL if kind == "TIFF" else _BYTES_PER_PIXEL
+        data = head + read_rest(path, file, per_pixel * max_pixels)
+    if kind == "TIFF":
+        header = _tiff_header(path, BytesIO(data), max_pixels)
+    else:
+        header = _header(path, kind, _open(path, kind, BytesIO(data)), max_pixels)
+    return EncodedRaster(path, header, data, max_pixels)
+
+
+def read_raster(path: Path, max_pixels: int = MAX_PIXELS, *, indices: bool = False) -> Raster:
+    """Decode an image file, see ``open_raster`` and ``EncodedRaster.decode``."""
+    return open_raster(path, max_pixels).decode(indices=indices)
 
 
 def damaged(path: Path, kind: str, error: BaseException) -> InputError:
     """The error for a file that a decoder refuses."""
     reason = str(error).strip(" .:") or type(error).__name__
-    return InputError(f"{path} is damaged or cut off: it cannot be decoded as {kind} ({reason}); fetch it again.")
+    return InputError(
+        f"{path} is damaged or cut off: it cannot be decoded as {kind} ({reason}); fetch it again."
+    )
 
 
 def _format(path: Path, head: bytes) -> str:
@@ -296,24 +339,11 @@ def _indices(image: Image.Image) -> Pixels:
     return found
 
 
-def _tiff_header(path: Path, max_pixels: int) -> Header:
+def _tiff_header(path: Path, source: Path | BytesIO, max_pixels: int) -> Header:
     try:
-        with tiff.open_tiff(path) as page:
+        with tiff.open_tiff(source) as page:
             check_pixels(path, page.height, page.width, max_pixels)
             return Header("TIFF", page.height, page.width, page.orientation, page.lossy)
-    except InputError:
-        raise
-    except DECODER_ERRORS as error:
-        raise damaged(path, "TIFF", error) from error
-
-
-def _read_tiff(path: Path, max_pixels: int, indices: bool) -> Raster:
-    try:
-        with tiff.open_tiff(path) as page:
-            check_pixels(path, page.height, page.width, max_pixels)
-            header = Header("TIFF", page.height, page.width, page.orientation, page.lossy)
-            pixels = page.read(indices=indices, max_bytes=4 * _BYTES_PER_PIXEL * max_pixels)
-            return Raster(header, pixels, page.alpha, page.bits)
     except InputError:
         raise
     except DECODER_ERRORS as error:

@@ -32,7 +32,10 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
 _PNM = re.compile(rb"P[1-6][\s#]")
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _NOT_IMAGES: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch the file with 'git lfs pull'"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file itself; fetch the file with 'git lfs pull'",
+    ),
     (b"%PDF", "a PDF; save its pages as PNG files"),
     (b"<", "a text file such as a web page; download the file again"),
     (b"PK\3\4", "a zip archive; unpack it"),
@@ -99,7 +102,9 @@ def open_file(path: Path) -> BinaryIO:
             raise InputError(f"{path} is empty; fetch it again.")
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; replace or remove it.") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; replace or remove it."
+        ) from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -118,7 +123,9 @@ def read_rest(path: Path, file: BinaryIO, limit: int) -> bytes:
     try:
         return file.read()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; replace or remove it.") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; replace or remove it."
+        ) from error
 
 
 def check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ _WIDTH, _LENGTH, _COLOR_MAP, _ORIENTATION = 256, 257, 320, 274
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[TiffImage]:
+def open_tiff(source: Path | BytesIO) -> Iterator[TiffImage]:
     """The image of an open TIFF file.
 
     Raises:
         TiffFileError: The structure of the file is damaged, or the file is cut off.
     """
     quiet_tifffile()
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(source) as file:
         series = file.series[0]
         pages = [page for page in series.pages if page is not None]
         for page in pages:
@@ -116,7 +117,9 @@ class TiffImage:
         if pixels.ndim == 3 and pixels.shape[1:] == size:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim not in (2, 3) or pixels.shape[:2] != size:
-            raise ValueError(f"it holds several images ({self.series.axes} of shape {list(self.series.shape)}); save one image per file")
+            raise ValueError(
+                f"it holds several images ({self.series.axes} of shape {list(self.series.shape)}); save one image per file"
+            )
         return pixels
 
     def _colors(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from hiast.data.checks.label_ids import check_label_ids
 from hiast.data.checks.screening import Unreadable as Unreadable
 from hiast.data.checks.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.geometry import Window, resize_labels
-from hiast.data.io.images import MAX_PIXELS, ImageReader
+from hiast.data.io.images import MAX_PIXELS, ImageFile, ImageReader
 from hiast.data.io.label_colors import look_up
 from hiast.data.io.labels import Decode, Ids
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
@@ -60,26 +60,6 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class DecodedImage:
-    """An image in memory.
-
-    Args:
-        pixels: uint8 [H, W, 3], RGB.
-    """
-
-    pixels: NDArray[np.uint8]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.pixels.shape[0], self.pixels.shape[1]
-
-    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
-        """The image, or a window of it, as a view."""
-        return self.pixels if window is None else window.of(self.pixels)
-
-
-@dataclass(frozen=True)
 class FileReader:
     """Decodes the files themselves.
 
@@ -98,9 +78,9 @@ class FileReader:
         return self.images.size(pair.image, self.max_pixels)
 
     @contextmanager
-    def open(self, pair: Pair) -> Iterator[DecodedImage]:
-        """The image of a pair, decoded."""
-        yield DecodedImage(self.images.read(pair.image, self.max_pixels))
+    def open(self, pair: Pair) -> Iterator[ImageFile]:
+        """The image of a pair, in memory; its pixels are decoded when they are asked for."""
+        yield self.images.open(pair.image, self.max_pixels)
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label."""
