@@ -3,9 +3,10 @@
 
     python benchmarks/cache.py [--images 4] [--windows 20] [--folder DIR]
 
-Drawn scenes of Cityscapes' size are written as PNG with about its 2.4 MB, decoded, and written again in each way: as the
-files of the cache, and in tiles of the same size in a bare container, each compressed by itself. Before anything is timed, the windows of all lossless ways
-are compared with the decoded PNG. Then every window is read in all ways in turn. Time is the processor's, of one
+Drawn scenes of Cityscapes' size are written as PNG with about its 2.4 MB, decoded, and written again in each way: as
+the files of the cache, and in tiles of the same size in a bare container, each compressed by itself. Before anything
+is timed, the windows of all lossless ways are compared with the decoded PNG. Then every window is read in all ways in
+turn. Time is the processor's, of one
 thread, files being in memory; the output is Markdown.
 
 The cache took tifffile in the place of a container of its own after this comparison (3 scenes, 12 windows of each size,

@@ -35,7 +35,6 @@ import torch
 from PIL import Image
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data.loading import pseudo_labeled
 from hiast.data.augmentation.copy_paste import HardClassAugmentation
 from hiast.data.augmentation.strong import StrongAugmentation
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
@@ -44,6 +43,7 @@ from hiast.data.io.cache import CachedReader, cached_path, prepare
 from hiast.data.io.cached_image import JPEG_TILES, ZSTD_TILES, Tiles
 from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
+from hiast.data.loading import pseudo_labeled
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.segmentation import FileReader, SegmentationDataset
 from hiast.data.sample import Draw, Sample

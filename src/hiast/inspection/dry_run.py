@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hiast.data import DatasetDataModule, JoinedDataModule, SegmentationDataset
 from hiast.data.io.cache import Cache
-from hiast.data.io.listing import MissingLabelsError
+from hiast.data.io.pairing import MissingLabelsError
 from hiast.errors import InputError
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Finding, of_part

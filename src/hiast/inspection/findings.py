@@ -128,8 +128,8 @@ def _without_label(part: Part, summary: Summary) -> Finding | None:
         return None
     count = f"{len(summary.without_label)} of {_count(summary.images, 'image')}"
     text = (
-        f"{count} have no label: add the labels, name the images to use in a list file, or, in a dataset of your own, set "
-        "unlabeled: skip."
+        f"{count} have no label: add the labels, name the images to use in a list file, or, in a dataset of your own, "
+        "set unlabeled: skip."
     )
     return Finding("error", part.title, text, _lines(summary.without_label))
 

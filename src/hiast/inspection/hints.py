@@ -49,8 +49,8 @@ def _unseen_images(part: Part, summary: Summary) -> Hint | None:
         return None
     suffixes = ", ".join(sorted({path.suffix for path in unseen}))
     text = (
-        f"{len(unseen)} more images ({suffixes}) lie beside the {summary.images} that the pattern matches, and are not used: "
-        "add their suffix to the pattern, such as {name}.{jpg,png}, or move them away."
+        f"{len(unseen)} more images ({suffixes}) lie beside the {summary.images} that the pattern matches, and are not "
+        "used: add their suffix to the pattern, such as {name}.{jpg,png}, or move them away."
     )
     return Hint("warning", text, tuple(map(str, unseen)))
 
@@ -71,16 +71,16 @@ def _value_range(part: Part, summary: Summary) -> Hint | None:
     refused = [file for file in summary.unreadable if file.values is not None]
     if refused:
         text = (
-            f"{len(refused)} images would be black, or hold values that are not 8 bits. All values lie between {low:g} and "
-            f"{high:g}: set value_range: [{low:g}, {high:g}] in the dataset file, or the range of the camera."
+            f"{len(refused)} images would be black, or hold values that are not 8 bits. All values lie between "
+            f"{low:g} and {high:g}: set value_range: [{low:g}, {high:g}] in the dataset file, or the camera's range."
         )
         return Hint("error", text)
     levels = (int(high) >> 8) - (int(low) >> 8) + 1
     if levels > _FEW_LEVELS or low == high:
         return None
     text = (
-        f"{summary.deep} images of 16 bits use the values from {low:g} to {high:g} only, of which {levels} of 256 gray levels "
-        f"are left: set value_range: [{low:g}, {high:g}] in the dataset file, or the range of the camera."
+        f"{summary.deep} images of 16 bits use the values from {low:g} to {high:g} only, of which {levels} of 256 gray "
+        f"levels are left: set value_range: [{low:g}, {high:g}] in the dataset file, or the range of the camera."
     )
     return Hint("warning", text)
 
@@ -96,9 +96,9 @@ def _one_class(part: Part, summary: Summary) -> Hint | None:
     raw, pixels = max(lost.items(), key=lambda item: item[1])
     share = 100 * pixels / sum(summary.raw.values())
     text = (
-        f"Every pixel is of class {present[0]} or ignored; there is no pixel of {', '.join(missing)}. {share:.2f} % of the pixels hold "
-        f"{raw}, which is ignored unless it is named: it probably stands for {missing[0]}. Write "
-        f"ids: {{{used}: {present[0]}, {raw}: {missing[0]}}} in the dataset file, or {raw}: null if it is to be ignored."
+        f"Every pixel is of class {present[0]} or ignored; there is no pixel of {', '.join(missing)}. {share:.2f} % of "
+        f"the pixels hold {raw}, which is ignored unless it is named: it probably stands for {missing[0]}. Write "
+        f"ids: {{{used}: {present[0]}, {raw}: {missing[0]}}} in the dataset file, or {raw}: null to ignore it."
     )
     return Hint("error", text)
 
@@ -112,7 +112,7 @@ def _usual_ignore(part: Part, summary: Summary) -> Hint | None:
         return None
     values = " and ".join(_USUAL_IGNORE[raw] for raw in found)
     entries = ", ".join(f"{raw}: null" for raw in found)
-    text = f"The value {values} usually marks pixels to ignore: if so here, add {entries} to ids, and this is not reported."
+    text = f"The value {values} usually marks pixels to ignore: if so here, add {entries} to ids."
     return Hint("note", text)
 
 
@@ -126,5 +126,5 @@ def _multiples(part: Part, summary: Summary) -> Hint | None:
         return None
     if set(part.listing.ids) != set(range(len(part.listing.classes))):
         return None
-    text = f"All ids are multiples of {factor}: they may have been multiplied to make them visible. Set id_factor: {factor} then."
+    text = f"All ids are multiples of {factor}: if they were multiplied to make them visible, set id_factor: {factor}."
     return Hint("warning", text)

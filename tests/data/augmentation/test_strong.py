@@ -15,9 +15,9 @@ import pytest
 from hiast.data.augmentation.strong import (
     GaussianBlur,
     Seeded,
-    checked_view,
     SimpleStrong,
     StrongAugmentation,
+    checked_view,
     published_operations,
 )
 from hiast.errors import InputError

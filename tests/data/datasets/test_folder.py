@@ -394,8 +394,8 @@ class Annotated:
 
 def test_annotations_of_another_program(tmp_path: Path) -> None:
     write(tmp_path)
-    for annotations in (Annotated(tuple(NAMES)), Annotated):
-        module = folder(tmp_path, labels=None, ids=None, format=annotations, unlabeled="skip")
+    for reader in (Annotated(tuple(NAMES)), Annotated):
+        module = folder(tmp_path, labels=None, ids=None, format=reader, unlabeled="skip")
         dataset = module.train_dataset()
         assert dataset.names == ("a/0", "b/2")
         assert (dataset.read_label(0) == 0).all() and (dataset.read_label(1) == 1).all()

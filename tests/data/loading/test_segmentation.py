@@ -27,12 +27,12 @@ from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
 from hiast.data.geometry import Window
 from hiast.data.io.cache import CachedReader, cached_path, prepare
 from hiast.data.io.cached_image import ZSTD_TILES
+from hiast.data.io.images import ImageReader
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import read_first_channel
-from hiast.data.io.images import ImageReader
 from hiast.data.io.listing import Listing
-from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.augmented import AugmentedDataset
+from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.segmentation import SegmentationDataset, to_planes
 from hiast.data.sample import Draw
 from hiast.errors import InputError

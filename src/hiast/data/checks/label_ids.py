@@ -63,8 +63,8 @@ def count_ids(raw: Ids) -> dict[int, int]:
 
 
 TRAIN_IDS = (
-    "the labels seem to hold train ids (0 to 18) where label ids (0 to 33) are expected, so that a wrong class would be "
-    "learned from each: use the original label files, or describe the data as hiast.data.FolderDataModule with names "
+    "the labels seem to hold train ids (0 to 18) where label ids (0 to 33) are expected, so that each would be learned "
+    "as a wrong class: use the original label files, or describe the data as hiast.data.FolderDataModule with names "
     "in the order of the train ids."
 )
 

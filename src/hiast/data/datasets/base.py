@@ -19,7 +19,8 @@ from hiast.data.checks.skip_list import SkipList
 from hiast.data.io.archives import Archives
 from hiast.data.io.cache import Cache
 from hiast.data.io.images import MAX_PIXELS
-from hiast.data.io.listing import Listing, MissingLabelsError, SizeMismatch, Split
+from hiast.data.io.listing import Listing, SizeMismatch, Split
+from hiast.data.io.pairing import MissingLabelsError
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.loaders import TrainLoader, validation_loader

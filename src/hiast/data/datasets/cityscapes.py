@@ -11,7 +11,8 @@ from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io.archives import Archives
 from hiast.data.io.images import MAX_PIXELS
 from hiast.data.io.labels import Ids, read_ids
-from hiast.data.io.listing import Listing, MissingLabelsError, Pair, Split, make_pairs
+from hiast.data.io.listing import Listing, Pair, Split
+from hiast.data.io.pairing import MissingLabelsError, make_pairs
 from hiast.data.io.patterns import find_files
 
 _TRAIN_IDS = "_gtFine_labelTrainIds.png"

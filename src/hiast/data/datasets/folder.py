@@ -26,8 +26,8 @@ Annotations = AnnotationReader | Callable[..., AnnotationReader]
 class FolderDataModule(DatasetDataModule):
     """Any dataset from config.
 
-    Images are PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, PNM, AVIF or HEIC; labels are PNG, TIFF, BMP, GIF, PNM, NPY or
-    NPZ.
+    Images are PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, PNM, AVIF or HEIC; labels are PNG, TIFF, BMP, GIF, PNM, NPY
+    or NPZ.
 
     Args:
         data_root: Folder that the patterns are relative to.
@@ -170,8 +170,9 @@ class FolderDataModule(DatasetDataModule):
     def _reader(self, annotations: Annotations | None) -> AnnotationReader | None:
         if annotations is None:
             return None
-        made = not isinstance(annotations, type) and hasattr(annotations, "items")
-        reader = annotations if made else annotations(classes=self.own_classes.names)
+        if isinstance(annotations, type) or not isinstance(annotations, AnnotationReader):
+            annotations = annotations(classes=self.own_classes.names)
+        reader: AnnotationReader = annotations
         if tuple(reader.classes) != self.own_classes.names:
             raise InputError(
                 f"{self.title}: the annotations are read as {', '.join(reader.classes)}, and the dataset's classes are "

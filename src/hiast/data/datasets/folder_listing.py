@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +11,9 @@ from hiast.data.datasets.label_tables import LabelCoding, LabelTable
 from hiast.data.io.images import ImageReader
 from hiast.data.io.label_groups import AnnotationLabels, AnnotationReader, JoinedLabels, Mask, match_items
 from hiast.data.io.labels import Decode
-from hiast.data.io.listing import Files, Listing, Pair, SizeMismatch, check_labeled, list_files
-from hiast.data.io.patterns import Found, Pattern, only_labels
+from hiast.data.io.listing import Listing, Pair, SizeMismatch
+from hiast.data.io.pairing import Files, check_labeled, list_files, only_labels
+from hiast.data.io.patterns import Found, Pattern
 from hiast.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io.archives import Archives
 from hiast.data.io.labels import read_ids
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 
 VOID = frozenset(range(35)) - set(CITYSCAPES_IDS)
 """Ids that stand for none of the classes."""

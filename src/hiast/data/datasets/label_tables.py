@@ -177,8 +177,8 @@ def _id_entries(ids: Any, classes: LabelSpace, dataset: str) -> list[tuple[Any, 
     if isinstance(ids, Sequence) and not isinstance(ids, str) and len(ids) == len(classes):
         return list(zip(ids, classes.names, strict=True))
     raise InputError(
-        f"{dataset}: ids is {ids!r}; write the class name of each id, such as ids: {{0: {classes.names[0]}}}, or a list "
-        f"of {len(classes)} ids in the order of the classes."
+        f"{dataset}: ids is {ids!r}; write the class name of each id, such as ids: {{0: {classes.names[0]}}}, or "
+        f"a list of {len(classes)} ids in the order of the classes."
     )
 
 

@@ -8,7 +8,8 @@ from hiast.classes import SYNTHIA_19, SYNTHIA_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io.archives import Archives
 from hiast.data.io.labels import read_first_channel
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 
 ABSENT = frozenset({"terrain", "truck", "train"})
 """Classes that have an id but that no image of this subset contains."""

@@ -134,8 +134,8 @@ def prepare_image(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"The cache cannot be written to {target.parent.parent} ({error.strerror}): set data.cache_folder to a folder "
-            "that can be written."
+            f"The cache cannot be written to {target.parent.parent} ({error.strerror}): set data.cache_folder to a "
+            "folder that can be written."
         ) from error
     write_atomically(target, encode_image(pixels, tiles, notes))
     return True

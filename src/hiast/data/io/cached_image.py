@@ -1,20 +1,20 @@
 """The files of the cache: images as TIFF, raw or in compressed tiles, of which any window is read by itself.
 
-tifffile writes and reads them, so that any viewer opens them. What it leaves open is added in the image description, as
-JSON behind its own CRC-32: where the image comes from, the CRC-32 of each compressed tile (Zstandard frames as tifffile
-writes them hold none), and that of all tags that decide how pixels are read. Each is compared before pixels are decoded.
+tifffile writes and reads them, so that any viewer opens them. What it leaves open is added in the image description,
+as JSON behind its own CRC-32: where the image comes from, the CRC-32 of each compressed tile (Zstandard frames as
+tifffile writes them hold none), and that of all tags that decide how pixels are read. Each is compared before pixels
+are decoded.
 
-Measured on three drawn scenes of 2048 x 1024 pixels, one thread, files in memory, against the file format of version 0.1
-that this replaces (tiles of delta and Zstandard, or JPEG, in a container of its own): 2.65 MB per image for both, a window
-of 1400 x 700 pixels in 10.1 ms against 10.0 ms, of 1024 x 512 in 7.0 ms against 6.8 ms; raw 1.0 ms against 0.8 ms, since
-reading the tags of a TIFF file takes 0.2 ms; JPEG 0.98 MB and 15 ms for both, with the same values.
+Measured on three drawn scenes of 2048 x 1024 pixels, one thread, files in memory, against the file format of version
+0.1 that this replaces (tiles of delta and Zstandard, or JPEG, in a container of its own): 2.65 MB per image for both, a
+window of 1400 x 700 pixels in 10.1 ms against 10.0 ms, of 1024 x 512 in 7.0 ms against 6.8 ms; raw 1.0 ms against
+0.8 ms, since reading the tags of a TIFF file takes 0.2 ms; JPEG 0.98 MB and 15 ms for both, with the same values.
 ``benchmarks/cache.py`` compares further codecs.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping

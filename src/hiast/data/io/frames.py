@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.io.frame_record import Record, frame_path, identify, is_complete, read_record, write_record
 from hiast.errors import InputError
 from hiast.files import write_atomically
 
@@ -28,41 +26,7 @@ Unreadable = Literal["stop", "skip"]
 _TOLERATED = Fraction(2, 100)
 """Share of the declared duration that may be missing: containers often state an estimate."""
 _SECONDS = 15.0
-_PART = 1 << 20
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-
-@dataclass(frozen=True)
-class Record:
-    """What ``frames.json`` says.
-
-    Attributes:
-        bytes: Size of the video file.
-        sha256: Hash of its first, middle and last MiB.
-        every: Distance of the frames.
-        frames: Number of frames in the video; None: the extraction is not finished.
-        damaged: First and last frame of each stretch that is damaged or missing; their frames are not written.
-        error: Why the video cannot be read at all, or None.
-    """
-
-    bytes: int
-    sha256: str
-    every: int
-    frames: int | None = None
-    damaged: tuple[tuple[int, int], ...] = ()
-    error: str | None = None
-
-    @property
-    def identity(self) -> tuple[int, str, int]:
-        """What decides whether the frames belong to a video."""
-        return self.bytes, self.sha256, self.every
-
-    def numbers(self) -> list[int]:
-        """Numbers of the frames that are written."""
-        wanted = range(0, self.frames or 0, self.every)
-        return [
-            number for number in wanted if not any(first <= number <= last for first, last in self.damaged)
-        ]
 
 
 def extract_frames(
@@ -88,20 +52,20 @@ def extract_frames(
             PyAV is not installed.
     """
     video, folder = Path(video), Path(folder)
-    wanted = _identify(video, every)
-    record = _read_record(folder, wanted)
-    if record is None or (record.error is None and not _complete(record, folder)):
+    wanted = identify(video, every)
+    record = read_record(folder, wanted)
+    if record is None or (record.error is None and not is_complete(record, folder)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_record(folder, wanted)
+            write_record(folder, wanted)
             record = _decode(video, folder, wanted)
-            _write_record(folder, record)
+            write_record(folder, record)
         except OSError as error:
             if error.errno not in _NOT_WRITABLE:
                 raise
             raise InputError(
-                f"The frames of {video} cannot be written to {folder} ({error.strerror}): set cache_folder in the dataset "
-                "file to a folder that can be written."
+                f"The frames of {video} cannot be written to {folder} ({error.strerror}): set cache_folder in the "
+                "dataset file to a folder that can be written."
             ) from error
     return _accepted(video, folder, record, unreadable)
 
@@ -115,12 +79,12 @@ def find_frames(
         InputError: They are not there, or not all of them, or the video is damaged and ``unreadable`` is "stop".
     """
     video, folder = Path(video), Path(folder)
-    record = _read_record(folder, _identify(video, every))
+    record = read_record(folder, identify(video, every))
     if record is None or (record.frames is None and record.error is None):
         raise InputError(
             f"The frames of {video} are not extracted yet: call prepare_data(), as all commands do first."
         )
-    if record.error is None and not _complete(record, folder):
+    if record.error is None and not is_complete(record, folder):
         raise InputError(
             f"Some of the frames of {video} in {folder} are missing: call prepare_data() to restore them."
         )
@@ -142,65 +106,6 @@ def _accepted(video: Path, folder: Path, record: Record, unreadable: Unreadable)
     if problem:
         log.warning("%s; this is left out.", problem)
     return tuple(frame_path(folder, number) for number in record.numbers())
-
-
-def frame_path(folder: Path, number: int) -> Path:
-    """File of a frame."""
-    return folder / f"{number:08d}.png"
-
-
-def _complete(record: Record, folder: Path) -> bool:
-    there = {path.name for path in folder.glob("*.png")}
-    return record.frames is not None and all(frame_path(folder, n).name in there for n in record.numbers())
-
-
-def _identify(video: Path, every: int) -> Record:
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise InputError(f"Every {every}th frame of {video} cannot be taken; choose a whole number from 1.")
-    if not video.is_file():
-        raise InputError(f"{video} is missing; put the video there or change the pattern.")
-    return Record(video.stat().st_size, _digest(video), every)
-
-
-def _digest(video: Path) -> str:
-    """SHA-256 of the first, middle and last MiB: to hash a whole video of many GB would take long at each start."""
-    digest = hashlib.sha256()
-    size = video.stat().st_size
-    with video.open("rb") as file:
-        for start in (0, (size - _PART) // 2, size - _PART):
-            file.seek(max(0, start))
-            digest.update(file.read(_PART))
-    return digest.hexdigest()
-
-
-def _read_record(folder: Path, wanted: Record) -> Record | None:
-    """The record of a folder; None: there is none, or of another video of which no frame was written.
-
-    Raises:
-        InputError: The record is damaged or of another video.
-    """
-    path = folder / "frames.json"
-    if not path.is_file():
-        return None
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        damaged = tuple((int(first), int(last)) for first, last in entries.pop("damaged", ()))
-        record = Record(**entries, damaged=damaged)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is damaged: remove its folder, so that the frames are made anew."
-        ) from error
-    if record.identity == wanted.identity:
-        return record
-    if not any(folder.glob("*.png")):
-        return None
-    raise InputError(
-        f"{folder} holds frames of another video or distance: remove it or choose another folder (frames)."
-    )
-
-
-def _write_record(folder: Path, record: Record) -> None:
-    write_atomically(folder / "frames.json", json.dumps(asdict(record)).encode())
 
 
 def _decode(video: Path, folder: Path, wanted: Record) -> Record:

@@ -5,7 +5,6 @@ Check, labeling and training read images by this module and nothing else, so tha
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,24 +16,9 @@ from numpy.typing import NDArray
 from hiast.data.geometry import Window
 from hiast.data.io.raster import EncodedRaster, Raster, open_raster, read_header
 from hiast.data.io.sniff import MAX_PIXELS as MAX_PIXELS
+from hiast.data.io.value_range import ValueRangeError as ValueRangeError
+from hiast.data.io.value_range import checked_range, extremes, to_bytes
 from hiast.errors import InputError
-
-_DARK = 4096
-"""A 16-bit image without a value from here on would have 16 of 256 gray levels or fewer."""
-
-
-class ValueRangeError(InputError):
-    """Raised when the values of an image need a ``value_range``.
-
-    Attributes:
-        low: Smallest value in the file.
-        high: Largest value.
-    """
-
-    def __init__(self, message: str, low: float, high: float) -> None:
-        super().__init__(message)
-        self.low = low
-        self.high = high
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class ImageReader:
         if self.bands is not None:
             object.__setattr__(self, "bands", _checked_bands(self.bands))
         if self.value_range is not None:
-            object.__setattr__(self, "value_range", _checked_range(self.value_range))
+            object.__setattr__(self, "value_range", checked_range(self.value_range))
 
     def read(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """The image, uint8 [H, W, 3], RGB.
@@ -118,10 +102,10 @@ class ImageReader:
         path = Path(path)
         raster = open_raster(path, max_pixels).decode()
         chosen = self._chosen(raster, path)
-        _to_bytes(chosen, raster.bits, self.value_range, path)
+        to_bytes(chosen, raster.bits, self.value_range, path)
         if chosen.dtype == np.uint8:
             return ImageFacts(raster.header.size)
-        low, high = _extremes(chosen)
+        low, high = extremes(chosen)
         return ImageFacts(raster.header.size, raster.bits, low, high)
 
     def convert(self, raster: Raster, path: Path) -> NDArray[np.uint8]:
@@ -130,7 +114,7 @@ class ImageReader:
         Raises:
             InputError: Bands or values need a setting.
         """
-        pixels = _to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
+        pixels = to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
         return _upright(_three(pixels), raster.header.orientation)
 
     def _chosen(self, raster: Raster, path: Path) -> NDArray[Any]:
@@ -183,19 +167,23 @@ class ImageFile:
         return self.pixels if window is None else window.of(self.pixels)
 
 
+PLAIN_IMAGES = ImageReader()
+"""The reader without settings, as photographs need none."""
+
+
 def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The image uint8 [H, W, 3], RGB, as ``ImageReader.read`` gives it without settings."""
-    return ImageReader().read(path, max_pixels)
+    return PLAIN_IMAGES.read(path, max_pixels)
 
 
 def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) of an image from its header, as ``ImageReader.size``."""
-    return ImageReader().size(path, max_pixels)
+    return PLAIN_IMAGES.size(path, max_pixels)
 
 
 def check_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Size and values of an image that was read as training reads it, as ``ImageReader.check``."""
-    return ImageReader().check(path, max_pixels)
+    return PLAIN_IMAGES.check(path, max_pixels)
 
 
 def _checked_bands(bands: Any) -> tuple[int, ...]:
@@ -208,67 +196,6 @@ def _checked_bands(bands: Any) -> tuple[int, ...]:
             f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1]."
         )
     return chosen
-
-
-def _checked_range(value_range: Any) -> tuple[float, float]:
-    try:
-        low, high = (float(value) for value in value_range)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"value_range is {value_range}: give two numbers, [low, high], the lower one first.")
-    return low, high
-
-
-def _to_bytes(
-    pixels: NDArray[Any], bits: int, value_range: tuple[float, float] | None, path: Path
-) -> NDArray[np.uint8]:
-    """Values of 8 bits.
-
-    Raises:
-        InputError: The values need a ``value_range``.
-    """
-    if value_range is not None:
-        low, high = value_range
-        # float32 holds 16-bit values exactly and takes half of the memory.
-        wide = pixels.astype(np.float32 if pixels.dtype.itemsize <= 2 else np.float64)
-        scaled = np.clip(wide, low, high)
-        scaled = np.nan_to_num((scaled - low) * (255 / (high - low)), nan=0)
-        return np.rint(scaled).astype(np.uint8)
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype != np.uint16:
-        low, high = _extremes(pixels)
-        raise ValueRangeError(
-            f"{path} holds values of type {pixels.dtype} from {low:g} to {high:g}: say in the dataset file which "
-            f"become black and white, such as value_range: [{low:g}, {high:g}].",
-            low,
-            high,
-        )
-    if bits == 16:
-        low, high = _extremes(pixels)
-        if low < high < _DARK:
-            raise ValueRangeError(
-                f"{path} holds 16-bit values from {low:g} to {high:g}, which would all be black or nearly so: set "
-                f"value_range in the dataset file to what the camera gives, such as [0, {_next_power(high) - 1}], or to "
-                "[0, 65535] if the image is meant to be dark.",
-                low,
-                high,
-            )
-    eight: NDArray[np.uint8] = (pixels >> (bits - 8)).astype(np.uint8)
-    return eight
-
-
-def _extremes(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Smallest and largest finite value; (0, 0) if there is none."""
-    if pixels.dtype.kind == "f":
-        pixels = pixels[np.isfinite(pixels)]
-    return (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
-
-
-def _next_power(value: float) -> int:
-    """The smallest power of two above a value, at least 256."""
-    return int(max(256, 2 ** math.ceil(math.log2(value + 1))))
 
 
 def _three(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

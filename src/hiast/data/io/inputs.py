@@ -47,9 +47,9 @@ def find_images(source: Path | str) -> list[Pair]:
     elif path.exists():
         return [Pair(path.stem, path, None)]
     else:
-        files = [
-            Path(found) for found in sorted(glob.glob(str(source), recursive=True)) if Path(found).is_file()
-        ]
+        # Path.glob takes relative patterns only.
+        matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
+        files = [Path(name) for name in matches if Path(name).is_file()]
         if not files:
             raise InputError(
                 f"{source} is neither an image, a folder nor a list file, and no file matches it."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class JoinedLabels:
         return label_size(path, max_pixels, self.decode)
 
 
+@runtime_checkable
 class AnnotationReader(Protocol):
     """Labels that another program has written, as the readers of ``hiast.formats`` give them.
 

@@ -1,9 +1,9 @@
 """The one reader of labels: raw ids from pictures and arrays, however they are stored.
 
 Ids are gray values, palette indices (never the palette's colors), values of the first channel, channels of one-hot
-labels, or the two sides of a threshold; labels that hold colors are read by ``label_colors.ColorIds``. Formats that lose
-nothing are read: PNG, TIFF, BMP, GIF, PNM, NPY and NPZ. JPEG and other lossy formats change ids, and are read with a
-threshold only.
+labels, or the two sides of a threshold; labels that hold colors are read by ``label_colors.ColorIds``. Formats that
+lose nothing are read: PNG, TIFF, BMP, GIF, PNM, NPY and NPZ. JPEG and other lossy formats change ids, and are read
+with a threshold only.
 """
 
 from __future__ import annotations

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from hiast.classes import LabelSpace
-from hiast.data.io.images import ImageReader
+from hiast.data.io.images import PLAIN_IMAGES, ImageReader
 from hiast.data.io.labels import Decode
 from hiast.data.io.list_files import find_list_file, read_list
-from hiast.data.io.patterns import (
-    IMAGE_SUFFIXES,
-    Found,
-    describe_files,
-    group_labels,
-    only_labels,
-    search_files,
-)
+from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
-
-log = logging.getLogger(__name__)
 
 Split = Literal["train", "val"]
 SizeMismatch = Literal["error", "resize", "skip"]
@@ -80,7 +69,7 @@ class Listing:
     absent: frozenset[str] = frozenset()
     void: frozenset[int] = frozenset()
     orphans: tuple[Path, ...] = ()
-    images: ImageReader = ImageReader()
+    images: ImageReader = PLAIN_IMAGES
     beside: tuple[Path, ...] = ()
     assumed: frozenset[int] = frozenset()
 
@@ -137,7 +126,8 @@ class Listing:
             pair = known.get(line) or next((by_path[place] for place in places if place in by_path), None)
             if pair is None:
                 raise InputError(
-                    f"{path} names '{line}', which {self.name} does not hold: write names such as '{self.pairs[0].name}'."
+                    f"{path} names '{line}', which {self.name} does not hold: write names such as "
+                    f"'{self.pairs[0].name}'."
                 )
             wanted[pair.name] = pair
         if not wanted:
@@ -163,127 +153,3 @@ class Listing:
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
         return replace(self, name=f"{self.name} {split}", pairs=pairs)
-
-
-class MissingLabelsError(InputError):
-    """Raised when labels are required but some images have none.
-
-    Attributes:
-        pairs: All images, with the labels that there are.
-        orphans: Label files that belong to no image.
-        decode: Reads the labels that there are; None: as the dataset's listing without labels says.
-    """
-
-    def __init__(
-        self, message: str, pairs: tuple[Pair, ...], orphans: tuple[Path, ...], decode: Decode | None = None
-    ) -> None:
-        super().__init__(message)
-        self.pairs = pairs
-        self.orphans = orphans
-        self.decode = decode
-
-
-@dataclass(frozen=True)
-class Files:
-    """What two patterns find.
-
-    Attributes:
-        images: Image files, ordered by name.
-        labels: The label files of each image: none, one, or several.
-        orphans: Label files that belong to no image.
-        beside: Files in the folders of the images that match neither pattern.
-    """
-
-    images: tuple[Found, ...]
-    labels: tuple[tuple[Found, ...], ...]
-    orphans: tuple[Path, ...]
-    beside: tuple[Path, ...]
-
-
-def list_files(root: Path, images: str, labels: str | None, dataset: str) -> Files:
-    """Find images and, if a pattern is given, their labels. Files beside the images are logged once.
-
-    Args:
-        root: Folder that both patterns are relative to.
-        images: Pattern of the images (see ``patterns.Pattern``).
-        labels: Pattern of the labels; None leaves every image without label, and no label file is looked at.
-        dataset: Name for messages.
-
-    Raises:
-        InputError: A folder is missing or empty, or the patterns do not fit together.
-    """
-    search = search_files(root, images, f"images of {dataset}")
-    if labels is None:
-        _log_beside(dataset, search.beside)
-        return Files(search.found, ((),) * len(search.found), (), search.beside)
-    label_files = search_files(root, labels, f"labels of {dataset}").found
-    groups, orphans = group_labels(search.found, label_files, images, labels)
-    known = {file.path for file in label_files}
-    beside = tuple(path for path in search.beside if path not in known)
-    _log_beside(dataset, beside)
-    return Files(search.found, tuple(groups), tuple(orphans), beside)
-
-
-def make_pairs(
-    root: Path, images: str, labels: str | None, dataset: str
-) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Find images and, if a pattern is given, the label of each.
-
-    Args:
-        root: As for ``list_files``.
-        images: As for ``list_files``.
-        labels: As for ``list_files``.
-        dataset: As for ``list_files``.
-
-    Returns:
-        The pairs, and the label files that belong to no image.
-
-    Raises:
-        InputError: As ``list_files``, or an image has several labels.
-        MissingLabelsError: An image has no label.
-    """
-    files = list_files(root, images, labels, dataset)
-    if labels is None:
-        return tuple(Pair(file.name, file.path, None) for file in files.images), ()
-    paths = only_labels(files.labels, labels)
-    pairs = tuple(Pair(file.name, file.path, label) for file, label in zip(files.images, paths, strict=True))
-    check_labeled(pairs, files.orphans, labels)
-    return pairs, files.orphans
-
-
-def check_labeled(
-    pairs: tuple[Pair, ...], orphans: tuple[Path, ...], labels: str | None, decode: Decode | None = None
-) -> None:
-    """Refuse images without label.
-
-    Args:
-        pairs: All images.
-        orphans: Label files that belong to no image.
-        labels: Pattern of the label files; None: labels are annotations.
-        decode: Reads the labels, for the error.
-
-    Raises:
-        MissingLabelsError: Says how many there are and what can be done.
-    """
-    missing = [pair.image for pair in pairs if pair.label is None]
-    if missing:
-        add = "annotate it" if labels is None else f"add a file that matches '{labels}'"
-        raise MissingLabelsError(
-            f"{len(missing)} of {len(pairs)} images have no label, such as {missing[0]}: {add}, name the images to use in a list file (train_list, val_list), or, in a dataset of "
-            "your own, set unlabeled: skip.",
-            pairs,
-            orphans,
-            decode,
-        )
-
-
-def _log_beside(dataset: str, beside: tuple[Path, ...]) -> None:
-    if beside:
-        _log_once(
-            f"{dataset}: {len(beside)} other files beside the images are not used: {describe_files(beside)}."
-        )
-
-
-@lru_cache(maxsize=256)
-def _log_once(text: str) -> None:
-    log.info("%s", text)

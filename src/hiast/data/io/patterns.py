@@ -19,7 +19,29 @@ _SAME_SUFFIX = (("jpg", "jpeg", "jpe", "jfif"), ("tif", "tiff"), ("mpg", "mpeg")
 _FIXED = {"**/": "((?:.*/)?)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 
 IMAGE_SUFFIXES = frozenset(
-    "png jpg jpeg jpe jfif tif tiff webp bmp gif jp2 j2k j2c jpx ppm pgm pbm pnm avif heic heif".split()
+    [
+        "png",
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "tif",
+        "tiff",
+        "webp",
+        "bmp",
+        "gif",
+        "jp2",
+        "j2k",
+        "j2c",
+        "jpx",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pnm",
+        "avif",
+        "heic",
+        "heif",
+    ]
 )
 """Suffixes of the formats that are read as images, in lower case and without dot."""
 
@@ -183,7 +205,8 @@ def describe_files(paths: Sequence[Path], most: int = 5) -> str:
 def _nothing_matches(root: Path, folder: Path, pattern: str, purpose: str, others: Sequence[str]) -> str:
     text = f"{folder} holds no {purpose}: no file matches '{pattern}' below {root}."
     if (root / pattern).is_dir():
-        return f"{text[:-1]}, which is a folder: write {pattern.rstrip('/')}/{{name}}.png, with the suffix of the files."
+        whole = f"{pattern.rstrip('/')}/{{name}}.png"
+        return f"{text[:-1]}, which is a folder: write {whole}, with the suffix of the files."
     suffixes = Counter(Path(inner).suffix or "no suffix" for inner in others)
     if not suffixes:
         return f"{text} The folder is empty."
@@ -210,80 +233,3 @@ def walk_files(folder: Path) -> Iterator[str]:
         inner = Path(place).relative_to(folder).as_posix()
         prefix = "" if inner == "." else f"{inner}/"
         yield from (prefix + name for name in sorted(files))
-
-
-def group_labels(
-    images: Sequence[Found], labels: Sequence[Found], image_pattern: str, label_pattern: str
-) -> tuple[list[tuple[Found, ...]], list[Path]]:
-    """The labels of each image: those whose fields (or, without fields, wildcards) stand for the same.
-
-    Args:
-        images: Found by ``image_pattern``.
-        labels: Found by ``label_pattern``.
-        image_pattern: For example "images/{name}.jpg" or "**/*.jpg".
-        label_pattern: For example "masks/{name}_ids.png" or "**/*.png". Where both patterns have fields in
-            common these alone decide; else both have the same wildcards in the same order.
-
-    Returns:
-        The labels in the order of the images, and the label files that belong to no image.
-
-    Raises:
-        InputError: The patterns do not fit together, or two images share a label.
-    """
-    image_shape, label_shape = Pattern(image_pattern), Pattern(label_pattern)
-    fields = [field for field in image_shape.fields if field in label_shape.fields]
-    if not fields and image_shape.wildcards != label_shape.wildcards:
-        raise InputError(
-            f"The patterns '{image_pattern}' and '{label_pattern}' cannot be paired: write a field such as "
-            "{name} in both."
-        )
-
-    def key(match: re.Match[str]) -> tuple[str, ...]:
-        return tuple(match[field] for field in fields) if fields else match.groups()
-
-    groups: dict[tuple[str, ...], list[Found]] = {}
-    for label in labels:
-        groups.setdefault(key(label.match), []).append(label)
-    owners: dict[tuple[str, ...], Path] = {}
-    for image in images:
-        other = owners.setdefault(key(image.match), image.path)
-        if other != image.path and key(image.match) in groups:
-            raise InputError(
-                f"{other} and {image.path} would share the label {groups[key(image.match)][0].path}: write a second "
-                f"field that tells them apart in both patterns, '{image_pattern}' and '{label_pattern}'."
-            )
-    orphans = [label.path for match, group in groups.items() if match not in owners for label in group]
-    return [tuple(groups.get(key(image.match), ())) for image in images], orphans
-
-
-def pair_files(
-    images: Sequence[Found], labels: Sequence[Found], image_pattern: str, label_pattern: str
-) -> tuple[list[Path | None], list[Path]]:
-    """The label of each image, None where there is none, and the labels that belong to no image.
-
-    Args:
-        images: As for ``group_labels``.
-        labels: As for ``group_labels``.
-        image_pattern: As for ``group_labels``.
-        label_pattern: As for ``group_labels``.
-
-    Raises:
-        InputError: As ``group_labels``, or an image has several labels.
-    """
-    groups, orphans = group_labels(images, labels, image_pattern, label_pattern)
-    return only_labels(groups, label_pattern), orphans
-
-
-def only_labels(groups: Sequence[tuple[Found, ...]], label_pattern: str) -> list[Path | None]:
-    """The one label of each image, None where there is none.
-
-    Raises:
-        InputError: An image has several.
-    """
-    for group in groups:
-        if len(group) > 1:
-            raise InputError(
-                f"{group[0].path} and {group[1].path} are labels of one image: make the pattern '{label_pattern}' more "
-                "precise, or set join_labels: true if there is a mask for each object."
-            )
-    return [group[0].path if group else None for group in groups]

@@ -1,28 +1,20 @@
-"""Image files to arrays as stored: the one place where pixels are decoded, for images and for labels.
+"""Image files to arrays as stored, for images and for labels: header first, then pixels, whole or refused.
 
-Pillow reads headers, palettes and EXIF; pixels of PNG and JPEG are decoded by imagecodecs (libpng and libjpeg-turbo),
-TIFF by tifffile, everything else by Pillow. A file is decoded whole or refused. Where the libraries are too lenient
-this module checks more: libpng decodes palette images as gray ones, so that too few pixels are an error there as well,
-and a JPEG needs its end marker, without which libjpeg fills the rest with gray.
+Pillow reads the headers and EXIF, tifffile those of TIFF; see ``decoders`` for the pixels.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import imagecodecs
-import numpy as np
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
-    Image,
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
@@ -31,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from hiast.data.io import tiff
+from hiast.data.io.decoders import DECODER_ERRORS, Decoded, decode_by_pillow, decode_jpeg, decode_png
 from hiast.data.io.sniff import (
     HEAD,
     MAX_PIXELS,
@@ -41,27 +33,13 @@ from hiast.data.io.sniff import (
     open_file,
     read_rest,
 )
+from hiast.data.io.tiff import open_tiff
 from hiast.errors import InputError
 
 Pixels = NDArray[Any]
 
 LOSSY = frozenset({"JPEG", "WebP", "JPEG 2000", "AVIF", "HEIC"})
 """Formats whose compression may change values, so that they cannot hold ids."""
-
-DECODER_ERRORS = (
-    SyntaxError,  # Pillow's parsers
-    RuntimeError,  # imagecodecs
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-    tiff.TiffFileError,
-)
-"""What the decoders raise on damaged files; caught around their calls only."""
 
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
@@ -75,7 +53,6 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 _EXTRAS = {"AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"), "HEIC": ("pillow_heif", "HeifImageFile")}
 _ORIENTATION = 0x0112
 _BYTES_PER_PIXEL, _TIFF_BYTES_PER_PIXEL = 8, 32  # TIFF files hold many bands.
-_JPEG_PIXELS_PER_BYTE = 512  # A block of 8 x 8 pixels takes at least one bit.
 _PADDING = bytes(1024)
 
 
@@ -162,25 +139,31 @@ class EncodedRaster:
         Raises:
             InputError: The file is cut off or damaged.
         """
-        kind = self.header.format
         try:
-            if kind == "PNG":
-                return _png(self.header, self.data, indices)
-            if kind == "TIFF":
-                with tiff.open_tiff(BytesIO(self.data)) as page:
-                    pixels = page.read(indices=indices, max_bytes=_TIFF_BYTES_PER_PIXEL * self.max_pixels)
-                    return Raster(self.header, pixels, page.alpha, page.bits)
-            stream = BytesIO(self.data)
-            image = _open(self.path, kind, stream)
-            if kind == "JPEG":
-                return _jpeg(self.header, self.data, stream, image)
-            if kind in ("WebP", "AVIF", "HEIC") and self.data.endswith(_PADDING):
-                raise ValueError("it ends in zeros, as an interrupted download does")
-            return _other(self.header, image, indices)
+            pixels, alpha, bits = self._decode(indices)
         except InputError:
             raise
         except DECODER_ERRORS as error:
-            raise damaged(self.path, kind, error) from error
+            raise damaged(self.path, self.header.format, error) from error
+        if pixels.shape[:2] != (self.header.height, self.header.width):
+            raise damaged(self.path, self.header.format, ValueError(f"its pixels are {list(pixels.shape)}"))
+        return Raster(self.header, pixels, alpha, bits)
+
+    def _decode(self, indices: bool) -> Decoded:
+        kind = self.header.format
+        if kind == "PNG":
+            return decode_png(self.data, indices=indices)
+        if kind == "TIFF":
+            with open_tiff(BytesIO(self.data)) as page:
+                pixels = page.read(indices=indices, max_bytes=_TIFF_BYTES_PER_PIXEL * self.max_pixels)
+                return Decoded(pixels, page.alpha, page.bits)
+        stream = BytesIO(self.data)
+        image = _open(self.path, kind, stream)
+        if kind == "JPEG":
+            return decode_jpeg(self.data, image, stream.tell())
+        if kind in ("WebP", "AVIF", "HEIC") and self.data.endswith(_PADDING):
+            raise ValueError("it ends in zeros, as an interrupted download does")
+        return decode_by_pillow(image, indices=indices)
 
 
 def open_raster(path: Path, max_pixels: int = MAX_PIXELS) -> EncodedRaster:
@@ -262,86 +245,9 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _png(header: Header, data: bytes, indices: bool) -> Raster:
-    plain, color, depth = _plain_png(data, indices)
-    pixels: Pixels = imagecodecs.png_decode(plain)
-    if pixels.shape[:2] != (header.height, header.width):
-        raise ValueError(f"its pixels are of size {pixels.shape[1]} x {pixels.shape[0]}")
-    if indices and depth < 8:
-        # libpng spreads 1, 2 and 4 bits over 0 to 255.
-        pixels = pixels // np.uint8(255 // (2**depth - 1))
-    return Raster(header, pixels, color in (4, 6), max(8, depth))
-
-
-def _plain_png(data: bytes, indices: bool) -> tuple[bytes, int, int]:
-    """The PNG without all that does not decide about pixels, its color type and its bit depth.
-
-    Color profiles, gamma and transparency would change values or make libpng print warnings. A palette image becomes
-    a gray one for ``indices``. Pillow's parser checks the checksum of every chunk.
-    """
-    source, plain = BytesIO(data), BytesIO()
-    plain.write(source.read(8))
-    stream = PngImagePlugin.ChunkStream(source)
-    color = depth = 0
-    name = b""
-    while name != b"IEND":
-        name, _, length = stream.read()
-        content = source.read(length)
-        stream.crc(name, content)
-        if name == b"IHDR":
-            depth, color = content[8], content[9]
-            if indices and color == 3:
-                content = content[:9] + b"\0" + content[10:]
-        if name in (b"IHDR", b"IDAT", b"IEND") or (name == b"PLTE" and color == 3 and not indices):
-            PngImagePlugin.putchunk(plain, name, content)
-    return plain.getvalue(), color, depth
-
-
-def _jpeg(header: Header, data: bytes, stream: BytesIO, image: ImageFile.ImageFile) -> Raster:
-    # Pillow has read up to the first scan. Inside of a scan FF D9 can only be the end marker.
-    if data.find(b"\xff\xd9", stream.tell()) < 0:
-        raise ValueError("it has no end marker")
-    if header.height * header.width > _JPEG_PIXELS_PER_BYTE * len(data):
-        raise ValueError(f"it declares {header.width} x {header.height} pixels, more than its bytes can hold")
-    if data.count(b"\n") >= 4 and data.count(b"\n") == data.count(b"\r\n"):
-        raise ValueError("a transfer in text mode has changed its line ends")
-    if image.mode in ("L", "RGB"):
-        pixels: Pixels = imagecodecs.jpeg8_decode(data)
-    else:
-        pixels = np.asarray(image.convert("RGB"))
-    if pixels.shape[:2] != (header.height, header.width):
-        raise ValueError(f"its pixels are of size {pixels.shape[1]} x {pixels.shape[0]}")
-    return Raster(header, pixels, False, 8)
-
-
-def _other(header: Header, image: ImageFile.ImageFile, indices: bool) -> Raster:
-    image.load()
-    if image.mode == "1":
-        gray: Pixels = np.asarray(image).astype(np.uint8)
-        return Raster(header, gray if indices else gray * np.uint8(255), False, 8)
-    if image.mode == "P" and indices:
-        return Raster(header, _indices(image), False, 8)
-    keep = image.mode in ("L", "LA", "RGB", "RGBA", "I", "F") or image.mode.startswith("I;16")
-    pixels = np.asarray(image if keep else image.convert("RGB"))
-    if image.mode == "I" and pixels.min() >= 0 and pixels.max() < 65536:
-        pixels = pixels.astype(np.uint16)  # Pillow reads the 16 bits of a PGM as 32.
-    return Raster(header, pixels, image.mode in ("LA", "RGBA"), 8 * pixels.dtype.itemsize)
-
-
-def _indices(image: Image.Image) -> Pixels:
-    """Palette indices; gray values where the palette is gray, for writers of GIF and BMP renumber gray values."""
-    found: Pixels = np.asarray(image)
-    palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    used = palette[np.minimum(np.unique(found), len(palette) - 1)]
-    if (used == used[:, :1]).all() and len(np.unique(used[:, 0])) == len(used):
-        gray: Pixels = palette[np.minimum(found, len(palette) - 1), 0]
-        return gray
-    return found
-
-
 def _tiff_header(path: Path, source: Path | BytesIO, max_pixels: int) -> Header:
     try:
-        with tiff.open_tiff(source) as page:
+        with open_tiff(source) as page:
             check_pixels(path, page.height, page.width, max_pixels)
             return Header("TIFF", page.height, page.width, page.orientation, page.lossy)
     except InputError:

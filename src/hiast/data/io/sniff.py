@@ -11,7 +11,7 @@ from typing import BinaryIO
 from hiast.errors import InputError
 
 MAX_PIXELS = 120_000_000
-"""Default limit of an image in pixels, checked before memory is allocated. The largest cameras have about 100 million."""
+"""Default limit of an image in pixels, checked before memory is allocated. The largest cameras have 100 million."""
 
 HEAD = 64
 """Number of bytes that ``image_format`` looks at."""

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import TiffFileError as TiffFileError
+from tifffile import TiffFileError
 
 _LOSSY = frozenset({6, 7, 33003, 33004, 33005, 34712, 34892, 34933, 50001, 50002, 52546})
 """Compression tags of JPEG, JPEG 2000, WebP and JPEG XL."""
@@ -88,7 +88,7 @@ class TiffImage:
         """Pixels [H, W] or [H, W, C].
 
         Args:
-            indices: Give palette indices and values of less than 8 bits as stored, see ``raster.read_raster``.
+            indices: Give palette indices and values of less than 8 bits as stored, see ``decoders.decode_png``.
             max_bytes: Larger arrays are refused.
 
         Raises:
@@ -118,7 +118,8 @@ class TiffImage:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim not in (2, 3) or pixels.shape[:2] != size:
             raise ValueError(
-                f"it holds several images ({self.series.axes} of shape {list(self.series.shape)}); save one image per file"
+                f"it holds several images ({self.series.axes} of shape {list(self.series.shape)}); save one image "
+                "per file"
             )
         return pixels
 

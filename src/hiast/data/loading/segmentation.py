@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,7 +20,7 @@ from hiast.data.checks.label_ids import check_label_ids
 from hiast.data.checks.screening import Unreadable as Unreadable
 from hiast.data.checks.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.geometry import Window, resize_labels
-from hiast.data.io.images import MAX_PIXELS, ImageFile, ImageReader
+from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageFile, ImageReader
 from hiast.data.io.label_colors import look_up
 from hiast.data.io.labels import Decode, Ids
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
@@ -71,7 +71,7 @@ class FileReader:
 
     decode_label: Decode
     max_pixels: int = MAX_PIXELS
-    images: ImageReader = ImageReader()
+    images: ImageReader = PLAIN_IMAGES
 
     def image_size(self, pair: Pair) -> tuple[int, int]:
         """(height, width) of the image, from its header."""
