@@ -91,8 +91,10 @@ def test_every_part_can_be_on_at_once_and_all_weights_get_gradients():
         margins=online.Margins(top=4),
         feature_distance={"things": ["car", "person"]},
         class_floor=0.5,
+        calibration=online.ClassCalibration(4),
         target_ramp_steps=0,
     )
+    module.set_source_pixels(torch.tensor([100.0, 50.0, 10.0, 0.0]))
     terms = losses_of(module, batch)
     terms["total"].backward()
     assert {"source_cross_entropy", "mixed", "masked", "feature_distance", "class_floor"} <= terms.keys()
@@ -191,11 +193,13 @@ INGREDIENTS = [
     online.PixelConfidence(0.3, soft=True),
     online.InstanceAdaptive(4),
     online.ClassBalanced(4),
+    online.ClassCalibration(4, rate=0.1),
     online.Margins(1, 2, 3, 4),
     online.BlockMasking(0.2, 5),
     [online.Gamma(probability=0.5), online.Grayscale(), online.ChannelMixing(), JITTER],
     online.HistogramMatching(probability=0.4),
     online.AmplitudeMixing(beta=0.02),
+    online.OneStyle(styles=(online.ColorTransfer(), online.HistogramMatching())),
     None,
 ]
 
@@ -217,7 +221,13 @@ def test_a_checkpoint_names_no_other_classes():
 
 
 def test_a_checkpoint_gives_the_module_back(tmp_path):
-    module = module_of(2, views=ALL_VIEWS, trust=online.InstanceAdaptive(4), class_floor=0.1)
+    module = module_of(
+        2,
+        views=ALL_VIEWS,
+        trust=online.InstanceAdaptive(4),
+        class_floor=0.1,
+        calibration=online.ClassCalibration(4),
+    )
     trainer = bare_trainer()
     from tiny import Batches
     from torch.utils.data import DataLoader

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
 
 DILATIONS = (1, 6, 12, 18)
@@ -132,6 +133,12 @@ class DAFormer(SegmentationNetwork):
     Raises:
         InputError: A name or option is unknown, the encoder is not hierarchical, or weights cannot be had or do
             not fit.
+
+    Example:
+        >>> import torch
+        >>> network = DAFormer("mit_b0", weights=None, num_classes=3)
+        >>> network(torch.zeros(1, 3, 50, 70)).shape, network.coarse(torch.zeros(1, 3, 50, 70)).shape
+        (torch.Size([1, 3, 50, 70]), torch.Size([1, 3, 16, 24]))
     """
 
     align_corners = False
@@ -248,7 +255,7 @@ def _hierarchical_encoder(encoder: str, weights: str | None, options: dict[str, 
     title = f"A network over the encoder {encoder}"
     with encoders.building(title, encoder, weights):
         wanted = encoders.library_weights(encoder, weights)
-        backbone = encoders.create(lambda: get_encoder(encoder, weights=wanted, **options))
+        backbone = create(lambda: get_encoder(encoder, weights=wanted, **options))
     if backbone.output_stride != 32 or len(backbone.out_channels) != 6:  # type: ignore[arg-type]
         raise InputError(f"{title} needs features at the strides 4, 8, 16 and 32; choose another encoder.")
     return backbone

@@ -15,6 +15,7 @@ from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.batch_norm import explain_single_values
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
 
 
@@ -68,8 +69,12 @@ class SmpNetwork(SegmentationNetwork):
         """
         height, width = images.shape[-2:]
         # Some decoders need multiples of 32 although their encoder announces a smaller stride.
-        stride = math.lcm(int(self.encoder.output_stride), 32)  # type: ignore[arg-type]
-        right, bottom = -width % stride, -height % stride
+        own = int(self.encoder.output_stride)  # type: ignore[arg-type]
+        stride = math.lcm(own, 32)
+        # PAN halves the last features three times.
+        smallest = 8 * own if self.architecture.lower() == "pan" else stride
+        right = max(smallest - width, -width % stride)
+        bottom = max(smallest - height, -height % stride)
         padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
         with explain_single_values(self.architecture):
             logits: Tensor = self.network(padded)
@@ -130,7 +135,7 @@ def _build(
     known_options = set(signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
     encoders.check_encoder(encoder, options, known_options)
     with encoders.building(f"{architecture} with encoder {encoder}", encoder, weights):
-        return encoders.create(
+        return create(
             lambda: smp.create_model(
                 architecture,
                 encoder_name=encoder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hiast.online.blur import GaussianBlur
 from hiast.online.border import FoundMargins, find_margins
+from hiast.online.calibration import ClassCalibration
 from hiast.online.color import ChannelMixing, ColorChain, ColorJitter, ColorStep, Gamma, Grayscale
 from hiast.online.draws import generator_at
 from hiast.online.ema import ema_decay_at
@@ -18,7 +19,7 @@ from hiast.online.margins import Margins
 from hiast.online.masking import BlockMasking, block_mask, mask_images
 from hiast.online.mixing import ClassMix, HardClassPaste, Labeled, Mixed, Mixing, NoMixing
 from hiast.online.priors import DistributionAlignment, class_ratio_floor
-from hiast.online.style import AmplitudeMixing, ColorTransfer, HistogramMatching, StyleTransfer
+from hiast.online.style import AmplitudeMixing, ColorTransfer, HistogramMatching, OneStyle, StyleTransfer
 from hiast.online.thresholds import ClassBalanced, InstanceAdaptive, MovingThresholds
 from hiast.online.trust import PixelConfidence, QualityWeight, Trust, Trusted, confidence_and_prediction
 
@@ -27,6 +28,7 @@ __all__ = [
     "BlockMasking",
     "ChannelMixing",
     "ClassBalanced",
+    "ClassCalibration",
     "ClassMix",
     "ColorChain",
     "ColorJitter",
@@ -47,6 +49,7 @@ __all__ = [
     "Mixing",
     "MovingThresholds",
     "NoMixing",
+    "OneStyle",
     "PixelConfidence",
     "ProjectedFeatureDistance",
     "QualityWeight",
