@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -391,6 +392,9 @@ class Annotated:
         assert size is not None
         return np.full(size, self.items().index(name), np.uint8)
 
+    def image(self, name: str) -> Path | None:
+        return None
+
 
 def test_annotations_of_another_program(tmp_path: Path) -> None:
     write(tmp_path)
@@ -423,3 +427,35 @@ def test_a_value_range_is_a_key_of_the_dataset(tmp_path: Path) -> None:
     skipping = folder(tmp_path, unreadable="skip")
     with pytest.raises(InputError, match="holds no images"):
         skipping.train_dataset()
+
+
+def test_a_format_by_name(tmp_path: Path) -> None:
+    classes = write(tmp_path)
+    shutil.rmtree(tmp_path / "seg")
+    (tmp_path / "arrays/a").mkdir(parents=True)
+    np.save(tmp_path / "arrays/a/0.npy", classes[0])
+    np.save(tmp_path / "arrays/a/2.npy", np.eye(3)[classes[4]])
+    options = {"labels": None, "ids": None, "format": "arrays"}
+    dataset = folder(tmp_path, **options, annotations="arrays", unlabeled="skip").train_dataset()
+    assert dataset.names == ("a/0", "a/2")
+    np.testing.assert_array_equal(dataset.read_label(0), classes[0])
+    np.testing.assert_array_equal(dataset.read_label(1), classes[4])
+    target = folder(
+        tmp_path,
+        **options,
+        images="cam/b/{n}.png",
+        val_images="cam/a/{n}.png",
+        val_annotations="arrays/a",
+        unlabeled="skip",
+    )
+    assert len(target.train_dataset(labeled=False)) == 3
+    assert target.val_dataset().names == ("0", "2")
+    for wrong, message in (
+        ({"format": "coc", "annotations": "arrays"}, "The format 'coc' is unknown"),
+        ({"format": "arrays", "annotations": None}, "say where the annotations are"),
+        ({"format": None, "annotations": "arrays"}, "annotations are given without format"),
+        ({"format": "arrays", "annotations": "none"}, "does not exist"),
+        ({"format": "arrays", "annotations": "arrays", "format_options": {"x": 1}}, "does not know 'x'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            folder(tmp_path, **(options | wrong))

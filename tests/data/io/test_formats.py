@@ -188,7 +188,8 @@ def test_content_decides_and_foreign_files_are_named(tmp_path: Path) -> None:
         (b"<!DOCTYPE html>", "a web page"),
         (b"PK\3\4", "a zip archive"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "not an image that can be read"),
-        (b"hello", "convert it to PNG, JPEG or TIFF"),
+        (b"hello", "convert it to PNG, or remove it"),
+        (b'{"shapes": []}', "a JSON file; annotations are read by the key format"),
     ):
         (tmp_path / "a.png").write_bytes(content)
         for function in (read_image, image_size, check_image):

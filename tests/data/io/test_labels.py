@@ -239,6 +239,9 @@ class Annotations:
         assert size is not None
         return np.full(size, self.names.index(name), np.uint8)
 
+    def image(self, name: str) -> Path | None:
+        return None
+
 
 def test_annotations_are_found_by_name_or_by_base_name(tmp_path: Path) -> None:
     images = {"x/1": tmp_path / "x/1.png", "y/2": tmp_path / "y/2.png"}

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hiast.classes import LabelSpace
+from hiast.data.datasets.annotations import Format, open_format
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.folder_listing import Unlabeled, list_folder
 from hiast.data.datasets.label_tables import LabelCoding
 from hiast.data.datasets.label_tables import parse_color as parse_color
 from hiast.data.datasets.own_classes import label_space as label_space
 from hiast.data.io.images import ImageReader
-from hiast.data.io.label_groups import AnnotationReader
 from hiast.data.io.listing import Listing, Split
 from hiast.data.io.patterns import Pattern
 from hiast.errors import InputError
-
-Annotations = AnnotationReader | Callable[..., AnnotationReader]
-"""A reader of annotations, or a function that makes one for ``classes``, the names of the classes."""
+from hiast.formats import AnnotationReader
 
 
 class FolderDataModule(DatasetDataModule):
@@ -43,8 +42,10 @@ class FolderDataModule(DatasetDataModule):
         id_factor: Ids are stored multiplied by this number, such as 51.
         join_labels: An image has several label files: a mask for each object, or for each class if the pattern of the
             labels has a field ``{class}``.
-        format: Annotations of another program in the place of ``labels``: a reader of ``hiast.formats``, or a function
-            that makes one.
+        format: Annotations of another program in the place of ``labels``: the name of a format of ``hiast.formats``
+            such as coco, or a reader, or a function that makes one.
+        annotations: File, folder or zip file of the annotations, relative to ``data_root``.
+        format_options: Further settings of the format, such as ``ignored``, names in the annotations to ignore.
         unlabeled: "error" or "skip": what to do with images without label where labels are needed.
         bands: The one or three bands to use of images with several, counted from 1.
         value_range: [low, high]: values that become black and white in images of more than 8 bits.
@@ -52,7 +53,7 @@ class FolderDataModule(DatasetDataModule):
         val: "labeled": the images that have a label are for validation, all others for training without labels.
         val_images: Pattern of the validation images; None: see ``val``, ``val_fraction`` and ``val_list``.
         val_labels: Pattern of their labels.
-        val_format: Annotations of the validation images in the place of ``val_labels``.
+        val_annotations: Annotations of the validation images in the place of ``val_labels``, of the same format.
         name: Name for messages.
         classes: The scenario's classes; None: the dataset's own.
         class_map: The dataset's class name -> the scenario's, or None to ignore it.
@@ -76,7 +77,9 @@ class FolderDataModule(DatasetDataModule):
         threshold: float | None = None,
         id_factor: int = 1,
         join_labels: bool = False,
-        format: Annotations | None = None,
+        format: Format | None = None,
+        annotations: Path | str | None = None,
+        format_options: Mapping[str, Any] | None = None,
         unlabeled: Unlabeled = "error",
         bands: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
@@ -84,7 +87,7 @@ class FolderDataModule(DatasetDataModule):
         val: Literal["labeled"] | None = None,
         val_images: str | None = None,
         val_labels: str | None = None,
-        val_format: Annotations | None = None,
+        val_annotations: Path | str | None = None,
         name: str = "folder",
         classes: LabelSpace | None = None,
         class_map: Mapping[str, str | None] | None = None,
@@ -101,15 +104,20 @@ class FolderDataModule(DatasetDataModule):
             "train": (images, labels),
             "val": (val_images or images, val_labels if val_images else labels),
         }
+        opened = partial(
+            open_format, format, options=format_options, root=Path(data_root), names=own.names, dataset=name
+        )
+        of_val_alone = annotations is None and val_annotations is not None
+        train = None if of_val_alone else opened(annotations)
         self.annotations: dict[Split, AnnotationReader | None] = {
-            "train": self._reader(format),
-            "val": self._reader(val_format if val_images else format),
+            "train": train,
+            "val": opened(val_annotations) if val_annotations is not None else None if val_images else train,
         }
         self.unlabeled: Unlabeled = unlabeled
         self.join_labels = join_labels
         self.coding = LabelCoding(ids, label_colors, first_channel, one_hot, threshold, id_factor)
         self.reader = ImageReader(bands, value_range)  # type: ignore[arg-type]  # checked and made tuples there
-        self._check_settings(val_labels, val_format, class_map)
+        self._check_settings(val_labels or val_annotations, class_map)
         super().__init__(data_root, classes, class_map, **options)
 
     @property
@@ -167,26 +175,11 @@ class FolderDataModule(DatasetDataModule):
     def _has_labels(self, split: Split) -> bool:
         return self.patterns[split][1] is not None or self.annotations[split] is not None
 
-    def _reader(self, annotations: Annotations | None) -> AnnotationReader | None:
-        if annotations is None:
-            return None
-        if isinstance(annotations, type) or not isinstance(annotations, AnnotationReader):
-            annotations = annotations(classes=self.own_classes.names)
-        reader: AnnotationReader = annotations
-        if tuple(reader.classes) != self.own_classes.names:
-            raise InputError(
-                f"{self.title}: the annotations are read as {', '.join(reader.classes)}, and the dataset's classes are "
-                f"{', '.join(self.own_classes.names)}: give both the same names in the same order."
-            )
-        return reader
-
-    def _check_settings(
-        self, val_labels: str | None, val_format: Annotations | None, class_map: object
-    ) -> None:
+    def _check_settings(self, val_labels: object, class_map: object) -> None:
         """Refuse settings that contradict each other."""
         if self.patterns["train"][1] is not None and self.annotations["train"] is not None:
             raise InputError(f"{self.title}: labels and format are given; give one of them.")
-        if self.one_split and (val_labels is not None or val_format is not None):
+        if self.one_split and val_labels is not None:
             raise InputError(
                 f"{self.title}: val_labels is given without val_images; give both, or use val_list."
             )

@@ -9,12 +9,13 @@ from typing import Literal
 from hiast.classes import IGNORED, LabelSpace
 from hiast.data.datasets.label_tables import LabelCoding, LabelTable
 from hiast.data.io.images import ImageReader
-from hiast.data.io.label_groups import AnnotationLabels, AnnotationReader, JoinedLabels, Mask, match_items
+from hiast.data.io.label_groups import AnnotationLabels, JoinedLabels, Mask, match_items
 from hiast.data.io.labels import Decode
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
 from hiast.data.io.pairing import Files, check_labeled, list_files, only_labels
 from hiast.data.io.patterns import Found, Pattern
 from hiast.errors import InputError
+from hiast.formats import AnnotationReader
 
 log = logging.getLogger(__name__)
 

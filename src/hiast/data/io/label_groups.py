@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from hiast.data.io.images import image_size
 from hiast.data.io.labels import Decode, Ids, label_size
 from hiast.data.io.sniff import MAX_PIXELS
 from hiast.errors import InputError
+from hiast.formats import AnnotationReader
 
 
 @dataclass(frozen=True)
@@ -70,25 +71,6 @@ class JoinedLabels:
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of the first mask, from its header."""
         return label_size(path, max_pixels, self.decode)
-
-
-@runtime_checkable
-class AnnotationReader(Protocol):
-    """Labels that another program has written, as the readers of ``hiast.formats`` give them.
-
-    Attributes:
-        classes: Class names in the order of their indices.
-    """
-
-    classes: tuple[str, ...]
-
-    def items(self) -> tuple[str, ...]:
-        """Names of the labeled images: paths with "/" and without suffix."""
-        ...
-
-    def read(self, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Label map uint8 [H, W] of an image: class indices, 255 for ignored pixels."""
-        ...
 
 
 @dataclass(frozen=True)

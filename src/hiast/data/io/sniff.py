@@ -39,6 +39,7 @@ _NOT_IMAGES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF; save its pages as PNG files"),
     (b"<", "a text file such as a web page; download the file again"),
     (b"PK\3\4", "a zip archive; unpack it"),
+    (b"{", "a JSON file; annotations are read by the key format of the dataset file"),
 )
 
 
@@ -82,7 +83,7 @@ def not_an_image(path: Path, head: bytes) -> InputError:
         if head.lstrip().startswith(start):
             return InputError(f"{path} is {what}.")
     return InputError(
-        f"{path} is not an image that can be read: convert it to PNG, JPEG or TIFF, or remove it. WebP, BMP, GIF, "
+        f"{path} is not an image that can be read: convert it to PNG, or remove it. JPEG, TIFF, WebP, BMP, GIF, "
         "JPEG 2000, PNM, AVIF and HEIC are read too."
     )
 
