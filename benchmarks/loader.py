@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ from hiast.data.augmentation.strong import StrongAugmentation
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
 from hiast.data.geometry import Window
 from hiast.data.io.cache import CachedReader, cached_path, prepare
-from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles
-from hiast.data.io.images import read_ids
+from hiast.data.io.cached_image import JPEG_TILES, ZSTD_TILES, Tiles
+from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
 from hiast.data.loading import pseudo_labeled
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
@@ -97,11 +97,34 @@ class TimedReader:
         with self.watch.step("image"):
             return self.reader.image_size(pair)
 
-    def image(self, pair: Pair, window: Window | None = None) -> Any:
-        """The image or a window of it."""
+    @contextmanager
+    def open(self, pair: Pair) -> Iterator[TimedImage]:
+        """The image, open."""
         self.reads += 1
-        with self.watch.step("image" if self.reads % 2 else "donor image"):
-            return self.reader.image(pair, window)
+        step = "image" if self.reads % 2 else "donor image"
+        with ExitStack() as stack:
+            with self.watch.step(step):
+                image = stack.enter_context(self.reader.open(pair))
+            yield TimedImage(image, self.watch, step)
+
+
+@dataclass(frozen=True)
+class TimedImage:
+    """An open image whose reading is timed."""
+
+    image: Any
+    watch: Stopwatch
+    step: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.image.size
+
+    def read(self, window: Window | None = None) -> Any:
+        """The image or a window of it."""
+        with self.watch.step(self.step):
+            return self.image.read(window)
 
 
 class Straightforward:

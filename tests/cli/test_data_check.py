@@ -67,7 +67,7 @@ def test_a_cache_of_older_images_stops_training(run, drawn_copy: Path) -> None:
     code, said, _ = run("data_check", *words)
     assert code == 1 and "1 image changed or damaged since put into the cache" in said and str(first) in said
     assert run("data_prepare", *words)[0] == 0
-    picture = next((drawn_copy / "cache/raw").glob("*/*.picture"))
+    picture = next((drawn_copy / "cache/raw").glob("*/*.tif"))
     picture.write_bytes(picture.read_bytes()[:-1])
     code, said, _ = run("data_check", *words)
     assert code == 1 and f"{picture} of the cache is damaged" in said
@@ -180,8 +180,8 @@ def test_names_that_are_no_text_are_reported(run, drawn_copy: Path) -> None:
     for kind in ("images", "labels"):
         (drawn_copy / "GTA5" / kind / name).write_bytes(b"no picture")
     code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
-    assert code == 1 and r"caf\udce9.png is neither" in said
-    assert r"caf\udce9.png is neither" in Path("here/report.html").read_text(encoding="utf-8")
+    assert code == 1 and r"caf\udce9.png is not an image" in said
+    assert r"caf\udce9.png is not an image" in Path("here/report.html").read_text(encoding="utf-8")
     assert name in json.loads(Path("here/report.json").read_text())["findings"][0]["details"][0]
 
 

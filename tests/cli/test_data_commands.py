@@ -262,6 +262,7 @@ def test_video_template(run, tmp_path: Path) -> None:
     assert run("data_new", "name=mine", "target=video")[0] == 0
     config = compose("train", ["--config-dir", "my_conf", "+scenario=mine"])
     _, target = build_domains(config, build_classes(config))
+    target.prepare_data()
     assert target.train_dataset(labeled=False).names == tuple(
         f"a.mp4-every-30/{number:08d}" for number in (0, 30, 60)
     )

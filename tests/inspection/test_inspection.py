@@ -84,19 +84,20 @@ def spoil(path: Path) -> None:
     path.write_bytes(data[:start] + chunk + data[-12:])
 
 
-def test_a_picture_that_lies_within_right_checksums_is_found_by_decoding(root: Path) -> None:
+def test_a_picture_that_lies_within_right_checksums_is_found_and_skipped(root: Path) -> None:
     path = root / "GTA5/images/00003.png"
     spoil(path)
-    only(of_part(*look(GTA5DataModule(root), thorough=True), "stop"), "error", str(path))
-    only(of_part(*look(GTA5DataModule(root), thorough=True), "skip", kept={path}), "error", "not noticed")
+    only(found(root), "error", str(path))
+    only(found(root, unreadable="skip"), "warning", str(path), "left out")
+    assert "00003" not in GTA5DataModule(root, unreadable="skip").train_dataset().names
 
 
-def test_a_picture_on_the_sheet_that_cannot_be_decoded_is_a_finding_and_a_blank_tile(root: Path) -> None:
+def test_a_picture_that_changes_before_the_sheet_is_drawn_is_a_finding_and_a_blank_tile(root: Path) -> None:
     part, summary = look(GTA5DataModule(root))
     whole, none = contact_sheet([(part, summary)])
     spoil(part.listing.pairs[0].image)
     sheet, findings = contact_sheet([(part, summary)])
-    only(findings, "error", str(part.listing.pairs[0].image), "thorough=true")
+    only(findings, "error", str(part.listing.pairs[0].image), "could be read a moment ago")
     assert none == [] and sheet.shape == whole.shape
     assert sheet[100, 100].tolist() != whole[100, 100].tolist()
     np.testing.assert_array_equal(sheet[:, GAP + WIDTH :], whole[:, GAP + WIDTH :])
@@ -226,9 +227,9 @@ def test_a_large_id_in_a_gray_label_is_no_color(tmp_path: Path) -> None:
     ids[:2] = 65535
     Image.fromarray(ids).save(tmp_path / "ids/1.png")
     module = FolderDataModule(tmp_path, "rgb/*.png", "ids/*.png", names=["a", "b"])
-    only(
-        of_part(*look(module), "stop"), "warning", "1 id that the id table does not name", "id 65535: 25.00 %"
-    )
+    unknown, hint = of_part(*look(module), "stop")
+    only([unknown], "warning", "1 id that the id table does not name", "id 65535: 25.00 %")
+    only([hint], "note", "-1, or 65535 usually marks pixels to ignore", "65535: null")
 
 
 @pytest.mark.parametrize(("smallest", "warns"), [(96, False), (97, True)])
@@ -280,7 +281,7 @@ def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
     findings = tuple(of_part(part, summary, "stop"))
     report = Report("own <x>", "data", CITYSCAPES_19, ((part, summary),), findings, ())
     page = render(report, contact_sheet(report.parts)[0])
-    assert "Training would fail" in page and "&lt;b&gt;&amp;.png is neither" in page
+    assert "Training would fail" in page and "&lt;b&gt;&amp;.png is not an image" in page
     assert "<b>" not in page and "own <x>" not in page
     assert "http" not in page and "<script" not in page
     assert report.to_json()["would_fail"] is True

@@ -35,7 +35,6 @@ take the batches, too little disk. Writes report.html, report.json and contact_s
 
   data_root=DIR                 folder of the datasets (default: data)
   out=DIR                       folder of the report (default: outputs/NAME/data_check)
-  thorough=true                 decode every image instead of checking the checksums of PNGs
   threads=8                     files at a time (default: number of processors)
   --config-dir DIR              a folder with scenario/NAME.yaml files of your own
 
@@ -146,9 +145,7 @@ def _scan(
         except InputError as error:
             findings.append(Finding("error", f"{domain} {split}", str(error)))
             continue
-        facts = scan(
-            part.listing, threads=config.threads, thorough=config.thorough, max_pixels=part.max_pixels
-        )
+        facts = scan(part.listing, threads=config.threads, max_pixels=part.max_pixels)
         summary = summarize(part, track(facts, len(part.listing.pairs), part.title))
         parts.append((part, summary))
         findings += of_start(module, part, summary)

@@ -59,6 +59,7 @@ def prepare_data(config: DictConfig) -> None:
         console.print(f"The archives are unpacked in {config.data_root}.")
         return
     datasets = [module.train_dataset() for module in single_sources(source)]
+    target.prepare_data()  # Frames of videos are images only once they are extracted.
     datasets.append(target.train_dataset(labeled=False))
     _check_room(datasets, cache, config.data.cache)
     written = _write(datasets, cache, config)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from hiast.data import DatasetDataModule, JoinedDataModule, SegmentationDataset
-from hiast.data.io.cache import Cache, cached_path
-from hiast.data.io.cache_file import read_header
-from hiast.data.io.listing import MissingLabelsError
+from hiast.data.io.cache import Cache
+from hiast.data.io.pairing import MissingLabelsError
 from hiast.errors import InputError
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Finding, of_part
@@ -30,7 +28,7 @@ def of_start(module: DatasetDataModule, part: Part, summary: Summary) -> list[Fi
         found = of_part(part, summary, module.unreadable)
         said = any(str(error) in finding.details for finding in found)
         return found if said else [*found, Finding("error", part.title, str(error))]
-    found = of_part(part, summary, module.unreadable, _files(dataset))
+    found = of_part(part, summary, module.unreadable)
     if module.cache is not None and part.split == "train":
         found += _stale(part, summary, dataset, module.cache)
     return found
@@ -52,19 +50,13 @@ def of_order(source: DatasetDataModule | JoinedDataModule, earlier: Sequence[Fin
     return []
 
 
-def _files(dataset: SegmentationDataset) -> set[Path]:
-    pairs = dataset.listing.pairs
-    return {path for pair in pairs for path in (pair.image, pair.label) if path is not None}
-
-
 def _stale(part: Part, summary: Summary, dataset: SegmentationDataset, cache: Cache) -> list[Finding]:
     """Cached pictures that training refuses: of another content than the image has now, or damaged."""
     digests = {path: digest for digest, paths in summary.digests.items() for path in paths}
     found = []
     for pair in dataset.listing.pairs:
         try:
-            with cached_path(cache.directory, cache.root, pair.image).open("rb") as file:
-                current = read_header(file)["digest"] == digests.get(pair.image)
+            current = cache.digest(pair.image) == digests.get(pair.image)
         except InputError as error:
             found.append(str(error))
         else:

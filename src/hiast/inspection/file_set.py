@@ -48,12 +48,13 @@ class Part:
 
 
 def find_part(module: DatasetDataModule, domain: Domain, split: Split) -> Part:
-    """The files of a datamodule that a run uses in one role.
+    """The files of a datamodule that a run uses in one role; frames of videos are extracted first.
 
     Raises:
         InputError: Files are missing altogether, or the classes do not fit together.
     """
     labeled = domain == "source" or split == "val"
+    module.prepare_data()
     listing = module.files(split, labeled=labeled, incomplete=True)
     try:
         ids = map_classes(listing.ids, listing.classes, module.classes, module.class_map)
@@ -90,6 +91,9 @@ class Summary:
         unknown: Raw ids that the table does not name -> pixels.
         colors: Colors that the color table does not name -> pixels.
         digests: Content of images -> files that have it.
+        raw: Raw ids -> pixels, of all labels.
+        deep: Number of images of more than 8 bits.
+        values: Smallest and largest value of these; None if there are none.
     """
 
     images: int
@@ -105,6 +109,9 @@ class Summary:
     unknown: Counter[int] = field(default_factory=Counter)
     colors: Counter[str] = field(default_factory=Counter)
     digests: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    raw: Counter[int] = field(default_factory=Counter)
+    deep: int = 0
+    values: tuple[float, float] | None = None
 
     @property
     def copies(self) -> list[list[Path]]:
@@ -133,6 +140,10 @@ def _add_image(summary: Summary, image: FileFacts) -> None:
         summary.sizes[image.size] += 1
     if image.digest is not None:
         summary.digests[image.digest].append(image.path)
+    if image.values is not None:
+        low, high = summary.values or image.values
+        summary.deep += 1
+        summary.values = min(low, image.values[0]), max(high, image.values[1])
 
 
 def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) -> None:
@@ -143,6 +154,7 @@ def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) 
     if fact.image.size not in (None, label.size):
         summary.mismatches.append(fact)
     summary.colors.update(fact.colors)
+    summary.raw.update(fact.ids)
     present = set()
     for raw, pixels in fact.ids.items():
         if raw in part.ids:

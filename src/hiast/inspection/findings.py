@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from hiast.classes import LabelSpace
 from hiast.data.checks.screening import Unreadable
-from hiast.data.io.images import UNKNOWN_COLOR, ColorIds
+from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.listing import SizeMismatch
 from hiast.inspection.file_set import Part, Summary
-
-Severity = Literal["error", "warning", "note"]
-"""error: training would fail. warning: it runs, probably not as wanted. note: worth knowing."""
+from hiast.inspection.hints import Severity as Severity
+from hiast.inspection.hints import find_hints
 
 Checked = tuple[Part, Summary]
 
@@ -44,16 +42,13 @@ class Finding:
     details: tuple[str, ...] = ()
 
 
-def of_part(
-    part: Part, summary: Summary, unreadable: Unreadable, kept: Collection[Path] = ()
-) -> list[Finding]:
+def of_part(part: Part, summary: Summary, unreadable: Unreadable) -> list[Finding]:
     """Everything about one part.
 
     Args:
         part: Files.
         summary: What they add up to.
         unreadable: What training does with a file that cannot be read.
-        kept: Files that training does not leave out; it skips what a checksum tells, and not all damage does.
     """
     checks: tuple[Callable[[Part, Summary], Finding | None], ...] = (
         _without_label,
@@ -64,9 +59,13 @@ def of_part(
         _copies,
     )
     found = (check(part, summary) for check in checks)
+    hints = (
+        Finding(hint.severity, part.title, hint.text, hint.details) for hint in find_hints(part, summary)
+    )
     return [
-        *_unreadable(part, summary, unreadable, kept),
+        *_unreadable(part, summary, unreadable),
         *(finding for finding in found if finding is not None),
+        *hints,
     ]
 
 
@@ -109,27 +108,29 @@ def of_crops(parts: Sequence[Checked], smallest: Mapping[str, int]) -> list[Find
     return found
 
 
-def _unreadable(
-    part: Part, summary: Summary, unreadable: Unreadable, kept: Collection[Path]
-) -> Iterator[Finding]:
-    skipped = [file for file in summary.unreadable if unreadable == "skip" and file.path not in kept]
-    stopping = [file for file in summary.unreadable if unreadable == "stop" or file.path in kept]
-    if stopping:
-        some_left = unreadable == "stop" and len(stopping) < summary.images
-        advice = ", or set data.unreadable=skip to leave their images out" if some_left else ""
-        why = "" if unreadable == "stop" else " and are not noticed by data.unreadable=skip"
-        text = f"{_count(len(stopping), 'file')} cannot be read{why}: replace them{advice}."
-        yield Finding("error", part.title, text, tuple(str(file.error) for file in stopping))
-    if skipped:
-        text = f"{_count(len(skipped), 'file')} cannot be read; the images are left out of the whole run."
-        yield Finding("warning", part.title, text, tuple(str(file.error) for file in skipped))
+def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterator[Finding]:
+    if not summary.unreadable:
+        return
+    count = _count(len(summary.unreadable), "file")
+    lines = tuple(str(file.error) for file in summary.unreadable)
+    if unreadable == "skip":
+        text = f"{count} cannot be read; the images are left out of the whole run."
+        yield Finding("warning", part.title, text, lines)
+        return
+    advice = ""
+    if len(summary.unreadable) < summary.images:
+        advice = ", or set data.unreadable=skip to leave their images out"
+    yield Finding("error", part.title, f"{count} cannot be read: replace them{advice}.", lines)
 
 
 def _without_label(part: Part, summary: Summary) -> Finding | None:
     if not summary.without_label:
         return None
     count = f"{len(summary.without_label)} of {_count(summary.images, 'image')}"
-    text = f"{count} have no label: add the labels, remove the images, or name those to use in a list file."
+    text = (
+        f"{count} have no label: add the labels, name the images to use in a list file, or, in a dataset of your own, "
+        "set unlabeled: skip."
+    )
     return Finding("error", part.title, text, _lines(summary.without_label))
 
 

@@ -1,4 +1,4 @@
-"""Every file of a listing, opened and counted, several at a time."""
+"""Every file of a listing, read by the readers that training uses and counted, several at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-
-from hiast.data.io import images
-from hiast.data.io.images import MAX_PIXELS, UNKNOWN_COLOR, ColorIds
+from hiast.data.checks.label_ids import count_ids
+from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
+from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.listing import Listing, Pair
 from hiast.errors import InputError
 
@@ -28,6 +27,7 @@ class FileFacts:
         size: (height, width) in pixels; None where it cannot be read.
         digest: Hash of its content; None where it was not asked for or cannot be read.
         error: Why training cannot read it, or None.
+        values: Smallest and largest value of an image of more than 8 bits; None for others.
     """
 
     path: Path
@@ -35,6 +35,7 @@ class FileFacts:
     size: tuple[int, int] | None = None
     digest: str | None = None
     error: str | None = None
+    values: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,29 +58,28 @@ class PairFacts:
 
 
 def scan(
-    listing: Listing, *, threads: int | None = None, thorough: bool = False, max_pixels: int = MAX_PIXELS
+    listing: Listing, *, threads: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> Iterator[PairFacts]:
-    """Open every file: PNGs are checked by their checksums, JPEGs and labels are decoded.
+    """Read every file.
 
     Args:
         listing: Files.
         threads: Files at a time; None: as many as there are processors.
-        thorough: Decode PNG images too, which finds files that were written wrongly with right checksums.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger images and labels are refused.
 
     Yields:
         The facts of each pair, in order.
     """
     threads = threads or os.cpu_count() or 1
-    look = partial(_look, listing=listing, thorough=thorough, max_pixels=max_pixels)
+    look = partial(_look, listing=listing, max_pixels=max_pixels)
     with ThreadPoolExecutor(threads) as pool:
         # In slices, so that an interruption is heard soon.
         for start in range(0, len(listing.pairs), 8 * threads):
             yield from pool.map(look, listing.pairs[start : start + 8 * threads])
 
 
-def _look(pair: Pair, listing: Listing, thorough: bool, max_pixels: int) -> PairFacts:
-    image = _image(pair.image, thorough, max_pixels)
+def _look(pair: Pair, listing: Listing, max_pixels: int) -> PairFacts:
+    image = _image(pair.image, listing.images, max_pixels)
     if pair.label is None:
         return PairFacts(pair.name, image)
     try:
@@ -88,22 +88,21 @@ def _look(pair: Pair, listing: Listing, thorough: bool, max_pixels: int) -> Pair
     except (InputError, OSError) as error:
         return PairFacts(pair.name, image, FileFacts(pair.label, error=str(error)))
     height, width = pixels.shape
-    counts = np.bincount(pixels.ravel())
-    ids = {int(raw): int(counts[raw]) for raw in np.flatnonzero(counts)}
+    ids = count_ids(pixels)
     colors = {}
     if isinstance(listing.decode, ColorIds) and UNKNOWN_COLOR in ids:
         colors = listing.decode.unknown(pair.label, max_pixels)
     return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colors)
 
 
-def _image(path: Path, thorough: bool, max_pixels: int) -> FileFacts:
+def _image(path: Path, reader: ImageReader, max_pixels: int) -> FileFacts:
     try:
-        if thorough:
-            images.read_image(path, max_pixels)
-        else:
-            images.verify(path, max_pixels)
+        facts = reader.check(path, max_pixels)
         content = path.read_bytes()
-        size = images.image_size(path, max_pixels)
+    except ValueRangeError as error:
+        return FileFacts(path, error=str(error), values=(error.low, error.high))
     except (InputError, OSError) as error:
         return FileFacts(path, error=str(error))
-    return FileFacts(path, len(content), size, blake2b(content, digest_size=16).hexdigest())
+    digest = blake2b(content, digest_size=16).hexdigest()
+    values = None if facts.low is None or facts.high is None else (facts.low, facts.high)
+    return FileFacts(path, len(content), facts.size, digest, values=values)

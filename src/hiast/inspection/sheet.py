@@ -8,16 +8,13 @@ import numpy as np
 
 from hiast.classes import lookup_table
 from hiast.data.geometry import resize_labels
-from hiast.data.io import images
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.evaluation.pictures import Picture, Row, Tile, blank, fitted, overlay, resized, sheet
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
 
-_UNSEEN = (
-    "1 file cannot be decoded though its checksums are right: replace it, and look for more by thorough=true."
-)
+_CHANGED = "1 file could be read a moment ago and cannot be read now: replace it and check again."
 
 
 def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, list[Finding]]:
@@ -28,8 +25,8 @@ def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, 
         columns: Number of images of each set.
 
     Returns:
-        The sheet uint8 [H, W, 3], RGB, and a finding for each image that cannot be decoded: decoding reveals damage
-        that a checksum does not. Such images are gray on the sheet.
+        The sheet uint8 [H, W, 3], RGB, and a finding for each image that has changed since it was checked; in its
+        place is a blank tile.
     """
     rows: list[Row] = []
     findings = []
@@ -39,7 +36,7 @@ def contact_sheet(parts: Sequence[Checked], columns: int = 4) -> tuple[Picture, 
             try:
                 pictures.append(_pictures(part, pair))
             except InputError as error:
-                findings.append(Finding("error", part.title, _UNSEEN, (str(error),)))
+                findings.append(Finding("error", part.title, _CHANGED, (str(error),)))
                 pictures.append((blank(1, 2), None))
         rows.append(Row([Tile(image, smooth=True) for image, _ in pictures], part.title))
         if any(labels is not None for _, labels in pictures):
@@ -58,7 +55,7 @@ def _readable_pairs(part: Part, summary: Summary, count: int) -> list[Pair]:
 
 def _pictures(part: Part, pair: Pair) -> tuple[Picture, Picture | None]:
     """The image at the size that it has on the sheet, and the same with its labels, if it has any."""
-    image = images.read_image(pair.image, part.max_pixels)
+    image = part.listing.images.read(pair.image, part.max_pixels)
     height, width = fitted(image.shape[0], image.shape[1])
     small = resized(image, height, width, smooth=True)
     if pair.label is None:

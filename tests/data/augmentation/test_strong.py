@@ -17,6 +17,7 @@ from hiast.data.augmentation.strong import (
     Seeded,
     SimpleStrong,
     StrongAugmentation,
+    checked_view,
     published_operations,
 )
 from hiast.errors import InputError
@@ -185,7 +186,7 @@ def test_importing_albumentations_asks_nobody_for_a_newer_version():
         "import socket, urllib.request\n"
         "def refuse(*a, **k): raise SystemExit('network used')\n"
         "urllib.request.urlopen = refuse; socket.create_connection = refuse\n"
-        "from hiast.data.augmentation.strong import import_albumentations\n"
+        "from hiast.data.augmentation.albumentations_steps import import_albumentations\n"
         "print(import_albumentations().__name__)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
@@ -193,3 +194,24 @@ def test_importing_albumentations_asks_nobody_for_a_newer_version():
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
     assert done.stdout.strip() == "albumentations", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("view", "what"),
+    [
+        (np.zeros((8, 9, 3), np.float32), r"float32 \[8, 9, 3\]"),
+        (np.zeros((8, 9, 1), np.uint8), r"uint8 \[8, 9, 1\]"),
+        (np.zeros((8, 9), np.uint8), r"uint8 \[8, 9\]"),
+        (np.zeros((4, 9, 3), np.uint8), r"uint8 \[4, 9, 3\]"),
+        ("an image", "str"),
+    ],
+)
+def test_a_view_of_another_type_or_size_is_refused(view: object, what: str) -> None:
+    image = np.zeros((8, 9, 3), np.uint8)
+    with pytest.raises(
+        InputError, match=rf"gives {what} for an image uint8 \[8, 9, 3\]: it has to give uint8"
+    ):
+        checked_view(image, view)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=rf"gives {what}"):
+        StrongAugmentation(1, 1.0, operations=[lambda rng, image: view])(generator(0), image)
+    assert checked_view(image, image + np.uint8(1)).max() == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -184,13 +185,16 @@ def test_splits(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"ids": {4: "grund"}}, "id 4 stands for 'grund', which is none of its classes"),
-        ({"ids": {-1: "sky"}}, "'-1' is no whole number"),
-        ({"ids": {"x": "sky"}}, "'x' is no whole number"),
-        ({"label_colors": {"1,2": "sky"}}, "'1,2' is no color"),
-        ({"label_colors": {"1,2,3": "sky"}, "first_channel": True}, "not both"),
+        ({"ids": {-2: "sky"}}, "'-2' is not a whole number"),
+        ({"ids": {"x": "sky"}}, "'x' is not a whole number"),
+        ({"label_colors": {"1,2": "sky"}}, "'1,2' is not a color"),
+        (
+            {"label_colors": {"1,2,3": "sky"}, "first_channel": True},
+            "not both by label_colors and first_channel",
+        ),
         ({"ids": {77: "sky"}}, r"hold the ids 4, 9, 200, none of which is in its id table \(77\)"),
-        ({"colors": {"sea": "1,2,3"}}, "'sea', which is no class"),
-        ({"ids": {65536: "sky"}}, "'65536' is no whole number from 0 to 65535"),
+        ({"colors": {"sea": "1,2,3"}}, "'sea', which is not a class"),
+        ({"ids": {65536: "sky"}}, "'65536' is not a whole number from 0 to 65535"),
         ({"label_colors": {"1,2,3": "sky", "#040506": "grund"}}, "the color '#040506' stands for 'grund'"),
         ({"val_labels": "seg/{name}_label.png"}, "val_labels is given without val_images"),
     ],
@@ -225,5 +229,233 @@ def test_colors_of_pictures() -> None:
     with pytest.raises(InputError, match="all differ"):
         label_space(["a", "a"])
     for text in ("256,0,0", "red", "#12345", "1,2,3,4", ""):
-        with pytest.raises(InputError, match="is no color"):
+        with pytest.raises(InputError, match="is not a color"):
             parse_color(text)
+
+
+def folder(root: Path, **options: object) -> FolderDataModule:
+    """Own data of three classes; options replace the usual ones."""
+    usual = {"images": "cam/{name}.png", "labels": "seg/{name}_label.png", "names": NAMES, **IDS}
+    return FolderDataModule(root, **(usual | options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {"4": "ground", "9": "thing", "200": "sky"},
+        {"ground": 4, "thing": 9, "sky": 200},
+        [4, 9, 200],
+        ["4", "9", "200"],
+    ],
+)
+def test_ids_as_people_write_them(tmp_path: Path, ids: object) -> None:
+    classes = write(tmp_path)
+    np.testing.assert_array_equal(folder(tmp_path, ids=ids).train_dataset().read_label(0), classes[0])
+
+
+def test_colors_as_people_write_them(tmp_path: Path) -> None:
+    classes = write(tmp_path, "colors")
+    for colors in (
+        {"ground": [128, 64, 128], "thing": "0,0,142", "sky": "#4682b4"},
+        {"128,64,128": "ground", "#804080": "ground", "0,0,142": "thing", "70, 130, 180": "sky"},
+    ):
+        dataset = folder(tmp_path, ids=None, label_colors=colors).train_dataset()
+        np.testing.assert_array_equal(dataset.read_label(0), classes[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"label_colors": {"1,2,3": "sky", "#010203": "thing"}, "ids": None},
+            "'#010203' stands for two classes, 'sky'",
+        ),
+        ({"ids": {4: "sky", "4": "thing"}}, "id 4 stands for two classes"),
+        ({"ids": {4: "None"}}, "To ignore it, write null"),
+        ({"ids": [1, 2]}, r"or a list of 3 ids"),
+        ({"ids": "0: ground"}, "write the class name of each id"),
+        ({"names": "ground thing sky"}, "names is 'ground thing sky'; write a list"),
+        ({"names": ["ground", None, "sky"]}, "names holds None: YAML reads null"),
+        ({"names": ["ground", True, "sky"]}, "names holds True: YAML reads null, on, off"),
+        ({"class_map": ["sky"]}, "class_map is"),
+        ({"images": ["cam/{name}.png"]}, "has to be text"),
+        ({"threshold": 128, "ids": None}, "threshold divides pixels into two classes, and there are 3"),
+        ({"one_hot": True, "first_channel": True}, "not both by first_channel and one_hot"),
+        ({"id_factor": 0}, "id_factor is 0"),
+        ({"unlabeled": "drop"}, "unlabeled is 'drop': choose error or skip"),
+        ({"val": "some"}, "val is 'some'"),
+        ({"val": "labeled", "val_images": "x/*.png"}, "val: labeled needs labels for some"),
+        ({"bands": [0, 1, 2]}, "counted from 1"),
+        ({"value_range": 4095}, "value_range is 4095"),
+    ],
+)
+def test_settings_that_make_no_sense(tmp_path: Path, options: dict, message: str) -> None:
+    write(tmp_path)
+    with pytest.raises(InputError, match=message):
+        folder(tmp_path, **options)
+
+
+def test_names_may_be_numbers_and_a_mapping(tmp_path: Path) -> None:
+    write(tmp_path, "identity")
+    for names in ([0, 1, 2], {0: "0", 1: "1", 2: "2"}):
+        assert folder(tmp_path, names=names, ids=None).classes.names == ("0", "1", "2")
+
+
+def test_ids_times_a_factor(tmp_path: Path) -> None:
+    classes = write(tmp_path, "identity", count=2)
+    for path in (tmp_path / "seg").rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) * np.uint8(51)).save(path)
+    dataset = folder(tmp_path, ids=None, id_factor=51).train_dataset()
+    np.testing.assert_array_equal(dataset.read_label(0), classes[0])
+
+
+def test_soft_masks_of_two_classes(tmp_path: Path) -> None:
+    for kind in ("cam", "seg"):
+        (tmp_path / kind).mkdir()
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:50] = 255
+    Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "cam/0.png")
+    Image.fromarray(mask).save(tmp_path / "seg/0.jpg", quality=70)
+    module = FolderDataModule(tmp_path, "cam/{n}.png", "seg/{n}.jpg", names=["rest", "crack"], threshold=128)
+    np.testing.assert_array_equal(module.train_dataset().read_label(0), mask // 255)
+
+
+def test_images_without_label_are_refused_skipped_or_for_training(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("a/1", "b/2"):
+        (tmp_path / f"seg/{name}_label.png").unlink()
+    with pytest.raises(InputError, match=r"2 of 6 images have no label.*set unlabeled: skip"):
+        folder(tmp_path).train_dataset()
+    skipping = folder(tmp_path, unlabeled="skip")
+    assert skipping.train_dataset().names == ("a/0", "a/2", "b/0", "b/1")
+    assert len(skipping.train_dataset(labeled=False)) == 6
+    target = folder(tmp_path, val="labeled")
+    assert target.has_val
+    assert target.val_dataset().names == ("a/0", "a/2", "b/0", "b/1")
+    assert target.train_dataset(labeled=False).names == ("a/1", "b/2")
+    with pytest.raises(InputError, match="keeps all labeled images for validation"):
+        target.train_dataset()
+    for path in (tmp_path / "cam").rglob("*.png"):
+        if path.with_suffix("").relative_to(tmp_path / "cam").as_posix() in ("a/1", "b/2"):
+            path.unlink()
+    with pytest.raises(InputError, match="val: labeled leaves none to train on"):
+        target.listing("train", labeled=False)
+
+
+def test_a_mask_for_each_object(tmp_path: Path) -> None:
+    for kind in ("cam", "seg"):
+        (tmp_path / kind).mkdir()
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "cam/0.png")
+    wanted = np.zeros((8, 9), np.uint8)
+    for number, (top, left) in enumerate([(0, 0), (2, 3), (5, 6)]):
+        mask = np.zeros((8, 9), np.uint8)
+        mask[top : top + 3, left : left + 3] = 255
+        wanted[mask > 0] = 1
+        Image.fromarray(mask).save(tmp_path / f"seg/0_{number}.png")
+    options = {"names": ["rest", "cell"], "ids": {0: "rest", 255: "cell"}}
+    patterns = {"images": "cam/{name}.png", "labels": "seg/{name}_*.png"}
+    with pytest.raises(InputError, match="set join_labels: true if there is a mask for each object"):
+        FolderDataModule(tmp_path, **patterns, **options).train_dataset()
+    dataset = FolderDataModule(tmp_path, **patterns, **options, join_labels=True).train_dataset()
+    np.testing.assert_array_equal(dataset.read_label(0), wanted)
+
+
+def test_a_mask_for_each_class(tmp_path: Path) -> None:
+    for kind in ("cam", "seg/road", "seg/sky"):
+        (tmp_path / kind).mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "cam/0.png")
+    masks = {name: np.zeros((8, 9), np.uint8) for name in ("road", "sky")}
+    masks["road"][5:], masks["sky"][:3] = 255, 1
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / f"seg/{name}/0.png")
+    module = FolderDataModule(
+        tmp_path, "cam/{name}.png", "seg/{class}/{name}.png", names=["road", "sky"], join_labels=True
+    )
+    wanted = np.where(masks["sky"], 1, np.where(masks["road"], 0, 255))
+    np.testing.assert_array_equal(module.train_dataset().read_label(0), wanted)
+    with pytest.raises(InputError, match="is a mask of the class 'road', which is none of its classes: a, b"):
+        FolderDataModule(
+            tmp_path, "cam/{name}.png", "seg/{class}/{name}.png", names=["a", "b"], join_labels=True
+        ).train_dataset()
+
+
+class Annotated:
+    """Annotations of two of six images."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+
+    def items(self) -> tuple[str, ...]:
+        return ("a/0", "b/2")
+
+    def read(self, name: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        assert size is not None
+        return np.full(size, self.items().index(name), np.uint8)
+
+    def image(self, name: str) -> Path | None:
+        return None
+
+
+def test_annotations_of_another_program(tmp_path: Path) -> None:
+    write(tmp_path)
+    for reader in (Annotated(tuple(NAMES)), Annotated):
+        module = folder(tmp_path, labels=None, ids=None, format=reader, unlabeled="skip")
+        dataset = module.train_dataset()
+        assert dataset.names == ("a/0", "b/2")
+        assert (dataset.read_label(0) == 0).all() and (dataset.read_label(1) == 1).all()
+        assert pickle.loads(pickle.dumps(dataset)).read_label(1).shape == (12, 16)
+    target = folder(tmp_path, labels=None, ids=None, format=Annotated, val="labeled")
+    assert (len(target.val_dataset()), len(target.train_dataset(labeled=False))) == (2, 4)
+    (tmp_path / "some.txt").write_text("a/0\n")
+    listed = folder(tmp_path, labels=None, ids=None, format=Annotated, train_list="some.txt")
+    assert listed.train_dataset().read_label(0).shape == (12, 16)  # Found below data_root.
+    with pytest.raises(InputError, match="the annotations are read as x, y"):
+        folder(tmp_path, labels=None, ids=None, format=Annotated(("x", "y")))
+    with pytest.raises(InputError, match="labels and format are given"):
+        folder(tmp_path, format=Annotated)
+
+
+def test_a_value_range_is_a_key_of_the_dataset(tmp_path: Path) -> None:
+    write(tmp_path, count=1)
+    gray = np.linspace(0, 1023, 12 * 16).astype(np.uint16).reshape(12, 16)
+    cv2.imwrite(str(tmp_path / "cam/a/0.png"), gray)
+    with pytest.raises(InputError, match="set value_range in the dataset file"):
+        folder(tmp_path).train_dataset().read_image(0)
+    dataset = folder(tmp_path, value_range=[0, 1023]).train_dataset()
+    np.testing.assert_array_equal(dataset.read_image(0)[..., 0], np.rint(gray * (255 / 1023)))
+    assert dataset[0]["image"].shape == (3, 12, 16)
+    skipping = folder(tmp_path, unreadable="skip")
+    with pytest.raises(InputError, match="holds no images"):
+        skipping.train_dataset()
+
+
+def test_a_format_by_name(tmp_path: Path) -> None:
+    classes = write(tmp_path)
+    shutil.rmtree(tmp_path / "seg")
+    (tmp_path / "arrays/a").mkdir(parents=True)
+    np.save(tmp_path / "arrays/a/0.npy", classes[0])
+    np.save(tmp_path / "arrays/a/2.npy", np.eye(3)[classes[4]])
+    options = {"labels": None, "ids": None, "format": "arrays"}
+    dataset = folder(tmp_path, **options, annotations="arrays", unlabeled="skip").train_dataset()
+    assert dataset.names == ("a/0", "a/2")
+    np.testing.assert_array_equal(dataset.read_label(0), classes[0])
+    np.testing.assert_array_equal(dataset.read_label(1), classes[4])
+    target = folder(
+        tmp_path,
+        **options,
+        images="cam/b/{n}.png",
+        val_images="cam/a/{n}.png",
+        val_annotations="arrays/a",
+        unlabeled="skip",
+    )
+    assert len(target.train_dataset(labeled=False)) == 3
+    assert target.val_dataset().names == ("0", "2")
+    for wrong, message in (
+        ({"format": "coc", "annotations": "arrays"}, "The format 'coc' is unknown"),
+        ({"format": "arrays", "annotations": None}, "say where the annotations are"),
+        ({"format": None, "annotations": "arrays"}, "annotations are given without format"),
+        ({"format": "arrays", "annotations": "none"}, "does not exist"),
+        ({"format": "arrays", "annotations": "arrays", "format_options": {"x": 1}}, "does not know 'x'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            folder(tmp_path, **(options | wrong))

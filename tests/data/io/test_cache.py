@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from written_rounds import write_round
 
@@ -21,15 +23,15 @@ from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
 from hiast.data.datasets import cityscapes, gta5
 from hiast.data.io import cache
 from hiast.data.io.cache import CachedReader, cached_path, prepare, prepare_image
-from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles
-from hiast.data.io.images import read_image
+from hiast.data.io.cached_image import JPEG_TILES, ZSTD_TILES, Tiles, open_image
+from hiast.data.io.images import ImageReader, read_image
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.sample import Draw
 from hiast.errors import InputError
 from hiast.scenes import write_cityscapes, write_gta5
 
-SMALL_TILES = Tiles(".zst", ZSTD_TILES.parameters, 16, 40)
+SMALL_TILES = Tiles("zstd", 1, 16, 48)
 WAYS = [None, ZSTD_TILES, SMALL_TILES]
 
 
@@ -61,6 +63,11 @@ def make_in(root: Path, directory: Path, listing, tiles: Tiles | None) -> Cached
     return CachedReader(listing, root, directory)
 
 
+def read(reader: CachedReader, pair, window=None) -> np.ndarray:
+    with reader.open(pair) as image:
+        return np.array(image.read(window))
+
+
 def rewrite(path: Path, pixels: np.ndarray) -> None:
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
@@ -72,10 +79,10 @@ def test_images_and_windows_equal_the_decoded_files(listing, tmp_path: Path, til
     for pair in listing.pairs:
         image = read_image(pair.image)
         assert reader.image_size(pair) == image.shape[:2]
-        np.testing.assert_array_equal(reader.image(pair), image)
+        np.testing.assert_array_equal(read(reader, pair), image)
         for _ in range(30):
             window = RandomSizedCrop(4, 8, 1, 96).draw(rng, *image.shape[:2])
-            part = reader.image(pair, window)
+            part = read(reader, pair, window)
             assert part.dtype == np.uint8
             np.testing.assert_array_equal(part, window.of(image))
 
@@ -90,7 +97,7 @@ def jpeg_losses(root: Path, count: int, size: tuple[int, int]) -> dict[str, tupl
         gta5.list_gta5(root, labeled=False),
     ):
         reader = make_in(root, root / "cache", listing, JPEG_TILES)
-        off = [np.abs(reader.image(pair).astype(int) - read_image(pair.image)) for pair in listing.pairs]
+        off = [np.abs(read(reader, pair).astype(int) - read_image(pair.image)) for pair in listing.pairs]
         losses[listing.name] = int(np.max(off)), float(np.mean(off))
     return losses
 
@@ -105,7 +112,7 @@ def test_jpeg_tiles_are_small_and_near(listing, tmp_path: Path):
     reader = make(listing, tmp_path, JPEG_TILES)
     pair = listing.pairs[0]
     image = read_image(pair.image)
-    difference = reader.image(pair).astype(int) - image
+    difference = read(reader, pair).astype(int) - image
     assert np.abs(difference).mean() < 1.5
     assert abs(difference.mean()) < 0.2
     target = cached_path(tmp_path / "cache", tmp_path / "data", pair.image)
@@ -151,12 +158,12 @@ def test_changed_content_is_refused_until_it_is_prepared_again(listing, tmp_path
     if keep_times:
         os.utime(pair.image, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(InputError, match="has changed"):
-        reader.image(pair)
+        read(reader, pair)
     with pytest.raises(InputError, match="has changed"):
         reader.image_size(pair)
     again = make(listing, tmp_path)
-    np.testing.assert_array_equal(again.image(pair), changed[..., ::-1])
-    np.testing.assert_array_equal(reader.image(pair), changed[..., ::-1])
+    np.testing.assert_array_equal(read(again, pair), changed[..., ::-1])
+    np.testing.assert_array_equal(read(reader, pair), changed[..., ::-1])
 
 
 def test_a_write_too_quick_for_the_clock_is_seen(listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -164,10 +171,10 @@ def test_a_write_too_quick_for_the_clock_is_seen(listing, tmp_path: Path, monkey
     monkeypatch.setattr(cache, "_stamp", lambda image: frozen)
     reader = make(listing, tmp_path)
     pair = listing.pairs[0]
-    reader.image(pair)
+    read(reader, pair)
     rewrite(pair.image, np.zeros((96, 192, 3), np.uint8))
     with pytest.raises(InputError, match="has changed"):
-        reader.image(pair)
+        read(reader, pair)
 
 
 @pytest.mark.usefixtures("settled")
@@ -179,11 +186,11 @@ def test_a_touched_or_copied_file_of_the_same_content_is_hashed_once(
     hashed = []
     digest = cache._digest
     monkeypatch.setattr(cache, "_digest", lambda image: hashed.append(image) or digest(image))
-    reader.image(pair)
+    read(reader, pair)
     assert not hashed
     pair.image.touch()
     for _ in range(3):
-        np.testing.assert_array_equal(reader.image(pair), read_image(pair.image))
+        np.testing.assert_array_equal(read(reader, pair), read_image(pair.image))
     assert hashed == [pair.image]
 
 
@@ -194,13 +201,13 @@ def test_a_touched_file_of_the_same_content_is_not_decoded_again(
 ):
     reader = make(listing, tmp_path, tiles)
     pair = listing.pairs[0]
-    wanted = np.array(reader.image(pair))
+    wanted = np.array(read(reader, pair))
     pair.image.touch()
-    monkeypatch.setattr(cache, "read_image", lambda *a: pytest.fail("decoded again"))
+    monkeypatch.setattr(ImageReader, "read", lambda *a: pytest.fail("decoded again"))
     make(listing, tmp_path, tiles)
     monkeypatch.setattr(cache, "_digest", lambda image: pytest.fail("hashed again"))
     again = make(listing, tmp_path, tiles)
-    np.testing.assert_array_equal(again.image(pair), wanted)
+    np.testing.assert_array_equal(read(again, pair), wanted)
 
 
 @pytest.mark.usefixtures("settled")
@@ -215,7 +222,7 @@ def test_data_and_cache_can_move(listing, tmp_path: Path):
     )
     there = type(listing)("small", pairs, listing.ids, listing.classes, listing.decode)
     reader = CachedReader(there, moved / "data", moved / "cache")
-    np.testing.assert_array_equal(reader.image(pairs[1]), read_image(pairs[1].image))
+    np.testing.assert_array_equal(read(reader, pairs[1]), read_image(pairs[1].image))
 
 
 def test_an_image_that_is_missing_in_the_cache_stops_at_once(listing, tmp_path: Path):
@@ -225,7 +232,7 @@ def test_an_image_that_is_missing_in_the_cache_stops_at_once(listing, tmp_path: 
     with pytest.raises(InputError, match=str(listing.pairs[0].image)):
         CachedReader(listing, tmp_path / "data", tmp_path / "cache")
     with pytest.raises(InputError, match="hiast-data-prepare"):
-        reader.image(listing.pairs[0])
+        read(reader, listing.pairs[0])
     assert second.is_file()
 
 
@@ -233,7 +240,7 @@ def test_an_image_that_is_gone_is_refused(listing, tmp_path: Path):
     reader = make(listing, tmp_path)
     listing.pairs[0].image.unlink()
     with pytest.raises(InputError, match="put it back"):
-        reader.image(listing.pairs[0])
+        read(reader, listing.pairs[0])
 
 
 @pytest.mark.parametrize("tiles", [None, SMALL_TILES])
@@ -244,20 +251,60 @@ def test_a_cut_file_is_refused_and_made_anew(listing, tmp_path: Path, length: in
     target = cached_path(tmp_path / "cache", tmp_path / "data", pair.image)
     target.write_bytes(target.read_bytes()[:length])
     with pytest.raises(InputError, match="damaged"):
-        reader.image(pair)
+        read(reader, pair)
     make(listing, tmp_path, tiles)
-    np.testing.assert_array_equal(reader.image(pair), read_image(pair.image))
+    np.testing.assert_array_equal(read(reader, pair), read_image(pair.image))
 
 
-def test_a_tile_with_any_bit_turned_is_refused(listing, tmp_path: Path):
-    reader = make(listing, tmp_path, ZSTD_TILES)
+@pytest.mark.parametrize("tiles", [ZSTD_TILES, JPEG_TILES])
+def test_any_bit_turned_in_a_cached_file_changes_no_pixel(listing, tmp_path: Path, tiles: Tiles):
+    reader = make(listing, tmp_path, tiles)
     pair = listing.pairs[0]
+    wanted = read(reader, pair)
     target = cached_path(tmp_path / "cache", tmp_path / "data", pair.image)
     content = target.read_bytes()
-    for place in np.random.default_rng(0).integers(4096, len(content), 200).tolist():
+    with open_image(target) as image:
+        pixels = image.page.dataoffsets[0]
+    places = [*range(0, pixels, 3), *np.random.default_rng(0).integers(pixels, len(content), 100).tolist()]
+    refused = 0
+    for place in places:
         target.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
-        with pytest.raises(InputError, match="damaged"):
-            reader.image(pair)
+        try:
+            changed = read(reader, pair)
+        except InputError:
+            refused += 1
+        else:
+            assert place < pixels, "a changed tile was read"
+            np.testing.assert_array_equal(changed, wanted)
+    assert refused >= 100
+
+
+def test_any_viewer_opens_the_cache(listing, tmp_path: Path):
+    make(listing, tmp_path, ZSTD_TILES)
+    pair = listing.pairs[0]
+    target = cached_path(tmp_path / "cache", tmp_path / "data", pair.image)
+    np.testing.assert_array_equal(tifffile.imread(target), read_image(pair.image))
+    np.testing.assert_array_equal(read_image(target), read_image(pair.image))
+
+
+@pytest.mark.usefixtures("settled")
+def test_other_bands_or_another_range_are_another_cache(listing, tmp_path: Path):
+    make(listing, tmp_path)
+    dark = replace(listing, images=ImageReader(value_range=(0, 100)))
+    reader = CachedReader(dark, tmp_path / "data", tmp_path / "cache")
+    with pytest.raises(
+        InputError, match="with other bands or another value_range: run hiast-data-prepare again"
+    ):
+        read(reader, dark.pairs[0])
+    reader = make(dark, tmp_path)
+    np.testing.assert_array_equal(read(reader, dark.pairs[0]), dark.images.read(dark.pairs[0].image))
+    assert list(prepare(dark, tmp_path / "data", tmp_path / "cache")) == [False, False]
+
+
+def test_a_cache_that_cannot_be_written_names_the_key(listing, tmp_path: Path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"set data\.cache_folder"):
+        make(listing, tmp_path)
 
 
 @pytest.mark.parametrize("tiles", WAYS)

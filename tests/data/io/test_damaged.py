@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,9 @@ import pytest
 from PIL import Image
 
 from hiast.data.datasets import gta5
-from hiast.data.io.images import ColorIds, image_size, read_first_channel, read_ids, read_image, verify
+from hiast.data.io.images import check_image, image_size, read_image
+from hiast.data.io.label_colors import ColorIds
+from hiast.data.io.labels import read_first_channel, read_ids
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
@@ -56,6 +59,9 @@ WHOLE: dict[str, tuple[bytes, Read]] = {
     "rgba.png": (saved(Image.fromarray(smooth(4)), "PNG"), read_image),
     "palette_label.png": (palette_label(), read_ids),
     "deep_label.png": (deep_label(), read_first_channel),
+    "palette.png": (saved(Image.fromarray(smooth()).quantize(64), "PNG"), read_image),
+    "deep_gray.png": (cv2.imencode(".png", smooth(1).astype(np.uint16) * 257)[1].tobytes(), read_image),
+    "gray_alpha.png": (saved(Image.fromarray(smooth()).convert("LA"), "PNG"), read_image),
     "image.jpg": (saved(Image.fromarray(smooth()), "JPEG", quality=90), read_image),
     "progressive.jpg": (saved(Image.fromarray(smooth()), "JPEG", progressive=True), read_image),
     "rotated.jpg": (
@@ -120,14 +126,17 @@ def swaps() -> Iterator[tuple[str, str, bytes]]:
 
 
 def wrong_types() -> Iterator[tuple[str, str, bytes]]:
-    picture = Image.fromarray(smooth())
     for name in SAMPLES:
-        for kind in ("BMP", "GIF", "TIFF", "WEBP", "PPM"):
-            yield name, f"a {kind}", saved(picture, kind)
         for text in (
             b"<html>404</html>",
             b"PK\3\4" + bytes(60),
             b"version https://git-lfs.github.com/spec/v1\n",
+            b"%PDF-1.7\n",
+            b"\0\0\0\x18ftypmp42" + bytes(100),
+            b"RIFF\0\0\0\0AVI LIST" + bytes(100),
+            b"\xd0\xcf\x11\xe0" + bytes(600),
+            b"BM" + bytes(60),
+            b"\x93NUMPY\1\0" + bytes(60),
         ):
             yield name, f"{text[:8]!r}", text
         yield name, "zero bytes", b""
@@ -142,10 +151,11 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(
-    width: int, height: int, depth: int = 8, color: int = 2, pixels: bytes = b"", tail: bytes = b""
+    width: int, height: int, depth: int = 8, color: int = 2, pixels: bytes = b"", palette: bytes = b""
 ) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + tail + chunk(b"IEND", b"")
+    colors = chunk(b"PLTE", palette) if palette else b""
+    return PNG + chunk(b"IHDR", header) + colors + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def lies() -> Iterator[tuple[str, str, bytes]]:
@@ -162,14 +172,24 @@ def lies() -> Iterator[tuple[str, str, bytes]]:
             yield name, f"{width} x {height} declared", png(width, height, pixels=bytes(3000))
         for depth, color in [(8, 1), (3, 0), (16, 3), (4, 2), (0, 0), (8, 7)]:
             yield name, f"depth {depth}, color type {color}", png(4, 4, depth, color, bytes(100))
-        yield name, "half of the pixels", png(40, 40, pixels=bytes(121 * 20))
-        yield name, "no pixels", png(40, 40)
-        yield name, "unknown filter", png(40, 40, pixels=(b"\x09" + bytes(120)) * 40)
-        yield (
-            name,
-            "palette without colors",
-            png(40, 40, 8, 3, bytes(41 * 40)) if "label" not in name else b"",
-        )
+        for color, depth, channels in [
+            (0, 8, 1),
+            (0, 16, 2),
+            (2, 8, 3),
+            (3, 8, 1),
+            (4, 8, 2),
+            (6, 8, 4),
+            (6, 16, 8),
+        ]:
+            kind = f" of color type {color} and {depth} bits"
+            make = partial(png, 40, 40, depth, color, palette=bytes(768) if color == 3 else b"")
+            row = 1 + 40 * channels
+            yield name, "half of the pixels" + kind, make(pixels=bytes(row * 20))
+            yield name, "one byte less" + kind, make(pixels=bytes(row * 40 - 1))
+            yield name, "no pixels" + kind, make()
+            yield name, "unknown filter" + kind, make(pixels=(b"\x09" + bytes(row - 1)) * 40)
+        if "label" not in name:
+            yield name, "palette without colors", png(40, 40, 8, 3, bytes(41 * 40))
         broken = PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 40, 8, 2, 0, 0, 0))
         yield name, "no compressed data", broken + chunk(b"IEND", b"")
         yield (
@@ -213,7 +233,7 @@ def outcome(path: Path, read: Read, wanted: np.ndarray) -> str:
     """Either "refused" or "same"; anything else fails the test."""
     try:
         image_size(path)
-        verify(path)
+        check_image(path)
         pixels = read(path)
     except InputError as error:
         assert str(path) in str(error)
@@ -243,20 +263,8 @@ def judge(folder: Path, kind: str) -> tuple[int, int]:
 @pytest.mark.parametrize("kind", list(VARIANTS))
 def test_damaged_files_are_refused_by_name_or_read_unchanged(tmp_path: Path, kind: str) -> None:
     refused, same = judge(tmp_path, kind)
-    least = {"cuts": 300, "flips": 400, "swaps": 25, "wrong types": 80, "lies": 90}
+    least = {"cuts": 450, "flips": 700, "swaps": 40, "wrong types": 120, "lies": 250}
     assert refused >= least[kind], (refused, same)
-
-
-@pytest.mark.parametrize("kind", ["cuts", "flips"])
-def test_the_scan_alone_finds_every_damage_of_a_png(tmp_path: Path, kind: str) -> None:
-    for name, what, data in VARIANTS[kind]():
-        if name in PNGS:
-            (tmp_path / name).write_bytes(data)
-            try:
-                verify(tmp_path / name)
-            except InputError:
-                continue
-            raise AssertionError(f"{name}, {what}: not found")
 
 
 def test_there_are_more_than_two_hundred_of_them() -> None:
@@ -305,7 +313,7 @@ def test_things_that_are_no_files(tmp_path: Path) -> None:
     names = [path.name for path in tmp_path.iterdir()] + ["missing.png", "nul\0.png", "a" * 300 + ".png"]
     for name in names:
         path = tmp_path / name
-        for read in (read_image, read_ids, read_first_channel, image_size, verify):
+        for read in (read_image, read_ids, read_first_channel, image_size, check_image):
             with pytest.raises(InputError) as failure:
                 read(path)  # type: ignore[operator]
             assert str(path) in str(failure.value) or repr(str(path))[1:-1] in str(failure.value)
@@ -346,7 +354,10 @@ def test_odd_names_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_wrong_suffix_alone_does_no_harm(tmp_path: Path) -> None:
-    for name, data in (("a.jpg", WHOLE["image.png"][0]), ("b.png", WHOLE["image.jpg"][0])):
+    others = (
+        (f"{kind}.png", saved(Image.fromarray(smooth()), kind)) for kind in ("BMP", "GIF", "WEBP", "TIFF")
+    )
+    for name, data in (("a.jpg", WHOLE["image.png"][0]), ("b.png", WHOLE["image.jpg"][0]), *others):
         (tmp_path / name).write_bytes(data)
         reference = np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)
         assert np.abs(read_image(tmp_path / name) - reference).max() <= 3
@@ -386,7 +397,7 @@ def test_a_small_file_of_many_pixels_is_read_in_little_more_memory_than_they_tak
 def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(solid_png(12_001, 10_000))
-    for read in (read_image, read_ids, image_size, verify, ColorIds({})):
+    for read in (read_image, read_ids, image_size, check_image, ColorIds({})):
         with pytest.raises(InputError, match=r"a\.png declares 12001 x 10000 pixels.*raise max_pixels"):
             read(path)  # type: ignore[operator]
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,10 @@ from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
-from hiast.data.io.images import read_ids
+from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
-from hiast.data.io.patterns import Pattern, find_files, pair_files
+from hiast.data.io.pairing import list_files, make_pairs, pair_files
+from hiast.data.io.patterns import Pattern, find_files, search_files
 from hiast.errors import InputError
 
 
@@ -125,14 +129,109 @@ def test_patterns_that_do_not_fit(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png", "b/1_2.png", "b/1_3.png")
     with pytest.raises(InputError, match="cannot be paired"):
         pairs(tmp_path, "a/*.png", "b/**/*.png")
-    with pytest.raises(InputError, match=r"1_2\.png and .*1_3\.png are labels of one image"):
+    with pytest.raises(InputError, match=r"1_2\.png and .*1_3\.png are labels of one image.*join_labels"):
         pairs(tmp_path, "a/{name}.png", "b/{name}_*.png")
-    with pytest.raises(InputError, match="twice"):
-        Pattern("{a}/{a}.png")
+    with pytest.raises(InputError, match=r"has to be text: .*several suffixes as"):
+        Pattern(["a.png", "b.png"])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="relative"):
         Pattern("../x/*.png")
     with pytest.raises(InputError, match="relative"):
         Pattern("/x/*.png")
+
+
+def names_of(root: Path, pattern: str) -> list[str]:
+    return [file.path.relative_to(root).as_posix() for file in find_files(root, pattern, "images")]
+
+
+def test_suffixes_count_as_one_in_any_case_and_spelling(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "i/0.jpg",
+        "i/1.JPG",
+        "i/2.jpeg",
+        "i/3.JPEG",
+        "i/4.png",
+        "i/5.PNG",
+        "i/6.tif",
+        "i/7.TIFF",
+        "i/a.Jpg.png",
+    )
+    jpegs = ["i/0.jpg", "i/1.JPG", "i/2.jpeg", "i/3.JPEG"]
+    assert names_of(tmp_path, "i/{name}.jpg") == names_of(tmp_path, "i/*.JPEG") == jpegs
+    assert names_of(tmp_path, "i/{name}.tif") == ["i/6.tif", "i/7.TIFF"]
+    assert names_of(tmp_path, "i/{name}.{jpg,png}") == [*jpegs, "i/4.png", "i/5.PNG", "i/a.Jpg.png"]
+    assert names_of(tmp_path, "i/*{.tif,.png}") == [
+        "i/4.png",
+        "i/5.PNG",
+        "i/6.tif",
+        "i/7.TIFF",
+        "i/a.Jpg.png",
+    ]
+    assert names_of(tmp_path, "i/{name}.{ext}") == sorted(names_of(tmp_path, "i/*"))
+
+
+def test_a_field_that_occurs_twice_stands_for_the_same_text(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "d/a/images/a.png",
+        "d/b/images/b.png",
+        "d/b/images/c.png",
+        "d/a/masks/a.png",
+        "d/b/masks/b.png",
+    )
+    wanted = {"a/images/a": "d/a/masks/a.png", "b/images/b": "d/b/masks/b.png"}
+    assert pairs(tmp_path, "d/{name}/images/{name}.png", "d/{name}/masks/{name}.png") == wanted
+    assert Pattern("d/{name}/images/{name}.png").fields == ("name",)
+
+
+def test_one_of_several_texts(tmp_path: Path) -> None:
+    touch(tmp_path, "left/1.png", "right/2.png", "back/3.png", "left_ids/1.png", "right_ids/2.png")
+    assert names_of(tmp_path, "{left,right}/{name}.png") == ["left/1.png", "right/2.png"]
+    wanted = {"left/1": "left_ids/1.png", "right/2": "right_ids/2.png"}
+    assert pairs(tmp_path, "{left,right}/{name}.png", "{left,right}_ids/{name}.png") == wanted
+
+
+def test_files_beside_the_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(
+        tmp_path,
+        "i/0.png",
+        "i/1.bmp",
+        "i/Thumbs.db",
+        "i/.DS_Store",
+        "i/._0.png",
+        "i/a.mp4",
+        "i/list.txt",
+        "l/0.png",
+    )
+    search = search_files(tmp_path, "i/{name}.png", "images")
+    beside = ["._0.png", ".DS_Store", "1.bmp", "Thumbs.db", "a.mp4", "list.txt"]
+    assert [path.name for path in search.beside] == sorted(beside)
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        files = list_files(tmp_path, "i/{name}.png", "l/{name}.png", "a dataset of its own")
+    assert files.beside == search.beside
+    assert caplog.text.count("6 other files beside the images are not used") == 1
+    listing = replace(make("0"), beside=files.beside)
+    assert [path.name for path in listing.unseen] == ["1.bmp"]
+
+
+def test_labels_in_the_folder_of_the_images_are_not_beside_them(tmp_path: Path) -> None:
+    touch(tmp_path, "i/0.jpg", "i/0.png", "i/1.jpg", "i/1.png", "i/2.webp")
+    files = list_files(tmp_path, "i/{name}.jpg", "i/{name}.png", "both")
+    assert [path.name for path in files.beside] == ["2.webp"]
+
+
+def test_a_pattern_that_matches_nothing_says_what_is_there(tmp_path: Path) -> None:
+    touch(tmp_path, "i/0.JPG", "i/1.JPG", "i/a.txt")
+    with pytest.raises(
+        InputError, match=r"There are 3 other files such as 0\.JPG \(2 with \.JPG, 1 with \.txt\)"
+    ):
+        find_files(tmp_path, "i/{name}.png", "images")
+    with pytest.raises(InputError, match=r"which is a folder: write i/\{name\}\.png"):
+        find_files(tmp_path, "i", "images")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="The folder is empty"):
+        find_files(tmp_path, "empty/*", "images")
 
 
 def test_loops_of_links_end_and_linked_folders_count(tmp_path: Path) -> None:
@@ -174,6 +273,30 @@ def test_list_file(tmp_path: Path) -> None:
         make("a").keep(file)
     with pytest.raises(InputError, match=r"none\.txt cannot be read"):
         make("a").keep(tmp_path / "none.txt")
+    file.write_bytes(b"\xff\xfe\0")
+    with pytest.raises(InputError, match=r"list\.txt cannot be read"):
+        make("a").keep(file)
+
+
+def test_list_files_are_found_below_data_root_and_beside_the_yaml(tmp_path: Path) -> None:
+    for folder in ("data", "yaml"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "yaml/b.txt").write_text("b\n", encoding="utf-8-sig")
+    folders = (tmp_path / "data", tmp_path / "yaml")
+    assert [pair.name for pair in make("a", "b").keep("b.txt", folders).pairs] == ["b"]
+    (tmp_path / "data/b.txt").write_text("a\r\n")
+    assert [pair.name for pair in make("a", "b").keep("b.txt", folders).pairs] == ["a"]
+    with pytest.raises(InputError, match=re.escape(f"It was looked for in ., {folders[0]}, {folders[1]}")):
+        make("a").keep("c.txt", folders)
+
+
+def test_list_files_may_name_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "images/x/a.png", "images/x/b.png")
+    found = make_pairs(tmp_path, "images/**/*.png", None, "set")[0]
+    listing = replace(make("0"), pairs=found)
+    for line in ("x/a", "x/a.png", "images/x/a.png", str(tmp_path / "images/x/a.png")):
+        (tmp_path / "list.txt").write_text(line)
+        assert [pair.name for pair in listing.keep(tmp_path / "list.txt").pairs] == ["x/a"]
 
 
 def test_hold_out_divides_and_is_seeded() -> None:

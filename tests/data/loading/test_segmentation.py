@@ -3,8 +3,10 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,12 +22,19 @@ from hiast.classes import (
     LabelSpace,
 )
 from hiast.data import GTA5DataModule
+from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
 from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
 from hiast.data.geometry import Window
-from hiast.data.io.images import ColorIds, read_first_channel
+from hiast.data.io.cache import CachedReader, cached_path, prepare
+from hiast.data.io.cached_image import ZSTD_TILES
+from hiast.data.io.images import ImageReader
+from hiast.data.io.label_colors import ColorIds
+from hiast.data.io.labels import read_first_channel
 from hiast.data.io.listing import Listing
+from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
-from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.loading.segmentation import SegmentationDataset, to_planes
+from hiast.data.sample import Draw
 from hiast.errors import InputError
 
 
@@ -128,7 +137,7 @@ def test_unreadable_files_stop_or_are_skipped_for_the_whole_run(
     path.write_bytes(path.read_bytes()[:-20])
     stopping = SegmentationDataset(listing)
     assert len(stopping) == 4
-    with pytest.raises(InputError, match=rf"{kind}/1\.png is cut off"):
+    with pytest.raises(InputError, match=rf"{kind}/1\.png is damaged or cut off"):
         stopping[1]
     with caplog.at_level(logging.WARNING):
         skipping = SegmentationDataset(listing, unreadable="skip")
@@ -158,7 +167,7 @@ def test_a_recorded_list_stands_for_the_check(tmp_path: Path, monkeypatch: pytes
     listing = tiny(tmp_path)
     (tmp_path / "GTA5/images/2.png").write_bytes(b"")
     found = SegmentationDataset(listing, unreadable="skip").skipped
-    monkeypatch.setattr("hiast.data.checks.screening.verify", lambda *a: pytest.fail("checked again"))
+    monkeypatch.setattr(ImageReader, "check", lambda *a: pytest.fail("checked again"))
     again = SegmentationDataset(listing, unreadable="skip", skipped={**found, "gone": "no longer there"})
     assert again.names == ("0", "1", "3")
     assert again.skipped == found
@@ -236,14 +245,20 @@ def test_without_labels(tmp_path: Path) -> None:
         dataset.read_label(0)
 
 
+def full(value: int) -> np.ndarray:
+    return np.full((4, 6, 3), value, np.uint8)
+
+
 def test_another_reader_can_stand_in_for_the_files(tmp_path: Path) -> None:
     class Cache:
         def image_size(self, pair):
             return (4, 6)
 
-        def image(self, pair, window=None):
-            full = np.full((4, 6, 3), int(pair.name), np.uint8)
-            return full if window is None else window.of(full)
+        @contextmanager
+        def open(self, pair):
+            yield SimpleNamespace(
+                size=(4, 6), read=lambda window=None: (window or Window(0, 0, 4, 6)).of(full(int(pair.name)))
+            )
 
         def label(self, pair):
             return np.full((4, 6), 7, np.uint8)
@@ -292,3 +307,58 @@ def test_class_pixels_are_counted_anew_when_labels_are_decoded_otherwise(tmp_pat
 
 def read_green(path: Path, max_pixels: int) -> np.ndarray:
     return np.asarray(Image.open(path))[..., 1]
+
+
+class Opens:
+    """Counts how often files are opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        real = Path.open
+
+        def counting(path: Path, *args: object, **options: object) -> object:
+            self.names.append("/".join(path.parts[-2:]))
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(Path, "open", counting)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("labeled", [False, True])
+def test_an_image_is_opened_once_per_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool, labeled: bool
+) -> None:
+    listing = tiny(tmp_path)
+    dataset = SegmentationDataset(listing)
+    if cached:
+        list(prepare(listing, tmp_path, tmp_path / "cache", tiles=ZSTD_TILES, threads=1))
+        monkeypatch.setattr("hiast.data.io.cache._is_settled", lambda stamp: True)
+        list(prepare(listing, tmp_path, tmp_path / "cache", tiles=ZSTD_TILES, threads=1))
+        dataset.reader = CachedReader(listing, tmp_path, tmp_path / "cache")
+    augmented = AugmentedDataset(
+        dataset, WeakAugmentation(RandomSizedCrop(4, 8, 4, 12)), labeled=labeled, seed=0
+    )
+    opens = Opens(monkeypatch)
+    for index in range(4):
+        augmented[Draw(index, index)]
+    image = cached_path(tmp_path / "cache", tmp_path, listing.pairs[2].image)
+    wanted = "/".join(image.parts[-2:]) if cached else "images/2.png"
+    assert opens.names.count(wanted) == 1
+    assert cached == ("images/2.png" not in opens.names)
+    opens.names.clear()
+    dataset[2]
+    assert opens.names.count(wanted) == 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 6, 3), np.float32),
+        np.zeros((4, 6, 1), np.uint8),
+        np.zeros((4, 6), np.uint8),
+        np.zeros((4, 6, 4), np.uint8),
+    ],
+)
+def test_only_images_become_planes(image: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"uint8 \[H, W, 3\] is needed"):
+        to_planes(image)

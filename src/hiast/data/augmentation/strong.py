@@ -6,16 +6,15 @@ is given and by nothing else, so it repeats in any process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.augmentation.albumentations_steps import Seeded as Seeded
+from hiast.data.augmentation.albumentations_steps import color_jitter, global_operations
 from hiast.errors import InputError
 
 ImageAugmentation = Callable[[np.random.Generator, NDArray[np.uint8]], NDArray[np.uint8]]
@@ -41,30 +40,23 @@ class NeedsReferences(Protocol):
         ...
 
 
-def import_albumentations() -> ModuleType:
-    """The albumentations package, imported without asking PyPI for a newer version, which it does by default.
-
-    An existing value of ``NO_ALBUMENTATIONS_UPDATE`` is respected.
-    """
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    return import_module("albumentations")
-
-
-class Seeded:
-    """Any transform of albumentations as a step here; its draws are seeded anew by each call's generator.
+def checked_view(image: NDArray[np.uint8], view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The strong view, if it is an image as the weak view is.
 
     Args:
-        transform: A transform or a ``Compose`` that keeps the size of the image (``p`` is respected).
+        image: The weak view, uint8 [H, W, 3].
+        view: What an augmentation has made of it.
+
+    Raises:
+        InputError: The view has another type or shape.
     """
-
-    def __init__(self, transform: Any) -> None:
-        self.transform = transform
-
-    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Transform an image uint8 [H, W, 3]."""
-        self.transform.set_random_seed(int(rng.integers(2**31)))
-        changed: NDArray[np.uint8] = self.transform(image=image)["image"]
-        return changed
+    if not isinstance(view, np.ndarray) or view.dtype != np.uint8 or view.shape != image.shape:
+        what = f"{view.dtype} {list(view.shape)}" if isinstance(view, np.ndarray) else type(view).__name__
+        raise InputError(
+            f"The strong augmentation gives {what} for an image uint8 {list(image.shape)}: it has to give uint8 values "
+            "from 0 to 255 in three channels and keep the size of the image."
+        )
+    return view
 
 
 class GaussianBlur:
@@ -95,8 +87,7 @@ def _jitter(brightness: float, contrast: float, saturation: float, hue: float) -
             raise InputError(f"The {name} jitter is {strength}; it must lie between 0 and 1.")
     if not 0 <= hue <= 0.5:
         raise InputError(f"The hue jitter is {hue}; it must lie between 0 and 0.5.")
-    spans = [(1 - strength, 1 + strength) for strength in (brightness, contrast, saturation)]
-    return Seeded(import_albumentations().ColorJitter(*spans, hue=(-hue, hue), p=1))
+    return color_jitter(brightness, contrast, saturation, hue)
 
 
 def published_operations(
@@ -108,17 +99,7 @@ def published_operations(
     contrast (values times a gain of 1-4, clipped), brightness (+- half the range), posterize to 4 bits,
     equalize each channel, solarize above 127, gray.
     """
-    package = import_albumentations()
-    return (
-        _jitter(brightness, contrast, saturation, hue),
-        GaussianBlur(3, 41),
-        Seeded(package.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=(0, 3), p=1)),
-        Seeded(package.RandomBrightnessContrast(brightness_limit=(-0.5, 0.5), contrast_limit=(0, 0), p=1)),
-        Seeded(package.Posterize(num_bits=4, p=1)),
-        Seeded(package.Equalize(p=1)),
-        Seeded(package.Solarize(threshold_range=(0.5, 0.5), p=1)),
-        Seeded(package.ToGray(p=1)),
-    )
+    return (_jitter(brightness, contrast, saturation, hue), GaussianBlur(3, 41), *global_operations())
 
 
 class StrongAugmentation:
@@ -164,7 +145,7 @@ class StrongAugmentation:
         chosen = rng.permutation(len(self.operations))[: self.count]
         applied = rng.random(self.count) < self.probability
         for index in chosen[applied]:
-            image = self.operations[index](rng, image)
+            image = checked_view(image, self.operations[index](rng, image))
         return image
 
 

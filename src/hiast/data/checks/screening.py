@@ -1,14 +1,15 @@
-"""Pairs that cannot be used: found before a run, so that they can be listed and left out of all of it."""
+"""Pairs that cannot be used: found before a run, so that they are reported and left out of all of it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args
 
-from hiast.data.io.images import MAX_PIXELS, label_size, verify
+from hiast.data.io.images import MAX_PIXELS
+from hiast.data.io.labels import label_size
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
 from hiast.errors import InputError
 
@@ -18,14 +19,14 @@ Unreadable = Literal["stop", "skip"]
 """What to do with a file that cannot be read: stop the run with its path, or leave its pair out of all of it."""
 
 _SECONDS = 15.0
-"""Time between two lines about a check that goes on."""
+"""Time between two progress lines."""
 
 
 def check_choices(unreadable: str, size_mismatch: str | None) -> None:
-    """Refuse what is neither of the choices.
+    """Refuse settings that are none of the choices.
 
     Raises:
-        InputError: Names the setting and what can be chosen.
+        InputError: Names the setting and the choices.
     """
     for key, value, choices in (
         ("unreadable", unreadable, get_args(Unreadable)),
@@ -39,12 +40,12 @@ def check_choices(unreadable: str, size_mismatch: str | None) -> None:
 def unreadable_pairs(listing: Listing, max_pixels: int = MAX_PIXELS) -> dict[str, str]:
     """Name of each pair with a file that training could not read -> why.
 
-    Images are checked as ``decode.verify`` does; labels are decoded as they will be.
+    Images and labels are decoded by the readers that training uses.
     """
 
     def reason(pair: Pair) -> str | None:
         try:
-            verify(pair.image, max_pixels)
+            listing.images.check(pair.image, max_pixels)
             if pair.label is not None:
                 listing.decode(pair.label, max_pixels)
         except InputError as error:
@@ -52,6 +53,30 @@ def unreadable_pairs(listing: Listing, max_pixels: int = MAX_PIXELS) -> dict[str
         return None
 
     return _find(listing, reason)
+
+
+def check_headers(listing: Listing, max_pixels: int = MAX_PIXELS) -> None:
+    """Read the header of every file, which takes seconds, so that a foreign format is no surprise hours later.
+
+    Raises:
+        InputError: Names the first file whose header cannot be read, and how many there are.
+    """
+
+    def reason(pair: Pair) -> str | None:
+        try:
+            listing.images.size(pair.image, max_pixels)
+            if pair.label is not None:
+                label_size(pair.label, max_pixels, listing.decode)
+        except InputError as error:
+            return str(error)
+        return None
+
+    found = list(_find(listing, reason).values())
+    if found:
+        more = (
+            f" {len(found) - 1} more files of {listing.name} cannot be read either." if len(found) > 1 else ""
+        )
+        raise InputError(found[0] + more)
 
 
 def mismatched_pairs(
@@ -66,7 +91,7 @@ def mismatched_pairs(
     def reason(pair: Pair) -> str | None:
         if pair.label is None:
             raise InputError(f"{pair.image} has no label; a labeled dataset is needed here.")
-        size, own = image_size(pair), label_size(pair.label, max_pixels)
+        size, own = image_size(pair), label_size(pair.label, max_pixels, listing.decode)
         return None if size == own else f"{describe_mismatch(pair, size, own)}."
 
     return _find(listing, reason)
@@ -79,15 +104,15 @@ def describe_mismatch(pair: Pair, size: tuple[int, ...], label_size: tuple[int, 
 
 def _find(listing: Listing, check: Callable[[Pair], str | None]) -> dict[str, str]:
     with ThreadPoolExecutor() as pool:
-        reasons = _telling(pool.map(check, listing.pairs), listing)
+        reasons = _with_progress(pool.map(check, listing.pairs), listing)
         return {pair.name: why for pair, why in zip(listing.pairs, reasons, strict=True) if why}
 
 
-def _telling(reasons: Iterable[str | None], listing: Listing) -> Iterable[str | None]:
-    """The same, with a line now and then."""
-    told = time.monotonic()
+def _with_progress(reasons: Iterable[str | None], listing: Listing) -> Iterator[str | None]:
+    """Yield the results, logging progress every 15 seconds."""
+    logged = time.monotonic()
     for done, reason in enumerate(reasons, start=1):
-        if time.monotonic() - told >= _SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - logged >= _SECONDS:
+            logged = time.monotonic()
             log.info("Checked %d of %d pairs of %s.", done, len(listing.pairs), listing.name)
         yield reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from hiast.data.checks.skip_list import SkipList
 from hiast.data.io.archives import Archives
 from hiast.data.io.cache import Cache
 from hiast.data.io.images import MAX_PIXELS
-from hiast.data.io.listing import Listing, MissingLabelsError, SizeMismatch, Split
+from hiast.data.io.listing import Listing, SizeMismatch, Split
+from hiast.data.io.pairing import MissingLabelsError
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
 from hiast.data.loading.loaders import TrainLoader, validation_loader
@@ -71,8 +72,10 @@ class DatasetDataModule(pl.LightningDataModule):
         rare_class_sampling: Settings of ``RareClassSampling`` for training images; None: all are drawn alike.
         statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger images and labels are refused.
         max_images: Use only the first images of each split, to try things out; None: all.
+        list_folders: Where relative paths of ``train_list`` and ``val_list`` are looked for after the current folder
+            and ``data_root``, such as the folder of the dataset's YAML file.
 
     Attributes:
         title: Name of the dataset, for messages and lists.
@@ -109,6 +112,7 @@ class DatasetDataModule(pl.LightningDataModule):
         cache: Cache | None = None,
         max_pixels: int = MAX_PIXELS,
         max_images: int | None = None,
+        list_folders: Sequence[Path | str] = (),
     ) -> None:
         super().__init__()
         # A rank has no images of its own where there are fewer images than ranks. Lightning's constructor resets this.
@@ -136,6 +140,7 @@ class DatasetDataModule(pl.LightningDataModule):
         if max_images is not None and max_images < 1:
             raise InputError(f"max_images is {max_images}: give a number of images, or null for all.")
         self.max_images = max_images
+        self.list_folders = (self.data_root, *map(Path, list_folders))
         self._skip_list: tuple[SkipList, str] | None = None
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
@@ -278,7 +283,9 @@ class DatasetDataModule(pl.LightningDataModule):
             return self._first(self._choose(self.listing(split, labeled=True), split))
         except MissingLabelsError as error:
             bare = self.listing(split, labeled=False)
-            listing = self._choose(replace(bare, pairs=error.pairs, orphans=error.orphans), split)
+            decode = error.decode or bare.decode
+            found = replace(bare, pairs=error.pairs, orphans=error.orphans, decode=decode)
+            listing = self._choose(found, split)
             if not (incomplete or listing.labeled):
                 raise
             return self._first(listing)
@@ -290,12 +297,16 @@ class DatasetDataModule(pl.LightningDataModule):
 
     def _choose(self, listing: Listing, split: Split) -> Listing:
         if self.one_split and self.val_list is not None:
-            held = listing.keep(self.val_list)
+            held = listing.keep(self.val_list, self.list_folders)
             listing = held if split == "val" else listing.without({pair.name for pair in held.pairs})
         elif self.one_split and self.val_fraction:
             listing = listing.hold_out(self.val_fraction, self.seed, split)
         elif self.one_split and split == "val":
             raise InputError(f"{listing.name} has no validation split: set val_fraction or val_list.")
         elif self.val_list is not None and split == "val":
-            listing = listing.keep(self.val_list)
-        return listing.keep(self.train_list) if split == "train" and self.train_list else listing
+            listing = listing.keep(self.val_list, self.list_folders)
+        return (
+            listing.keep(self.train_list, self.list_folders)
+            if split == "train" and self.train_list
+            else listing
+        )

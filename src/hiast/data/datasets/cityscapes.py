@@ -8,9 +8,11 @@ import numpy as np
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io import archives
-from hiast.data.io.images import MAX_PIXELS, Ids, read_ids
-from hiast.data.io.listing import Listing, MissingLabelsError, Pair, Split, make_pairs
+from hiast.data.io.archives import Archives
+from hiast.data.io.images import MAX_PIXELS
+from hiast.data.io.labels import Ids, read_ids
+from hiast.data.io.listing import Listing, Pair, Split
+from hiast.data.io.pairing import MissingLabelsError, make_pairs
 from hiast.data.io.patterns import find_files
 
 _TRAIN_IDS = "_gtFine_labelTrainIds.png"
@@ -98,7 +100,11 @@ class CityscapesDataModule(DatasetDataModule):
     title = "Cityscapes"
     own_classes = CITYSCAPES_19
     reads_only = True
-    archives = archives.CITYSCAPES
+    archives = Archives(
+        "cityscapes",
+        ("leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip"),
+        ("leftImg8bit/train/", "leftImg8bit/val/", "gtFine/train/", "gtFine/val/"),
+    )
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:
         """The files of a split."""

@@ -2,152 +2,65 @@
 
 from __future__ import annotations
 
-import colorsys
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from hiast.classes import CITYSCAPES_19, IGNORED, Color, LabelSpace
+from hiast.classes import LabelSpace
+from hiast.data.datasets.annotations import Format, open_format
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io.images import ColorIds, Decode, read_first_channel, read_ids
-from hiast.data.io.listing import Listing, SizeMismatch, Split, make_pairs
+from hiast.data.datasets.folder_listing import Unlabeled, list_folder
+from hiast.data.datasets.label_tables import LabelCoding
+from hiast.data.datasets.label_tables import parse_color as parse_color
+from hiast.data.datasets.own_classes import label_space as label_space
+from hiast.data.io.images import ImageReader
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.patterns import Pattern
 from hiast.errors import InputError
-
-
-def list_folder(
-    root: Path | str,
-    images: str,
-    labels: str | None,
-    classes: LabelSpace,
-    *,
-    ids: Mapping[int, str | None] | None = None,
-    label_colors: Mapping[str, str | None] | None = None,
-    first_channel: bool = False,
-    size_mismatch: SizeMismatch = "error",
-    name: str = "folder",
-) -> Listing:
-    """List a dataset by patterns.
-
-    Args:
-        root: Folder that the patterns are relative to.
-        images: Pattern of the images, PNG or JPEG: "rgb/{name}.jpg", "**/camera/*.png".
-        labels: Pattern of the labels, PNG; None: there are no labels. Paired as ``paths.pair_files`` says.
-        classes: The dataset's own classes.
-        ids: Raw id -> class name, or None to ignore the id. By default id 0 is the first class, and so on.
-        label_colors: For labels that hold colors: "red,green,blue" or "#rrggbb" -> class name, or None.
-        first_channel: Ids are in the first (red) channel of labels with several channels.
-        size_mismatch: What to do with a pair whose image and label differ in size.
-        name: For messages.
-
-    Raises:
-        InputError: A folder is missing or empty, an image has no label, or a table does not make sense.
-    """
-    if label_colors is not None and (ids is not None or first_channel):
-        raise InputError(f"{name}: labels hold colors (label_colors) or ids (ids, first_channel), not both.")
-    decode: Decode = read_first_channel if first_channel else read_ids
-    named: Mapping[int, str | None] = dict(enumerate(classes.names)) if ids is None else ids
-    texts = {raw: f"id {raw}" for raw in named}
-    if label_colors is not None:
-        table = {parse_color(color): position for position, color in enumerate(label_colors)}
-        decode = ColorIds(table)
-        named = {table[parse_color(color)]: label_colors[color] for color in label_colors}
-        texts = {table[parse_color(color)]: f"the color '{color}'" for color in label_colors}
-    for raw, class_name in named.items():
-        _check_entry(raw, class_name, texts[raw], classes, name)
-    pairs, orphans = make_pairs(Path(root), images, labels, name)
-    return Listing(
-        name=name,
-        pairs=pairs,
-        ids=_indices(named, classes),
-        classes=classes,
-        decode=decode,
-        size_mismatch=size_mismatch,
-        void=frozenset({IGNORED, *(raw for raw, class_name in named.items() if class_name is None)}),
-        orphans=orphans,
-    )
-
-
-def _check_entry(raw: object, class_name: str | None, text: str, classes: LabelSpace, name: str) -> None:
-    """Refuse an entry of an id or color table that makes no sense."""
-    if not isinstance(raw, int) or not 0 <= raw <= 65535:
-        raise InputError(f"{name}: the id '{raw}' is no whole number from 0 to 65535.")
-    if class_name is not None and class_name not in classes.names:
-        raise InputError(
-            f"{name}: {text} stands for '{class_name}', which is none of its classes: {', '.join(classes.names)}."
-        )
-
-
-def _indices(ids: Mapping[int, str | None], classes: LabelSpace) -> dict[int, int]:
-    return {raw: classes.names.index(class_name) for raw, class_name in ids.items() if class_name is not None}
-
-
-def parse_color(text: str) -> Color:
-    """(red, green, blue) of "red,green,blue" (0..255) or "#rrggbb".
-
-    Raises:
-        InputError: It is neither.
-    """
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-    parts = re.fullmatch(r"\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})\s*", text)
-    color = tuple(int(part) for part in parts.groups()) if parts else ()
-    if len(color) != 3 or max(color) > 255:
-        raise InputError(
-            f"'{text}' is no color: write 'red,green,blue' with numbers up to 255, or '#rrggbb'."
-        )
-    return color[0], color[1], color[2]
-
-
-def label_space(names: Sequence[str], colors: Mapping[str, str] | None = None) -> LabelSpace:
-    """Classes of an own dataset.
-
-    Args:
-        names: In the order of their indices.
-        colors: Class name -> "red,green,blue" or "#rrggbb". A class without one gets that of the Cityscapes
-            class of the same name, or one from around the color circle.
-
-    Raises:
-        InputError: Names are not usable, or a color is given to a class that does not exist.
-    """
-    given = dict(zip(CITYSCAPES_19.names, CITYSCAPES_19.colors, strict=True))
-    for name, color in (colors or {}).items():
-        if name not in names:
-            raise InputError(f"A color is given to '{name}', which is no class: {', '.join(names)}.")
-        given[name] = parse_color(color)
-    try:
-        return LabelSpace(tuple(names), tuple(given.get(name, _hue(i)) for i, name in enumerate(names)))
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-def _hue(index: int) -> Color:
-    # Steps of the golden ratio spread any number of hues evenly.
-    red, green, blue = colorsys.hsv_to_rgb(index * 0.6180339887 % 1, 0.65, 0.9)
-    return round(255 * red), round(255 * green), round(255 * blue)
+from hiast.formats import AnnotationReader
 
 
 class FolderDataModule(DatasetDataModule):
     """Any dataset from config.
 
+    Images are PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, PNM, AVIF or HEIC; labels are PNG, TIFF, BMP, GIF, PNM, NPY
+    or NPZ.
+
     Args:
         data_root: Folder that the patterns are relative to.
-        images: Pattern of the training images, see ``list_folder``.
+        images: Pattern of the training images: "images/{name}.{jpg,png}", see ``patterns.Pattern``.
         labels: Pattern of their labels; None: they have none.
         names: Class names; None: those of the scenario.
         ids: Raw id -> class name (or None to ignore it); None: id 0 is the first class, and so on.
         label_colors: For labels that hold colors: "red,green,blue" or "#rrggbb" -> class name.
         first_channel: Ids are in the first channel of labels with several channels.
+        one_hot: Labels have one channel per class.
+        threshold: For soft or JPEG masks of two classes: value from which on a pixel is of the second class, such as
+            128, or a share below 1 such as 0.5.
+        id_factor: Ids are stored multiplied by this number, such as 51.
+        join_labels: An image has several label files: a mask for each object, or for each class if the pattern of the
+            labels has a field ``{class}``.
+        format: Annotations of another program in the place of ``labels``: the name of a format of ``hiast.formats``
+            such as coco, or a reader, or a function that makes one.
+        annotations: File, folder or zip file of the annotations, relative to ``data_root``.
+        format_options: Further settings of the format, such as ``ignored``, names in the annotations to ignore.
+        unlabeled: "error" or "skip": what to do with images without label where labels are needed.
+        bands: The one or three bands to use of images with several, counted from 1.
+        value_range: [low, high]: values that become black and white in images of more than 8 bits.
         colors: Class name -> color, for pictures.
-        val_images: Pattern of the validation images; None: see ``val_fraction`` and ``val_list``.
+        val: "labeled": the images that have a label are for validation, all others for training without labels.
+        val_images: Pattern of the validation images; None: see ``val``, ``val_fraction`` and ``val_list``.
         val_labels: Pattern of their labels.
-        name: For messages.
+        val_annotations: Annotations of the validation images in the place of ``val_labels``, of the same format.
+        name: Name for messages.
         classes: The scenario's classes; None: the dataset's own.
         class_map: The dataset's class name -> the scenario's, or None to ignore it.
         **options: As ``DatasetDataModule``.
 
     Raises:
-        InputError: Names are missing or do not make sense, or ``val_labels`` is given alone.
+        InputError: Names are missing, or settings do not make sense or contradict each other.
     """
 
     reads_only = True
@@ -162,53 +75,131 @@ class FolderDataModule(DatasetDataModule):
         ids: Mapping[int, str | None] | None = None,
         label_colors: Mapping[str, str | None] | None = None,
         first_channel: bool = False,
+        one_hot: bool = False,
+        threshold: float | None = None,
+        id_factor: int = 1,
+        join_labels: bool = False,
+        format: Format | None = None,
+        annotations: Path | str | None = None,
+        format_options: Mapping[str, Any] | None = None,
+        unlabeled: Unlabeled = "error",
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
         colors: Mapping[str, str] | None = None,
+        val: Literal["labeled"] | None = None,
         val_images: str | None = None,
         val_labels: str | None = None,
+        val_annotations: Path | str | None = None,
         name: str = "folder",
         classes: LabelSpace | None = None,
         class_map: Mapping[str, str | None] | None = None,
         **options: Any,
     ) -> None:
-        if val_labels is not None and val_images is None:
-            raise InputError(f"{name}: val_labels is given without val_images; give both, or use val_list.")
         own = classes if names is None else label_space(names, colors)
         if own is None:
             raise InputError(f"{name}: give the names of its classes.")
         self.own_classes = own
-        self.one_split = val_images is None
+        self.title = name
+        self.val = val
+        self.one_split = val_images is None and val is None
         self.patterns: dict[Split, tuple[str, str | None]] = {
             "train": (images, labels),
             "val": (val_images or images, val_labels if val_images else labels),
         }
-        self.title = name
-        self.ids = None if ids is None else dict(ids)
-        self.label_colors = None if label_colors is None else dict(label_colors)
-        self.first_channel = first_channel
+        opened = partial(
+            open_format, format, options=format_options, root=Path(data_root), names=own.names, dataset=name
+        )
+        of_val_alone = annotations is None and val_annotations is not None
+        train = None if of_val_alone else opened(annotations)
+        self.annotations: dict[Split, AnnotationReader | None] = {
+            "train": train,
+            "val": opened(val_annotations) if val_annotations is not None else None if val_images else train,
+        }
+        self.unlabeled: Unlabeled = unlabeled
+        self.join_labels = join_labels
+        self.coding = LabelCoding(ids, label_colors, first_channel, one_hot, threshold, id_factor)
+        self.reader = ImageReader(bands, value_range)  # type: ignore[arg-type]  # checked and made tuples there
+        self._check_settings(val_labels or val_annotations, class_map)
         super().__init__(data_root, classes, class_map, **options)
 
     @property
     def own_classes_present(self) -> frozenset[str]:
         """The classes that the id or color table names."""
-        table = self.ids if self.label_colors is None else self.label_colors
-        if table is None:
-            return frozenset(self.own_classes.names)
-        return frozenset(name for name in table.values() if name is not None)
+        names = self.coding.table(self.own_classes, self.title).names
+        return frozenset(name for name in names.values() if name is not None)
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:
         """The files of a split."""
-        images, labels = self.patterns[split]
-        if labeled and labels is None:
+        if self.val == "labeled":
+            return self._by_label(split, labeled=labeled)
+        if not labeled:
+            return self._list(split, labeled=False)
+        if not self._has_labels(split):
             raise InputError(
                 f"{self.title}: the {split} images have no labels; give the pattern of the labels."
             )
+        return self._list(split, labeled=True)
+
+    def _list(self, split: Split, *, labeled: bool, unlabeled: Unlabeled | None = None) -> Listing:
+        images, labels = self.patterns[split]
         return list_folder(
             self.data_root,
             images,
             labels if labeled else None,
             self.own_classes,
-            ids=self.ids,
-            label_colors=self.label_colors,
-            first_channel=self.first_channel,
+            coding=self.coding,
+            reader=self.reader,
+            unlabeled=unlabeled or self.unlabeled,
+            join_labels=self.join_labels,
+            annotations=self.annotations[split] if labeled else None,
             name=f"{self.title} {split}",
         )
+
+    def _by_label(self, split: Split, *, labeled: bool) -> Listing:
+        """The images with a label for validation, those without for training."""
+        if split == "val":
+            return self._list(split, labeled=True, unlabeled="skip")
+        if labeled:
+            raise InputError(
+                f"{self.title}: val is 'labeled', which keeps all labeled images for validation, so that none are left "
+                "for training with labels; use it for a target."
+            )
+        held = {pair.name for pair in self._list("val", labeled=True, unlabeled="skip").pairs}
+        every = self._list(split, labeled=False)
+        rest = tuple(pair for pair in every.pairs if pair.name not in held)
+        if not rest:
+            raise InputError(
+                f"{self.title}: all of its {len(every.pairs)} images have a label, so that val: labeled leaves none to "
+                "train on; use val_list or val_fraction."
+            )
+        return replace(every, pairs=rest)
+
+    def _has_labels(self, split: Split) -> bool:
+        return self.patterns[split][1] is not None or self.annotations[split] is not None
+
+    def _check_settings(self, val_labels: object, class_map: object) -> None:
+        """Refuse settings that contradict each other."""
+        if self.patterns["train"][1] is not None and self.annotations["train"] is not None:
+            raise InputError(f"{self.title}: labels and format are given; give one of them.")
+        if self.one_split and val_labels is not None:
+            raise InputError(
+                f"{self.title}: val_labels is given without val_images; give both, or use val_list."
+            )
+        if self.val not in (None, "labeled"):
+            raise InputError(f"{self.title}: val is '{self.val}'; write labeled, or leave it out.")
+        if self.val and (
+            self.patterns["val"][0] != self.patterns["train"][0] or not self._has_labels("train")
+        ):
+            raise InputError(
+                f"{self.title}: val: labeled needs labels for some of the images, and no val_images."
+            )
+        if self.unlabeled not in get_args(Unlabeled):
+            raise InputError(f"{self.title}: unlabeled is '{self.unlabeled}': choose error or skip.")
+        if class_map is not None and not isinstance(class_map, Mapping):
+            raise InputError(
+                f"{self.title}: class_map is {class_map}; write own class: scenario's class for each."
+            )
+        for pattern in (*self.patterns["train"], *self.patterns["val"]):
+            if pattern is not None:
+                Pattern(pattern)
+        self.coding.table(self.own_classes, self.title)

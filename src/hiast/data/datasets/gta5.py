@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io import archives
-from hiast.data.io.images import read_ids
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.archives import Archives
+from hiast.data.io.labels import read_ids
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 
 VOID = frozenset(range(35)) - set(CITYSCAPES_IDS)
 """Ids that stand for none of the classes."""
@@ -48,7 +49,7 @@ class GTA5DataModule(DatasetDataModule):
     own_classes = CITYSCAPES_19
     one_split = True
     reads_only = True
-    archives = archives.GTA5
+    archives = Archives("GTA5", ("*_images.zip", "*_labels.zip"), ("images/", "labels/"))
 
     def listing(self, split: Split, *, labeled: bool) -> Listing:
         """All files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hiast.data.checks.skip_list import SkipList
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.geometry import Window
 from hiast.data.loading.sampler import Weighted, check_weights
-from hiast.data.loading.segmentation import SegmentationDataset
+from hiast.data.loading.segmentation import OpenImage, SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 
@@ -58,6 +59,11 @@ class JoinedDataset(Dataset[Sample]):
         dataset, inner = self._find(index)
         return {**dataset[inner], "name": self.names[index]}
 
+    def open_image(self, index: int) -> AbstractContextManager[OpenImage]:
+        """Open an image once, for its size and for windows of its pixels."""
+        dataset, inner = self._find(index)
+        return dataset.open_image(inner)
+
     def image_size(self, index: int) -> tuple[int, int]:
         """(height, width) of an image in pixels."""
         dataset, inner = self._find(index)
@@ -73,10 +79,10 @@ class JoinedDataset(Dataset[Sample]):
         dataset, inner = self._find(index)
         return dataset.read_image_window(inner, window)
 
-    def read_label(self, index: int) -> NDArray[np.uint8]:
-        """Classes of the scenario, uint8 [H, W], 255 = ignored."""
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Classes of the scenario, uint8 [H, W], 255 = ignored; ``size`` is that of the image, where it is known."""
         dataset, inner = self._find(index)
-        return dataset.read_label(inner)
+        return dataset.read_label(inner, size)
 
     def _find(self, index: int) -> tuple[SegmentationDataset, int]:
         source = bisect_right(self._starts, index) - 1

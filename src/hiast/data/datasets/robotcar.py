@@ -6,8 +6,9 @@ from pathlib import Path
 
 from hiast.classes import ROBOTCAR_9, ROBOTCAR_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io.images import read_first_channel
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.labels import read_first_channel
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 from hiast.errors import InputError
 
 VOID = frozenset(range(18)) - set(ROBOTCAR_IDS)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hiast.classes import SYNTHIA_19, SYNTHIA_IDS
 from hiast.data.datasets.base import DatasetDataModule
-from hiast.data.io import archives
-from hiast.data.io.images import read_first_channel
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.archives import Archives
+from hiast.data.io.labels import read_first_channel
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 
 ABSENT = frozenset({"terrain", "truck", "train"})
 """Classes that have an id but that no image of this subset contains."""
@@ -51,7 +52,11 @@ class SYNTHIADataModule(DatasetDataModule):
     own_classes = SYNTHIA_19
     one_split = True
     reads_only = True
-    archives = archives.SYNTHIA
+    archives = Archives(
+        "SYNTHIA_RAND_CITYSCAPES",
+        advice="SYNTHIA is downloaded as a .rar file, which only programs such as unrar, 7z or bsdtar unpack: "
+        "unpack it by hand so that DATA_ROOT/SYNTHIA_RAND_CITYSCAPES/RAND_CITYSCAPES/RGB is there.",
+    )
 
     @property
     def own_classes_present(self) -> frozenset[str]:

@@ -1,4 +1,8 @@
-"""Unpacking the zip archives that datasets are downloaded as: only into their folder, file by file, resumable."""
+"""Unpacking the zip archives that datasets are downloaded as: into their folder only, file by file, resumable.
+
+``zipfile`` reads them. Its own ``extract`` would write half a file where it is interrupted and rename entries that lead
+elsewhere; here each file is written whole or not at all, and such an entry is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 
 from hiast.errors import InputError
 from hiast.files import write_atomically
@@ -22,27 +26,14 @@ class Archives:
     Attributes:
         folder: Folder below ``data_root`` that the archives are unpacked into.
         patterns: Names of the archives; of each pattern at least one has to be there.
-        contents: Folders inside the archives that are wanted; other files are left packed.
-        advice: How to get the files out of an archive that is no zip file, else empty.
+        contents: Folders inside the archives that are needed; other files are left packed.
+        advice: How to get the files out of an archive that is not a zip file, else empty.
     """
 
     folder: str
     patterns: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
     advice: str = ""
-
-
-GTA5 = Archives("GTA5", ("*_images.zip", "*_labels.zip"), ("images/", "labels/"))
-CITYSCAPES = Archives(
-    "cityscapes",
-    ("leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip"),
-    tuple(f"{kind}/{split}/" for kind in ("leftImg8bit", "gtFine") for split in ("train", "val")),
-)
-SYNTHIA = Archives(
-    "SYNTHIA_RAND_CITYSCAPES",
-    advice="SYNTHIA is downloaded as a .rar file, which only programs such as unrar, 7z or bsdtar unpack: "
-    "unpack it by hand so that DATA_ROOT/SYNTHIA_RAND_CITYSCAPES/RAND_CITYSCAPES/RGB is there.",
-)
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,11 @@ class Member:
     archive: Path
     entry: zipfile.ZipInfo
     target: Path
+
+    @property
+    def unpacked(self) -> bool:
+        """Whether the file is there in full."""
+        return self.target.is_file() and self.target.stat().st_size == self.entry.file_size
 
 
 def find_archives(archives: Archives, folder: Path) -> list[Path]:
@@ -67,39 +63,42 @@ def find_archives(archives: Archives, folder: Path) -> list[Path]:
         here = [*folder.glob(pattern), *(folder / archives.folder).glob(pattern)]
         if not here:
             raise InputError(
-                f"{folder} holds no archive {pattern}: put the downloaded file there, or say archives=DIR."
+                f"{folder} holds no archive {pattern}: put the downloaded file there, or set archives=DIR."
             )
         found += here
     return sorted(found)
 
 
 def list_members(archives: Archives, paths: list[Path], data_root: Path) -> list[Member]:
-    """The files that are wanted, and where each goes; nothing is written.
+    """The files that are needed, and where each goes; nothing is written.
 
     Args:
-        archives: Of the dataset.
-        paths: The archives.
+        archives: How the dataset is downloaded.
+        paths: Its archives.
         data_root: Folder of the datasets.
 
     Raises:
-        InputError: An archive is damaged or encrypted, holds nothing that is wanted, or names a place outside.
+        InputError: An archive is damaged or encrypted, holds nothing that is needed, or an entry leads elsewhere.
     """
     base = data_root / archives.folder
     members = []
     for path in paths:
-        wanted = [
-            Member(path, entry, base / entry.filename)
-            for entry in _entries(path)
-            if not entry.is_dir() and entry.filename.startswith(archives.contents)
-        ]
+        with _open(path) as archive:
+            files = [entry for entry in archive.infolist() if not entry.is_dir()]
+        wanted = [entry for entry in files if entry.filename.startswith(archives.contents)]
         if not wanted:
             raise InputError(
                 f"{path} holds no files in {' or '.join(archives.contents)}; it is another archive."
             )
-        for member in wanted:
-            _check(member)
-        members += wanted
+        for entry in wanted:
+            _check(path, entry)
+        members += [Member(path, entry, base / entry.filename) for entry in wanted]
     return members
+
+
+def missing_bytes(members: list[Member]) -> int:
+    """Bytes that unpacking will write."""
+    return sum(member.entry.file_size for member in members if not member.unpacked)
 
 
 def unpack(members: list[Member]) -> Iterator[bool]:
@@ -112,26 +111,13 @@ def unpack(members: list[Member]) -> Iterator[bool]:
         InputError: An archive is damaged, or a folder on the way is a link to elsewhere.
         OSError: The disk is full or cannot be written.
     """
-    archive: zipfile.ZipFile | None = None
-    try:
-        for member in members:
-            if _is_there(member):
-                yield False
-                continue
-            if archive is None or archive.filename != str(member.archive):
-                if archive is not None:
-                    archive.close()
-                archive = _open(member.archive)
-            _write(archive, member)
-            yield True
-    finally:
-        if archive is not None:
-            archive.close()
-
-
-def missing_bytes(members: list[Member]) -> int:
-    """Bytes that unpacking will write."""
-    return sum(member.entry.file_size for member in members if not _is_there(member))
+    for path, group in groupby(members, lambda member: member.archive):
+        with _open(path) as archive:
+            for member in group:
+                missing = not member.unpacked
+                if missing:
+                    _write(archive, member)
+                yield missing
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -143,44 +129,35 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _entries(path: Path) -> list[zipfile.ZipInfo]:
-    with _open(path) as archive:
-        return archive.infolist()
-
-
-def _check(member: Member) -> None:
-    """Refuse an entry that would be written outside the dataset's folder, is a link, or needs a password."""
-    name = member.entry.filename
-    parts = name.split("/")
-    if name.startswith("/") or "\\" in name or ":" in parts[0] or any(p in ("", ".", "..") for p in parts):
-        raise InputError(f"{member.archive} names the file '{name}', which leads elsewhere: do not trust it.")
-    if stat.S_ISLNK(member.entry.external_attr >> 16):
+def _check(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that would be written outside of the dataset's folder, is a link, or needs a password."""
+    path = PurePosixPath(entry.filename)
+    if (
+        path.as_posix() != entry.filename
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in entry.filename
+    ):
         raise InputError(
-            f"{member.archive} holds the link '{name}' where a file is expected: do not trust it."
+            f"{archive} names the file '{entry.filename}', which leads elsewhere: do not trust it."
         )
-    if member.entry.flag_bits & 1:
-        raise InputError(f"{member.archive} is encrypted: unpack it by hand.")
-
-
-def _is_there(member: Member) -> bool:
-    return member.target.is_file() and member.target.stat().st_size == member.entry.file_size
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise InputError(
+            f"{archive} holds the link '{entry.filename}' where a file is expected: do not trust it."
+        )
+    if entry.flag_bits & 1:
+        raise InputError(f"{archive} is encrypted: unpack it by hand.")
 
 
 def _write(archive: zipfile.ZipFile, member: Member) -> None:
     folder = member.target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    base = member.target
-    for _ in member.entry.filename.split("/"):
-        base = base.parent
+    base = member.target.parents[len(PurePosixPath(member.entry.filename).parts) - 1]
     if not folder.resolve().is_relative_to(base.resolve()):
         raise InputError(f"{folder} is a link to elsewhere: remove it or unpack {member.archive} by hand.")
-
-    def copy(file: BinaryIO) -> None:
-        with archive.open(member.entry) as packed:
-            shutil.copyfileobj(packed, file, 1 << 20)
-
     try:
-        write_atomically(member.target, copy)
+        with archive.open(member.entry) as packed:
+            write_atomically(member.target, lambda file: shutil.copyfileobj(packed, file, 1 << 20))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(
             f"{member.archive} is damaged at '{member.entry.filename}' ({error}): fetch it again."

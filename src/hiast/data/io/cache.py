@@ -1,7 +1,7 @@
-"""A prepared cache: decoded images on disk, from which a window is read without decoding a whole PNG.
+"""A prepared cache: decoded images on disk, from which a window is read without decoding a whole file.
 
-Each cached image knows the hash of the bytes that it was made from. An image whose file was touched since is hashed
-again when it is read, and refused if the content is another one: a cache is never stale.
+Each cached image holds the hash of the bytes that it was made from. An image whose file was touched since is hashed
+again when it is read, and refused if its content has changed: a cache is never stale.
 """
 
 from __future__ import annotations
@@ -10,26 +10,32 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hiast.data.geometry import Window
-from hiast.data.io.cache_file import JPEG_TILES, ZSTD_TILES, Tiles, pack, read_header, read_pixels, with_notes
-from hiast.data.io.images import MAX_PIXELS, Ids, read_image
+from hiast.data.io.cached_image import (
+    JPEG_TILES,
+    ZSTD_TILES,
+    CachedImage,
+    Tiles,
+    encode_image,
+    open_image,
+    replace_notes,
+)
+from hiast.data.io.images import MAX_PIXELS, ImageReader
+from hiast.data.io.labels import Ids
 from hiast.data.io.listing import Listing, Pair
 from hiast.errors import InputError
 from hiast.files import write_atomically
 
 FORMATS: Mapping[str, Tiles | None] = {"raw": None, "zstd": ZSTD_TILES, "jpeg": JPEG_TILES}
-"""How a cache can be written, by name: nothing is lost but with jpeg."""
+"""How a cache can be written, by name: nothing is lost except with jpeg."""
 
 SHARES: Mapping[str, float] = {"raw": 1.0, "zstd": 0.41, "jpeg": 0.16}
-"""Bytes of each, of 3 per pixel, about; measured on drawn scenes with the grain of a camera."""
+"""Approximate size of each, as a share of 3 bytes per pixel; measured on drawn scenes with the grain of a camera."""
 
 _PREPARE = "run hiast-data-prepare"
 _SETTLED = 2_000_000_000
@@ -37,17 +43,17 @@ _SETTLED = 2_000_000_000
 
 
 def cached_path(directory: Path, root: Path, image: Path) -> Path:
-    """Where the cached picture of an image lies.
+    """File of a cached image.
 
     Args:
-        directory: Of the cache.
-        root: Folder of the datasets; the image's path below it is its name, so that both can move together.
-        image: Image file; one outside ``root`` goes by its absolute path.
+        directory: Directory of the cache.
+        root: Folder of the datasets; the image's path below it is its name, so that both can be moved together.
+        image: Image file; one outside of ``root`` is named by its absolute path.
     """
     image, root = image.absolute(), root.absolute()
     name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
     digest = blake2b(os.fsencode(name), digest_size=16).hexdigest()
-    return directory / digest[:2] / f"{digest}.picture"
+    return directory / digest[:2] / f"{digest}.tif"
 
 
 def prepare(
@@ -64,22 +70,23 @@ def prepare(
     Args:
         listing: Images.
         root: Folder of the datasets.
-        directory: Of the cache; made if it is missing.
+        directory: Directory of the cache; made if it is missing.
         tiles: How to compress; None: raw, 3 bytes per pixel.
         threads: Images at a time; None: as many as there are processors.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger images are refused.
 
     Yields:
         For each image, in order: whether it was written.
 
     Raises:
-        InputError: An image cannot be read.
-        OSError: The disk is full or cannot be written.
+        InputError: An image cannot be read, or the directory cannot be written to.
+        OSError: The disk is full.
     """
     threads = threads or os.cpu_count() or 1
 
     def write(pair: Pair) -> bool:
-        return prepare_image(pair.image, cached_path(directory, root, pair.image), tiles, max_pixels)
+        target = cached_path(directory, root, pair.image)
+        return prepare_image(pair.image, target, tiles, max_pixels, listing.images)
 
     with ThreadPoolExecutor(threads) as pool:
         # In slices, so that an error stops the work soon.
@@ -88,33 +95,49 @@ def prepare(
 
 
 def prepare_image(
-    image: Path, target: Path, tiles: Tiles | None = None, max_pixels: int = MAX_PIXELS
+    image: Path,
+    target: Path,
+    tiles: Tiles | None = None,
+    max_pixels: int = MAX_PIXELS,
+    images: ImageReader | None = None,
 ) -> bool:
-    """Write one cached picture unless it is up to date; returns whether it was written.
+    """Write one cached image unless it is up to date; returns whether it was written.
 
     Of an image that was touched or copied, but has the same content, the new times are noted and nothing is decoded.
 
     Raises:
-        InputError: The image cannot be read, or changes while it is.
-        OSError: The target cannot be written.
+        InputError: The image cannot be read, or changes while it is read; or the folder cannot be written to.
+        OSError: The disk is full.
     """
+    images = images or ImageReader()
     stamp = _stamp(image)
-    known = _known(target, tiles)
+    known = _known(target, tiles, images)
     if known is not None and known["stamp"] == stamp:
         return False
     digest = _digest(image)
-    notes = {"image": str(image), "digest": digest, "stamp": stamp if _is_settled(stamp) else None}
+    notes = {
+        "image": str(image),
+        "digest": digest,
+        "stamp": stamp if _is_settled(stamp) else None,
+        "settings": _settings(images),
+    }
     if known is not None and known["digest"] == digest:
         if known["stamp"] != notes["stamp"]:
-            write_atomically(target, with_notes(target, notes))
+            write_atomically(target, replace_notes(target, notes))
         return False
-    pixels = read_image(image, max_pixels)
+    pixels = images.read(image, max_pixels)
     if _digest(image) != digest or _stamp(image) != stamp:
         raise InputError(
             f"{image} changes while it is read: wait until it is complete, then {_PREPARE} again."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, pack(pixels, tiles, notes))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The cache cannot be written to {target.parent.parent} ({error.strerror}): set data.cache_folder to a "
+            "folder that can be written."
+        ) from error
+    write_atomically(target, encode_image(pixels, tiles, notes))
     return True
 
 
@@ -122,9 +145,9 @@ class CachedReader:
     """The pixels of a listing's images from the cache, of its labels from their files.
 
     Args:
-        listing: Images and labels; the image files must still be there, for it is their content that is asked for.
+        listing: Images and labels; the image files have to stay, since their content is what the cache stands for.
         root: Folder of the datasets, as given to ``prepare``.
-        directory: Of the cache.
+        directory: Directory of the cache.
         max_pixels: Larger labels are refused.
 
     Raises:
@@ -136,6 +159,7 @@ class CachedReader:
         self._targets = {pair.image: cached_path(directory, root, pair.image) for pair in listing.pairs}
         self.decode_label = listing.decode
         self.max_pixels = max_pixels
+        self._settings = _settings(listing.images)
         self._accepted: dict[Path, list[int]] = {}
         missing = [image for image, target in self._targets.items() if not target.is_file()]
         if missing:
@@ -148,56 +172,56 @@ class CachedReader:
         """(height, width) of the image.
 
         Raises:
-            InputError: As ``image``.
+            InputError: As ``open``.
         """
-        with self._open(pair) as file:
-            height, width, _ = self._header(file, pair)["shape"]
-        return height, width
+        with self.open(pair) as image:
+            return image.size
 
-    def image(self, pair: Pair, window: Window | None = None) -> NDArray[np.uint8]:
-        """The image, or a window of it: uint8 [H, W, 3], RGB, read-only.
+    @contextmanager
+    def open(self, pair: Pair) -> Iterator[CachedImage]:
+        """The cached image of a pair, open for its size and its pixels.
 
         Raises:
-            InputError: The image is gone or has another content than when it was prepared, or its cached picture
-                is missing or damaged.
+            InputError: The image is gone or its content has changed since it was prepared, or its cached file is
+                missing, damaged, or made with other bands or another value range.
         """
-        with self._open(pair) as file:
-            return read_pixels(file, self._header(file, pair), window)
+        try:
+            with open_image(self._targets[pair.image]) as image:
+                self._check(pair, image.notes)
+                yield image
+        except OSError as error:
+            raise InputError(
+                f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
+            ) from error
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label, decoded from its file."""
         assert pair.label is not None
         return self.decode_label(pair.label, self.max_pixels)
 
-    def _open(self, pair: Pair) -> BinaryIO:
-        try:
-            return self._targets[pair.image].open("rb")
-        except OSError as error:
+    def _check(self, pair: Pair, notes: Mapping[str, Any]) -> None:
+        if notes.get("settings") != self._settings:
             raise InputError(
-                f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
-            ) from error
-
-    def _header(self, file: BinaryIO, pair: Pair) -> dict[str, Any]:
-        header = read_header(file)
+                f"{pair.image} was put into the cache with other bands or another value_range: {_PREPARE} again."
+            )
         stamp = _stamp(pair.image)
         # A dataset that was copied has new times; its content, hashed once per process, decides.
-        if stamp != header["stamp"] and self._accepted.get(pair.image) != stamp:
-            if _digest(pair.image) != header["digest"]:
+        if stamp != notes["stamp"] and self._accepted.get(pair.image) != stamp:
+            if _digest(pair.image) != notes["digest"]:
                 raise InputError(
                     f"{pair.image} has changed since it was put into the cache: {_PREPARE} again."
                 )
             if _is_settled(stamp):
                 self._accepted[pair.image] = stamp
-        return header
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where prepared pictures lie.
+    """Where prepared images lie.
 
     Attributes:
-        directory: Of the pictures.
-        root: Folder of the datasets that an image's path below it names its picture by.
+        directory: Directory of the cached images.
+        root: Dataset root; cached files are named by the image's path relative to it.
     """
 
     directory: Path
@@ -210,6 +234,26 @@ class Cache:
             InputError: Some images are not in the cache.
         """
         return CachedReader(listing, self.root, self.directory, max_pixels)
+
+    def digest(self, image: Path) -> str:
+        """Hash of the content that the cached file of an image was made from.
+
+        Raises:
+            InputError: The cached file is missing or damaged.
+        """
+        try:
+            with open_image(cached_path(self.directory, self.root, image)) as cached:
+                return str(cached.notes["digest"])
+        except OSError as error:
+            raise InputError(
+                f"{image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
+            ) from error
+
+
+def _settings(images: ImageReader) -> list[Any]:
+    """What decides about the pixels of an image besides its file, as JSON gives it back."""
+    bands, value_range = images.bands, images.value_range
+    return [None if bands is None else list(bands), None if value_range is None else list(value_range)]
 
 
 def _stamp(image: Path) -> list[int]:
@@ -229,14 +273,15 @@ def _is_settled(stamp: list[int]) -> bool:
     return time.time_ns() - max(stamp[1:]) > _SETTLED
 
 
-def _known(target: Path, tiles: Tiles | None) -> dict[str, Any] | None:
-    """Header of a cached picture; None where there is none, it is damaged, or it is compressed otherwise."""
+def _known(target: Path, tiles: Tiles | None, images: ImageReader) -> Mapping[str, Any] | None:
+    """Notes of a cached file; None where there is none, it is damaged, or it was made in another way."""
     if not target.is_file():
         return None
     try:
-        with target.open("rb") as file:
-            header = read_header(file)
+        with open_image(target) as image:
+            notes = image.notes
     except InputError:
         return None  # Damaged: written anew.
-    fits = header["tiles"] == (None if tiles is None else tiles.to_json()) and "digest" in header
-    return header if fits and "stamp" in header else None
+    wanted = {"tiles": None if tiles is None else tiles.to_json(), "settings": _settings(images)}
+    fits = all(notes.get(key) == value for key, value in wanted.items())
+    return notes if fits and {"digest", "stamp"} <= notes.keys() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 
 from hiast.classes import LabelSpace
-from hiast.data.io.images import Decode
-from hiast.data.io.patterns import find_files, pair_files
+from hiast.data.io.images import PLAIN_IMAGES, ImageReader
+from hiast.data.io.labels import Decode
+from hiast.data.io.list_files import find_list_file, read_list
+from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
 
 Split = Literal["train", "val"]
@@ -27,7 +29,8 @@ class Pair:
     Attributes:
         name: Unique: the image's path below the dataset's image folder, with "/", without suffix.
         image: Image file.
-        label: Label file, or None.
+        label: Label file, or None. Where one file holds the labels of many images, or several files those of one
+            image, it is the file by which the label reader finds them.
     """
 
     name: str
@@ -40,7 +43,7 @@ class Listing:
     """The files of one split of a dataset, ordered by name.
 
     Attributes:
-        name: Of dataset and split, for messages.
+        name: Name of dataset and split, for messages.
         pairs: At least one; names differ.
         ids: Raw id in the label files -> index in ``classes``; ids that are not named are ignored.
         classes: The dataset's own classes.
@@ -49,6 +52,9 @@ class Listing:
         absent: Names of own classes that have an id but that no image contains.
         void: Raw ids that are known to stand for no class.
         orphans: Label files that belong to no image.
+        images: Reads image files.
+        beside: Files in the folders of the images that are not used: foreign files, images of another suffix.
+        assumed: Those of ``void`` that the user has not named.
 
     Raises:
         InputError: There is no pair, or two of the same name.
@@ -63,6 +69,9 @@ class Listing:
     absent: frozenset[str] = frozenset()
     void: frozenset[int] = frozenset()
     orphans: tuple[Path, ...] = ()
+    images: ImageReader = PLAIN_IMAGES
+    beside: tuple[Path, ...] = ()
+    assumed: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         # A read-only view of a table cannot be sent to a worker.
@@ -80,6 +89,15 @@ class Listing:
         """Whether every image has a label file."""
         return all(pair.label is not None for pair in self.pairs)
 
+    @property
+    def unseen(self) -> tuple[Path, ...]:
+        """Those of ``beside`` that seem to be images: visible files with an image's suffix."""
+        return tuple(
+            path
+            for path in self.beside
+            if path.suffix[1:].lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+
     def without(self, names: Collection[str]) -> Listing:
         """The listing less some names.
 
@@ -88,25 +106,30 @@ class Listing:
         """
         return replace(self, pairs=tuple(pair for pair in self.pairs if pair.name not in names))
 
-    def keep(self, list_file: Path | str) -> Listing:
-        """The images that a text file names, one per line, with or without suffix; # starts a comment line.
+    def keep(self, list_file: Path | str, folders: Sequence[Path] = ()) -> Listing:
+        """The images that a list file names, see ``list_files.read_list``.
+
+        Args:
+            list_file: Text file; a relative path is looked for in the current folder, then in ``folders``.
+            folders: Further folders, such as the dataset's and that of its YAML file.
 
         Raises:
             InputError: The file cannot be read, names nothing, or names an image that does not exist.
         """
-        path = Path(list_file)
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The list file {path} cannot be read: {error}.") from error
+        path = find_list_file(list_file, folders)
         known = {pair.name: pair for pair in self.pairs}
         known |= {pair.name + pair.image.suffix: pair for pair in self.pairs}
+        by_path = {pair.image.absolute(): pair for pair in self.pairs}
         wanted = {}
-        for line in lines:
-            if line and not line.startswith("#"):
-                if line not in known:
-                    raise InputError(f"{path} names '{line}', which {self.name} does not hold.")
-                wanted[known[line].name] = known[line]
+        for line in read_list(path):
+            places = (folder.absolute() / line for folder in (path.parent, Path(), *folders))
+            pair = known.get(line) or next((by_path[place] for place in places if place in by_path), None)
+            if pair is None:
+                raise InputError(
+                    f"{path} names '{line}', which {self.name} does not hold: write names such as "
+                    f"'{self.pairs[0].name}'."
+                )
+            wanted[pair.name] = pair
         if not wanted:
             raise InputError(f"{path} names no image; write one name per line.")
         return replace(self, pairs=tuple(wanted[name] for name in sorted(wanted)))
@@ -116,7 +139,7 @@ class Listing:
 
         Args:
             fraction: Share of the images for validation, rounded, at least one; between 0 and 1.
-            seed: Of the division.
+            seed: Seed of the division.
             split: The side wanted.
 
         Raises:
@@ -130,52 +153,3 @@ class Listing:
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
         return replace(self, name=f"{self.name} {split}", pairs=pairs)
-
-
-class MissingLabelsError(InputError):
-    """Labels are wanted and some images have none.
-
-    Attributes:
-        pairs: All images, with the labels that there are.
-        orphans: Label files that belong to no image.
-    """
-
-    def __init__(self, message: str, pairs: tuple[Pair, ...], orphans: tuple[Path, ...]) -> None:
-        super().__init__(message)
-        self.pairs = pairs
-        self.orphans = orphans
-
-
-def make_pairs(
-    root: Path, images: str, labels: str | None, dataset: str
-) -> tuple[tuple[Pair, ...], tuple[Path, ...]]:
-    """Find images and, if a pattern is given, their labels.
-
-    Args:
-        root: Folder that both patterns are relative to.
-        images: Pattern of the images (see ``hiast.data.io.patterns.Pattern``).
-        labels: Pattern of the labels; None leaves every image without label, and no label file is looked at.
-        dataset: Name for messages.
-
-    Returns:
-        The pairs, and the label files that belong to no image.
-
-    Raises:
-        InputError: A folder is missing or empty, or the patterns do not fit together.
-        MissingLabelsError: An image has no label.
-    """
-    found = find_files(root, images, f"images of {dataset}")
-    if labels is None:
-        return tuple(Pair(file.name, file.path, None) for file in found), ()
-    label_files = find_files(root, labels, f"labels of {dataset}")
-    paths, orphans = pair_files(found, label_files, images, labels)
-    pairs = tuple(Pair(file.name, file.path, label) for file, label in zip(found, paths, strict=True))
-    missing = [pair.image for pair in pairs if pair.label is None]
-    if missing:
-        raise MissingLabelsError(
-            f"{len(missing)} of {len(pairs)} images have no label, such as {missing[0]}: add a file that "
-            f"matches '{labels}', or name the images to use in a list file.",
-            pairs,
-            tuple(orphans),
-        )
-    return pairs, tuple(orphans)

@@ -1,44 +1,84 @@
-"""Finding files by pattern and pairing images with labels by relative path, never by base name alone."""
+"""Finding files by pattern, and pairing images with labels by relative path, never by base name alone."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hiast.errors import InputError
 
 _WILDCARD = re.compile(r"\*\*/|\*\*|\*|\?|\{[A-Za-z_]\w*\}")
+_TOKEN = re.compile(_WILDCARD.pattern + r"|\{[^{}/]*,[^{}/]*\}")
+_SUFFIX = re.compile(r"(\.\w+|\.\{[^{}/]*,[^{}/]*\}|\{\.[^{}/]+\})$")
+_SAME_SUFFIX = (("jpg", "jpeg", "jpe", "jfif"), ("tif", "tiff"), ("mpg", "mpeg"))
+_FIXED = {"**/": "((?:.*/)?)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
+
+IMAGE_SUFFIXES = frozenset(
+    [
+        "png",
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "tif",
+        "tiff",
+        "webp",
+        "bmp",
+        "gif",
+        "jp2",
+        "j2k",
+        "j2c",
+        "jpx",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pnm",
+        "avif",
+        "heic",
+        "heif",
+    ]
+)
+"""Suffixes of the formats that are read as images, in lower case and without dot."""
 
 
 @dataclass(frozen=True)
 class Pattern:
     """Relative paths below a folder.
 
-    ``*`` and ``?`` stand for characters other than "/", ``**`` for any, ``**/`` for any folders or none, and
-    ``{field}`` for any characters, under a name.
+    - ``*`` and ``?`` stand for characters other than "/", ``**`` for any, ``**/`` for any folders or none.
+    - ``{field}`` stands for any characters, under a name. Where a field occurs again it stands for the same text:
+      ``{name}/images/{name}.png``.
+    - ``{jpg,png}`` stands for one of several texts.
+    - A suffix is matched in upper and lower case alike; ``.jpg`` and ``.jpeg`` are one, so are ``.tif`` and ``.tiff``.
 
     Args:
         text: The pattern, with "/" between folders.
 
     Raises:
-        InputError: A field occurs twice, or the pattern leaves its folder.
+        InputError: The pattern is empty or leaves its folder.
     """
 
     text: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text:
+            raise InputError(
+                f"The pattern {self.text!r} has to be text: write images/{{name}}.png, and several suffixes as "
+                "images/{name}.{png,jpg}."
+            )
         if self.text.startswith("/") or ".." in self.text.split("/"):
             raise InputError(f"The pattern '{self.text}' has to be relative to the dataset's folder.")
-        if len(set(self.fields)) != len(self.fields):
-            raise InputError(f"The pattern '{self.text}' names a field twice; rename one of them.")
 
     @property
     def wildcards(self) -> tuple[str, ...]:
-        """Its wildcards and fields, in order."""
-        return tuple(_WILDCARD.findall(self.text))
+        """Its wildcards and fields, in order; a field that occurs again is left out."""
+        found = _WILDCARD.findall(self.text)
+        return tuple(w for i, w in enumerate(found) if not (w.startswith("{") and w in found[:i]))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -48,19 +88,40 @@ class Pattern:
     @property
     def folder(self) -> str:
         """The folders before the first wildcard, "." if there are none."""
-        fixed = _WILDCARD.split(self.text, maxsplit=1)[0]
+        fixed = _TOKEN.split(self.text, maxsplit=1)[0]
         return fixed.rpartition("/")[0] or "."
 
+    @cached_property
     def regex(self) -> re.Pattern[str]:
         """Regular expression with one group per wildcard, named for a field."""
-        parts, position = [], 0
-        for match in _WILDCARD.finditer(self.text):
-            parts.append(re.escape(self.text[position : match.start()]))
-            wildcard = match.group()
-            fixed = {"**/": "((?:.*/)?)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
-            parts.append(fixed.get(wildcard) or f"(?P<{wildcard[1:-1]}>.+)")
+        suffix = _SUFFIX.search(self.text)
+        body = self.text[: suffix.start()] if suffix else self.text
+        parts, position, seen = [], 0, set()
+        for match in _TOKEN.finditer(body):
+            parts.append(re.escape(body[position : match.start()]))
+            token = match.group()
+            if token in _FIXED:
+                parts.append(_FIXED[token])
+            elif "," in token:
+                parts.append(f"(?:{'|'.join(map(re.escape, token[1:-1].split(',')))})")
+            else:
+                field = token[1:-1]
+                parts.append(f"(?P={field})" if field in seen else f"(?P<{field}>.+)")
+                seen.add(field)
             position = match.end()
-        return re.compile("".join([*parts, re.escape(self.text[position:])]), re.DOTALL)
+        parts.append(re.escape(body[position:]))
+        if suffix:
+            parts.append(_suffix_regex(suffix.group()))
+        return re.compile("".join(parts), re.DOTALL)
+
+
+def _suffix_regex(text: str) -> str:
+    """Regular expression of ".png", ".{jpg,png}" or "{.jpg,.png}"."""
+    names = [name.strip().strip(".").lower() for name in text.strip(".{}").split(",")]
+    same = [
+        name for each in names for name in next((group for group in _SAME_SUFFIX if each in group), (each,))
+    ]
+    return rf"\.(?i:{'|'.join(map(re.escape, dict.fromkeys(same)))})"
 
 
 @dataclass(frozen=True)
@@ -78,8 +139,28 @@ class Found:
     match: re.Match[str]
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a pattern finds.
+
+    Attributes:
+        found: Files that match, ordered by name; at least one.
+        beside: Files in the same folders that do not match, hidden ones included, ordered by path.
+    """
+
+    found: tuple[Found, ...]
+    beside: tuple[Path, ...]
+
+
 def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
-    """Files below ``root`` that match, ordered by name; not hidden ones; links to folders are followed.
+    """Files below ``root`` that match, see ``search_files``."""
+    return list(search_files(root, pattern, purpose).found)
+
+
+def search_files(root: Path, pattern: str, purpose: str) -> Search:
+    """Files below ``root`` that match a pattern, and the files beside them. Links to folders are followed.
+
+    Hidden files, whose names start with a dot, never match.
 
     Args:
         root: Folder that the pattern is relative to.
@@ -87,7 +168,7 @@ def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
         purpose: What the files are, such as "images of GTA5", for messages.
 
     Raises:
-        InputError: The folder is missing or nothing in it matches.
+        InputError: The folder is missing or nothing in it matches; the message says what lies there instead.
     """
     shape = Pattern(pattern)
     folder = root / shape.folder
@@ -96,22 +177,50 @@ def find_files(root: Path, pattern: str, purpose: str) -> list[Found]:
             f"{folder} is missing: the {purpose} belong there; download them or set data_root. To try things out, "
             "hiast-data-demo makes some."
         )
-    regex = shape.regex()
     below = "" if shape.folder == "." else f"{shape.folder}/"
-    found = []
-    for inner in _walk(folder):
-        match = regex.fullmatch(below + inner)
+    found, others = [], []
+    for inner in walk_files(folder):
+        visible = not inner.rpartition("/")[2].startswith(".")
+        match = shape.regex.fullmatch(below + inner) if visible else None
         if match:
-            stem, _, suffix = inner.rpartition(".")
-            name = stem if suffix and stem and "/" not in suffix else inner
-            found.append(Found(folder / inner, name, match))
+            found.append(Found(folder / inner, _without_suffix(inner), match))
+        else:
+            others.append(inner)
     if not found:
-        raise InputError(f"{folder} holds no {purpose}: no file matches '{pattern}' below {root}.")
-    return sorted(found, key=lambda file: (file.name, file.path))
+        raise InputError(_nothing_matches(root, folder, pattern, purpose, others))
+    folders = {file.path.parent for file in found}
+    beside = [folder / inner for inner in others]
+    return Search(
+        tuple(sorted(found, key=lambda file: (file.name, file.path))),
+        tuple(sorted(path for path in beside if path.parent in folders)),
+    )
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Paths of files relative to ``folder``, with "/"."""
+def describe_files(paths: Sequence[Path], most: int = 5) -> str:
+    """Names of some files for a message: "Thumbs.db, list.txt and 3 more"."""
+    names = ", ".join(path.name for path in paths[:most])
+    return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def _nothing_matches(root: Path, folder: Path, pattern: str, purpose: str, others: Sequence[str]) -> str:
+    text = f"{folder} holds no {purpose}: no file matches '{pattern}' below {root}."
+    if (root / pattern).is_dir():
+        whole = f"{pattern.rstrip('/')}/{{name}}.png"
+        return f"{text[:-1]}, which is a folder: write {whole}, with the suffix of the files."
+    suffixes = Counter(Path(inner).suffix or "no suffix" for inner in others)
+    if not suffixes:
+        return f"{text} The folder is empty."
+    counts = ", ".join(f"{count} with {suffix}" for suffix, count in suffixes.most_common(4))
+    return f"{text} There are {len(others)} other files such as {others[0]} ({counts}): change the pattern."
+
+
+def _without_suffix(inner: str) -> str:
+    stem, _, suffix = inner.rpartition(".")
+    return stem if suffix and stem and "/" not in suffix else inner
+
+
+def walk_files(folder: Path) -> Iterator[str]:
+    """Paths of files relative to ``folder``, with "/"; hidden folders are left out, hidden files are not."""
     # A folder that several links lead to is entered once, so that loops of links end.
     entered: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -123,50 +232,4 @@ def _walk(folder: Path) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inner = Path(place).relative_to(folder).as_posix()
         prefix = "" if inner == "." else f"{inner}/"
-        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
-
-
-def pair_files(
-    images: list[Found], labels: list[Found], image_pattern: str, label_pattern: str
-) -> tuple[list[Path | None], list[Path]]:
-    """The label of each image: the one whose fields (or, without fields, wildcards) stand for the same.
-
-    Args:
-        images: Found by ``image_pattern``.
-        labels: Found by ``label_pattern``.
-        image_pattern: For example "images/{name}.jpg" or "**/*.jpg".
-        label_pattern: For example "masks/{name}_ids.png" or "**/*.png". Where both patterns have fields in
-            common these alone decide; else both have the same wildcards in the same order.
-
-    Returns:
-        Label paths in the order of the images, None where there is none; and the labels that belong to no image.
-
-    Raises:
-        InputError: The patterns do not fit together, an image has two labels, or two images have one.
-    """
-    image_shape, label_shape = Pattern(image_pattern), Pattern(label_pattern)
-    fields = [field for field in image_shape.fields if field in label_shape.fields]
-    if not fields and image_shape.wildcards != label_shape.wildcards:
-        raise InputError(
-            f"The patterns '{image_pattern}' and '{label_pattern}' cannot be paired: write a field such as "
-            "{name} in both."
-        )
-
-    def key(match: re.Match[str]) -> tuple[str, ...]:
-        return tuple(match[field] for field in fields) if fields else match.groups()
-
-    paths: dict[tuple[str, ...], Path] = {}
-    for label in labels:
-        other = paths.setdefault(key(label.match), label.path)
-        if other != label.path:
-            raise InputError(f"{other} and {label.path} are labels of one image: remove one of them.")
-    owners: dict[tuple[str, ...], Path] = {}
-    for image in images:
-        other = owners.setdefault(key(image.match), image.path)
-        if other != image.path and key(image.match) in paths:
-            raise InputError(
-                f"{other} and {image.path} would share the label {paths[key(image.match)]}: write a second field "
-                f"that tells them apart in both patterns, '{image_pattern}' and '{label_pattern}'."
-            )
-    orphans = [path for match, path in paths.items() if match not in owners]
-    return [paths.get(key(image.match)) for image in images], orphans
+        yield from (prefix + name for name in sorted(files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from itertools import chain, count
 from typing import Protocol
 
@@ -11,30 +12,25 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hiast.data.augmentation.weak import View, WeakAugmentation
-from hiast.data.geometry import Window
 from hiast.data.loading.sampler import IndexOrder
-from hiast.data.loading.segmentation import to_planes
+from hiast.data.loading.segmentation import OpenImage, to_planes
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
 
 
 class Images(Protocol):
-    """The part of a dataset that is read here; labels only if they are wanted."""
+    """The part of a dataset that is used here; labels are read only if they are wanted."""
 
     names: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image."""
+    def open_image(self, index: int) -> AbstractContextManager[OpenImage]:
+        """Open an image for its size and for windows of its pixels."""
         ...
 
-    def read_image_window(self, index: int, window: Window) -> NDArray[np.uint8]:
-        """A window of an image, uint8 [h, w, 3]."""
-        ...
-
-    def read_label(self, index: int) -> NDArray[np.uint8]:
-        """Classes uint8 [H, W] of an image."""
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Classes uint8 [H, W] of an image of a known size."""
         ...
 
 
@@ -84,10 +80,11 @@ class AugmentedDataset(Dataset[Sample]):
             InputError: A file cannot be read.
         """
         rng = np.random.default_rng([*self.key, draw.position, self.stream])
-        size = self.dataset.image_size(draw.index)
-        labels = self.dataset.read_label(draw.index) if self.labeled else None
-        window, flip = self._draw(rng, draw.index, size, labels)
-        pixels = self.dataset.read_image_window(draw.index, window)
+        with self.dataset.open_image(draw.index) as image:
+            size = image.size
+            labels = self.dataset.read_label(draw.index, size) if self.labeled else None
+            window, flip = self._draw(rng, draw.index, size, labels)
+            pixels = image.read(window)
         sample: Sample = {
             "image": to_planes(self.weak.image(pixels, flip)),
             "name": self.dataset.names[draw.index],

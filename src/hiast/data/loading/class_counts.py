@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiast.data.io.images import ColorIds, row_blocks
+from hiast.data.io.label_colors import ColorIds, row_blocks
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.files import write_atomically
 

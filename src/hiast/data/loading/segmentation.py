@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hiast.classes import IGNORED, LabelSpace, lookup_table, map_classes
+from hiast.classes import LabelSpace, lookup_table, map_classes
+from hiast.data.checks.label_ids import check_label_ids
 from hiast.data.checks.screening import Unreadable as Unreadable
 from hiast.data.checks.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.geometry import Window, resize_labels
-from hiast.data.io import images
-from hiast.data.io.images import MAX_PIXELS, UNKNOWN_COLOR, ColorIds, Decode, Ids, look_up
+from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageFile, ImageReader
+from hiast.data.io.label_colors import look_up
+from hiast.data.io.labels import Decode, Ids
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
 from hiast.data.sample import Sample
 from hiast.errors import InputError
@@ -28,15 +30,28 @@ from hiast.errors import InputError
 log = logging.getLogger(__name__)
 
 
-class Reader(Protocol):
-    """Where pixels come from; a cache can stand in for the files."""
+class OpenImage(Protocol):
+    """An image that is open: its size is known, and windows of it can be read."""
 
-    def image_size(self, pair: Pair) -> tuple[int, int]:
-        """(height, width) of the image."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
         ...
 
-    def image(self, pair: Pair, window: Window | None = None) -> NDArray[np.uint8]:
+    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
         """The image, or a window of it: uint8 [H, W, 3], RGB."""
+        ...
+
+
+class Reader(Protocol):
+    """Where pixels come from: the files themselves, or a cache of them."""
+
+    def image_size(self, pair: Pair) -> tuple[int, int]:
+        """(height, width) of the image, without reading its pixels."""
+        ...
+
+    def open(self, pair: Pair) -> AbstractContextManager[OpenImage]:
+        """Open the image of a pair once, for its size and its pixels."""
         ...
 
     def label(self, pair: Pair) -> Ids:
@@ -50,20 +65,22 @@ class FileReader:
 
     Args:
         decode_label: Reads raw ids from a label file.
-        max_pixels: Larger pictures are refused.
+        max_pixels: Larger images and labels are refused.
+        images: Reads image files.
     """
 
     decode_label: Decode
     max_pixels: int = MAX_PIXELS
+    images: ImageReader = PLAIN_IMAGES
 
     def image_size(self, pair: Pair) -> tuple[int, int]:
         """(height, width) of the image, from its header."""
-        return images.image_size(pair.image, self.max_pixels)
+        return self.images.size(pair.image, self.max_pixels)
 
-    def image(self, pair: Pair, window: Window | None = None) -> NDArray[np.uint8]:
-        """The image, or a window of it: uint8 [H, W, 3], RGB."""
-        pixels = images.read_image(pair.image, self.max_pixels)
-        return pixels if window is None else window.of(pixels)
+    @contextmanager
+    def open(self, pair: Pair) -> Iterator[ImageFile]:
+        """The image of a pair, in memory; its pixels are decoded when they are asked for."""
+        yield self.images.open(pair.image, self.max_pixels)
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label."""
@@ -75,7 +92,7 @@ class SegmentationDataset(Dataset[Sample]):
     """Images, with labels in the scenario's classes where the listing has any.
 
     Args:
-        listing: Files and their ids.
+        listing: The files, and what the ids in the labels mean.
         classes: The scenario's classes; None: the dataset's own.
         class_map: The dataset's class name -> the scenario's, or None to ignore it; a class that is not named
             keeps its name.
@@ -84,8 +101,9 @@ class SegmentationDataset(Dataset[Sample]):
             checked now, and pairs with such a file are dropped for good, logged and kept in ``skipped``.
         size_mismatch: What to do with a pair whose image and label differ in size; None: as the listing says.
             "skip" checks all headers now.
-        max_pixels: Larger pictures are refused.
-        skipped: Names of pairs to drop -> why, as found before; nothing is checked then. None: nothing is known.
+        max_pixels: Larger images and labels are refused.
+        skipped: Names of pairs to drop -> why, as found by an earlier check; nothing is checked then. None: nothing
+            is known.
 
     Attributes:
         names: Unique names of the images, in order.
@@ -112,7 +130,7 @@ class SegmentationDataset(Dataset[Sample]):
         check_choices(unreadable, size_mismatch)
         self.listing = listing
         self.classes = classes or listing.classes
-        self.reader: Reader = reader or FileReader(listing.decode, max_pixels)
+        self.reader: Reader = reader or FileReader(listing.decode, max_pixels, listing.images)
         self.max_pixels = max_pixels
         self.size_mismatch = size_mismatch or listing.size_mismatch
         try:
@@ -149,10 +167,19 @@ class SegmentationDataset(Dataset[Sample]):
             InputError: A file cannot be read.
         """
         pair = self.listing.pairs[index]
-        sample: Sample = {"image": to_planes(self.read_image(index)), "name": pair.name}
+        image = self.read_image(index)
+        sample: Sample = {"image": to_planes(image), "name": pair.name}
         if pair.label is not None:
-            sample["label"] = torch.from_numpy(self.read_label(index))
+            sample["label"] = torch.from_numpy(self.read_label(index, (image.shape[0], image.shape[1])))
         return sample
+
+    def open_image(self, index: int) -> AbstractContextManager[OpenImage]:
+        """Open an image once, for its size and for windows of its pixels.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        return self.reader.open(self.listing.pairs[index])
 
     def image_size(self, index: int) -> tuple[int, int]:
         """(height, width) of an image in pixels, from its header."""
@@ -164,7 +191,8 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             InputError: The file cannot be read.
         """
-        return self.reader.image(self.listing.pairs[index])
+        with self.open_image(index) as image:
+            return image.read()
 
     def read_image_window(self, index: int, window: Window) -> NDArray[np.uint8]:
         """A window of the image, uint8 [h, w, 3], RGB.
@@ -172,10 +200,15 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             InputError: The file cannot be read.
         """
-        return self.reader.image(self.listing.pairs[index], window)
+        with self.open_image(index) as image:
+            return image.read(window)
 
-    def read_label(self, index: int) -> NDArray[np.uint8]:
+    def read_label(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Classes of the scenario, uint8 [H, W] at the size of the image, 255 = ignored.
+
+        Args:
+            index: Index of the pair.
+            size: (height, width) of its image; None: it is read from the image's header.
 
         Raises:
             InputError: There is no label, it cannot be read, or its size is not the image's.
@@ -184,7 +217,7 @@ class SegmentationDataset(Dataset[Sample]):
         if pair.label is None:
             raise InputError(f"{pair.image} has no label; a labeled dataset is needed here.")
         labels = look_up(self._table, self.reader.label(pair))
-        size = self.image_size(index)
+        size = size or self.image_size(index)
         if labels.shape == size:
             return labels
         if self.size_mismatch != "resize":
@@ -200,43 +233,10 @@ class SegmentationDataset(Dataset[Sample]):
         """Look at some labels, evenly spread, to see that the id table fits; at every label if these hold no class.
 
         Raises:
-            InputError: No pixel of any label has an id of the table, or a label cannot be read.
+            InputError: No pixel of any label has an id of the table, the labels hold train ids where label ids are
+                expected, or a label cannot be read.
         """
-        first = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int).tolist()
-        if any(map(self._holds_class, first)):
-            return
-        log.info(
-            "%d labels of %s hold no class; looking at all %d.", len(first), self.listing.name, len(self)
-        )
-        with ThreadPoolExecutor() as pool:
-            # In slices, so that one label with a class ends it soon.
-            for start in range(0, len(self), 64):
-                if any(pool.map(self._holds_class, range(start, min(start + 64, len(self))))):
-                    return
-        raise InputError(self._no_class(first))
-
-    def _holds_class(self, index: int) -> bool:
-        return bool((look_up(self._table, self.reader.label(self.listing.pairs[index])) != IGNORED).any())
-
-    def _no_class(self, indices: Sequence[int]) -> str:
-        """What is wrong where no label holds a class: what some of them hold, and what was looked for."""
-        decode, pairs = self.listing.decode, [self.listing.pairs[index] for index in indices]
-        raw = sorted({int(value) for pair in pairs for value in np.unique(self.reader.label(pair))})
-        if not isinstance(decode, ColorIds):
-            return (
-                f"The labels of {self.listing.name} hold the ids {_some(raw, ', ')}, none of which is in its id table "
-                f"({_some(sorted(self.ids), ', ')}): use the label files that hold ids, or put the table right."
-            )
-        colors = decode.named(raw)
-        if UNKNOWN_COLOR in raw:
-            colors += sorted(
-                {c for pair in pairs if pair.label for c in decode.unknown(pair.label, self.max_pixels)}
-            )
-        return (
-            f"The labels of {self.listing.name} hold the colors {_some(colors, '; ')}, none of which stands for a "
-            f"class in its color table ({_some(decode.named(self.ids), '; ')}): use the label files that hold these, "
-            "or put the table right."
-        )
+        check_label_ids(self.listing, self.ids, self.reader.label, self.max_pixels, count)
 
     def _drop(self, dropped: Mapping[str, str]) -> None:
         dropped = {pair.name: dropped[pair.name] for pair in self.listing.pairs if pair.name in dropped}
@@ -249,11 +249,15 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 def to_planes(image: NDArray[np.uint8]) -> Tensor:
-    """Tensor uint8 [3, H, W] of an image uint8 [H, W, 3]."""
+    """Tensor uint8 [3, H, W] of an image uint8 [H, W, 3].
+
+    Raises:
+        InputError: It is not such an image.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"An image of type {image.dtype} and shape {list(image.shape)} was given; uint8 [H, W, 3] is needed."
+        )
     planes = np.empty((3, *image.shape[:2]), np.uint8)
     cv2.split(np.ascontiguousarray(image), list(planes))
     return torch.from_numpy(planes)
-
-
-def _some(values: Sequence[object], separator: str) -> str:
-    return separator.join(map(str, values[:12])) + (f"{separator}..." if len(values) > 12 else "")

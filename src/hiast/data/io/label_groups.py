@@ -1,0 +1,140 @@
+"""Labels that are not one file per image: several masks of one image, or annotations read by ``hiast.formats``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.data.io.images import image_size
+from hiast.data.io.labels import Decode, Ids, label_size
+from hiast.data.io.sniff import MAX_PIXELS
+from hiast.errors import InputError
+from hiast.formats import AnnotationReader
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One of several masks of an image.
+
+    Attributes:
+        path: Mask file.
+        raw: Raw id of the pixels that are not 0; None: the mask's own ids.
+    """
+
+    path: Path
+    raw: int | None = None
+
+
+@dataclass(frozen=True)
+class JoinedLabels:
+    """Reads labels that consist of several mask files, such as one for each object or one for each class.
+
+    The masks of an image are laid over each other in the order of their names: where a mask is not 0, it counts; the
+    last one wins.
+
+    Args:
+        decode: Reads raw ids from one mask file.
+        groups: First mask file of an image -> all of them.
+        background: Raw id of pixels that are 0 in all masks.
+    """
+
+    decode: Decode
+    groups: Mapping[Path, tuple[Mask, ...]]
+    background: int = 0
+
+    def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
+        """Raw ids uint16 [H, W] of the image whose first mask file is ``path``.
+
+        Raises:
+            InputError: A mask cannot be read, or masks of one image differ in size.
+        """
+        joined: NDArray[np.uint16] | None = None
+        for mask in self.groups[path]:
+            ids = self.decode(mask.path, max_pixels)
+            if joined is None:
+                joined = np.full(ids.shape, self.background, np.uint16)
+            if ids.shape != joined.shape:
+                raise InputError(
+                    f"{mask.path} has {ids.shape[1]} x {ids.shape[0]} pixels and {path} "
+                    f"{joined.shape[1]} x {joined.shape[0]}: masks of one image have to be of one size."
+                )
+            here = ids != 0
+            joined[here] = ids[here] if mask.raw is None else mask.raw
+        assert joined is not None
+        return joined
+
+    def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+        """(height, width) of the first mask, from its header."""
+        return label_size(path, max_pixels, self.decode)
+
+
+@dataclass(frozen=True)
+class AnnotationLabels:
+    """Reads labels through an annotation reader, by the file of the image that they belong to.
+
+    Args:
+        reader: The annotations.
+        items: Image file -> name of the image in the annotations.
+    """
+
+    reader: AnnotationReader
+    items: Mapping[Path, str]
+
+    def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
+        """Class indices uint8 [H, W] of the image ``path``, 255 for ignored pixels.
+
+        Raises:
+            InputError: The annotations are damaged.
+        """
+        ids: Ids = self.reader.read(self.items[path], image_size(path, max_pixels))
+        return ids
+
+    def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+        """(height, width) of the image; annotations of another size are refused by their reader."""
+        return image_size(path, max_pixels)
+
+
+def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: str) -> dict[Path, str]:
+    """Image files -> names in the annotations; images without annotations are left out.
+
+    Names are compared as paths below the image folder, then by their last part, where that is unique on both sides.
+
+    Args:
+        reader: The annotations.
+        images: Name of each image -> its file.
+        dataset: Name for messages.
+
+    Raises:
+        InputError: No image has annotations.
+    """
+    items = set(reader.items())
+    matched = {path: name for name, path in images.items() if name in items}
+    if not matched:
+        by_base = _unique_base_names(items)
+        matched = {
+            path: by_base[base]
+            for base, path in _unique_base_names(images, images).items()
+            if base in by_base
+        }
+    if not matched:
+        examples = f"'{next(iter(images))}' and '{next(iter(sorted(items)), '')}'"
+        raise InputError(
+            f"{dataset}: none of its {len(images)} images is named in the annotations ({len(items)} images): "
+            f"names are compared without suffix, such as {examples}."
+        )
+    return matched
+
+
+def _unique_base_names(names: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Last part of each path -> its value (by default the path itself), where no other path has that last part."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[2], []).append(name)
+    return {
+        base: values[paths[0]] if values else paths[0] for base, paths in found.items() if len(paths) == 1
+    }
