@@ -198,6 +198,7 @@ def _log_to_stderr() -> None:
     level = logging.INFO if is_rank_zero() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hiast").setLevel(level)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # It warns where there is no home folder.
     # Lightning writes about devices and its own products at every start. It sets its own level when it is imported,
     # so a filter, which it leaves alone, lets only its warnings through.
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
