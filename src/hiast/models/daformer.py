@@ -16,6 +16,7 @@ from hiast.models import encoders
 from hiast.models.depths import encoder_depths
 from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
+from hiast.upsampling import Upsampling
 
 DILATIONS = (1, 6, 12, 18)
 
@@ -176,11 +177,12 @@ class DAFormer(SegmentationNetwork):
 
         The images are padded with zeros (the mean color) at the right and the bottom to multiples of the stride.
         """
-        height, width = images.shape[-2:]
-        coarse = self.coarse(images)
+        return self.upsampling(*images.shape[-2:])(self.coarse(images))
+
+    def upsampling(self, height: int, width: int) -> Upsampling:
+        """From coarse logits to the padded image, of which the image's own part is kept."""
         size = (height + -height % self.stride, width + -width % self.stride)
-        logits = F.interpolate(coarse, size=size, mode="bilinear", align_corners=self.align_corners)
-        return logits[..., :height, :width]
+        return Upsampling.to(size, align_corners=self.align_corners, kept=(height, width))
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits [B,C,h,w] of the padded images before the upsampling, at a quarter of their size."""

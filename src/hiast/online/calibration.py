@@ -79,15 +79,15 @@ class ClassCalibration(nn.Module):
         return bool(self.frequencies.any())
 
     @torch.no_grad()
-    def update(self, logits: Tensor, labels: Tensor) -> None:
+    def update(self, prediction: Tensor, labels: Tensor) -> None:
         """Steer the weights by a batch of labeled source images; where a run has several processes, all call together.
 
         Args:
-            logits: Floating [B,C,H,W].
+            prediction: Integer [B,H,W], class indices.
             labels: uint8 [B,H,W], class index or 255.
         """
         known = labels.ne(IGNORED)
-        prediction = torch.where(known, logits.argmax(1), self.num_classes)
+        prediction = torch.where(known, prediction.long(), self.num_classes)
         label = torch.where(known, labels.long(), self.num_classes)
         counts = torch.stack(
             [

@@ -17,7 +17,9 @@ from hiast.data.sample import Sample
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
-from hiast.evaluation.signals import mean_entropy
+from hiast.evaluation.readout import coarse_views
+from hiast.models.normalize import normalize
+from hiast.upsampling import ReadOut, read_out
 
 if TYPE_CHECKING:
     from hiast.models import SegmentationNetwork
@@ -76,16 +78,34 @@ class PredictionModule(pl.LightningModule):
             **options,
         )
 
+    def read_out(
+        self, images: Tensor, output_size: tuple[int, int], *, entropy: bool = False, **options: Any
+    ) -> ReadOut:
+        """Labels and confidence of uint8 images [B, 3, H, W] at ``output_size``, without probabilities at full size.
+
+        Args:
+            images: uint8 [B, 3, H, W].
+            output_size: (height, width) of the result.
+            entropy: Also compute the mean normalized entropy of each image.
+            options: ``sizes``, ``flip`` and ``window``, as in ``hiast.evaluation.readout.coarse_views``.
+        """
+        sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
+        network: Any = self.evaluation_network
+        normalized = normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
+        views = coarse_views(network, normalized, sizes=sizes, output_size=output_size, **options)
+        found: ReadOut = read_out(views, entropy=entropy)
+        return found
+
     def validation_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Count one batch of labeled target images; returns the predicted labels."""
         label = batch["label"]
-        probabilities = self.probabilities(
-            batch["image"], (label.shape[-2], label.shape[-1]), **self.inference
+        found = self.read_out(
+            batch["image"], (label.shape[-2], label.shape[-1]), entropy=True, **self.inference
         )
-        prediction = probabilities.argmax(1)
-        self.metrics.update(prediction, label)
-        self._entropies.append(mean_entropy(probabilities).reshape(1))
-        return prediction
+        assert found.entropy is not None
+        self.metrics.update(found.labels, label)
+        self._entropies.append(found.entropy.mean().reshape(1))
+        return found.labels
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the whole set, over all processes, and the label-free mean entropy."""
@@ -121,8 +141,7 @@ class PredictionModule(pl.LightningModule):
         was_training = self.training
         self.eval()
         try:
-            probabilities = self.probabilities(images, (array.shape[0], array.shape[1]), **options)
+            found = self.read_out(images, (array.shape[0], array.shape[1]), **options)
         finally:
             self.train(was_training)
-        confidence, labels = probabilities[0].max(0)
-        return Prediction(labels.to(torch.uint8).cpu().numpy(), confidence.float().cpu().numpy())
+        return Prediction(found.labels[0].cpu().numpy(), found.confidence[0].float().cpu().numpy())
