@@ -37,7 +37,7 @@ DECODER_ERRORS = (
 """What the libraries raise on damaged files; caught around their calls only."""
 
 _PIXELS_PER_BYTE = 512  # A block of 8 x 8 pixels of a JPEG takes at least one bit.
-_TEXT_LINES = 4  # So many line feeds all behind a carriage return are no accident.
+_TEXT_LINES = 4  # If so many line feeds all follow a carriage return, a transfer has added these.
 
 
 class Decoded(NamedTuple):
