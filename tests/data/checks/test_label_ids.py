@@ -11,8 +11,6 @@ from PIL import Image
 from hiast.classes import CITYSCAPES_IDS
 from hiast.data import GTA5DataModule
 from hiast.data.checks.label_ids import count_ids, looks_like_train_ids
-from hiast.data.checks.screening import check_headers
-from hiast.data.datasets import gta5
 from hiast.errors import InputError
 
 
@@ -47,15 +45,3 @@ def test_train_ids_are_told_by_several_void_ids_and_no_large_one() -> None:
 
 def test_ids_are_counted() -> None:
     assert count_ids(np.array([[3, 3], [65535, 0]], np.uint16)) == {0: 1, 3: 2, 65535: 1}
-
-
-def test_headers_of_all_files_are_read_at_once(tmp_path: Path) -> None:
-    write(tmp_path, LABEL_IDS)
-    listing = gta5.list_gta5(tmp_path)
-    check_headers(listing)
-    (tmp_path / "GTA5/images/1.png").write_bytes(b"no image")
-    Image.fromarray(LABEL_IDS.astype(np.uint8)).save(tmp_path / "GTA5/labels/2.png", format="JPEG")
-    with pytest.raises(
-        InputError, match=r"images/1\.png is not an image.* 1 more files of GTA5 cannot be read"
-    ):
-        check_headers(listing)

@@ -148,6 +148,8 @@ def test_what_an_edit_list_hides_is_no_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_rotated_videos_are_upright(tmp_path: Path, rotation: int) -> None:
+    if not hasattr(av.video.stream.VideoStream, "set_display_rotation"):
+        pytest.skip("this version of PyAV does not write rotated videos")
     video = encode(tmp_path / "a.mp4", 2, rotation=rotation)
     image = read_image(extract_frames(video, tmp_path / "frames", 5)[0])
     upright = np.rot90(np.pad(np.ones((16, 16)), ((0, 48), (0, 80))), rotation // 90)

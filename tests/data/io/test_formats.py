@@ -89,9 +89,9 @@ LOSSY = {"jpeg": 3, "webp": 60, "jp2": 40, "avif": 60, "heic": 60}
 
 
 def needs(name: str) -> None:
-    if name == "heic" and find_spec("pillow_heif") is None:
-        pytest.skip("needs pillow-heif")
-    if name == "avif" and "AVIF" not in Image.SAVE and not Image.init() and "AVIF" not in Image.SAVE:
+    if name == "heic" and (find_spec("pillow_heif") is None or find_spec("PIL.AvifImagePlugin") is None):
+        pytest.skip("needs pillow-heif and a Pillow of its time")
+    if name == "avif" and find_spec("PIL.AvifImagePlugin") is None:
         pytest.skip("needs a Pillow with AVIF")
 
 
@@ -166,6 +166,7 @@ def test_a_cut_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_file_that_ends_in_zeros_is_an_interrupted_download(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     for kind in ("WEBP", "AVIF"):
+        needs(kind.lower())
         Image.fromarray(noise).save(tmp_path / kind, kind)
         data = (tmp_path / kind).read_bytes()
         (tmp_path / kind).write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
@@ -282,7 +283,10 @@ def test_black_images_of_sixteen_bits_are_images(tmp_path: Path) -> None:
 
 def test_packed_twelve_bits_are_twelve_bits(tmp_path: Path) -> None:
     values = np.arange(0, 4096, 64, dtype=np.uint16).reshape(4, 16)
-    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", bitspersample=12)
+    try:
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", bitspersample=12)
+    except NotImplementedError:
+        pytest.skip("this version of imagecodecs does not write them")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], values >> 4)
 
 

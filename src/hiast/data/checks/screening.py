@@ -55,30 +55,6 @@ def unreadable_pairs(listing: Listing, max_pixels: int = MAX_PIXELS) -> dict[str
     return _find(listing, reason)
 
 
-def check_headers(listing: Listing, max_pixels: int = MAX_PIXELS) -> None:
-    """Read the header of every file, which takes seconds, so that a foreign format is no surprise hours later.
-
-    Raises:
-        InputError: Names the first file whose header cannot be read, and how many there are.
-    """
-
-    def reason(pair: Pair) -> str | None:
-        try:
-            listing.images.size(pair.image, max_pixels)
-            if pair.label is not None:
-                label_size(pair.label, max_pixels, listing.decode)
-        except InputError as error:
-            return str(error)
-        return None
-
-    found = list(_find(listing, reason).values())
-    if found:
-        more = (
-            f" {len(found) - 1} more files of {listing.name} cannot be read either." if len(found) > 1 else ""
-        )
-        raise InputError(found[0] + more)
-
-
 def mismatched_pairs(
     listing: Listing, image_size: Callable[[Pair], tuple[int, int]], max_pixels: int = MAX_PIXELS
 ) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a run leaves out, kept in a file: a run that goes on has the images, and so the order, that it began with."""
+"""The pairs that a run leaves out, kept in a file so that a resumed run has the same images in the same order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SkipList:
         """
         entries = {**self._entries(), role: dict(skipped)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(entries, indent=2, ensure_ascii=False).encode())
+        write_atomically(self.path, json.dumps(entries, indent=2).encode())
 
     def _entries(self) -> dict[str, dict[str, str]]:
         if not self.path.is_file():

@@ -119,6 +119,10 @@ def parse_color(text: Any) -> Color:
 
     Raises:
         InputError: It is none of these.
+
+    Example:
+        >>> parse_color("128, 64, 128"), parse_color("#0a0b0c")
+        ((128, 64, 128), (10, 11, 12))
     """
     if isinstance(text, Sequence) and not isinstance(text, str):
         text = ",".join(map(str, text))

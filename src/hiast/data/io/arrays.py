@@ -44,7 +44,7 @@ def array_shape(path: Path, max_pixels: int) -> tuple[int, ...]:
     """Shape of the array that ``read_array`` gives, from its header.
 
     Raises:
-        InputError: As ``read_array``, as far as the header tells.
+        InputError: As ``read_array``, as far as the header shows.
     """
     with open_file(path) as file:
         try:

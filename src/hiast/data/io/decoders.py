@@ -8,8 +8,10 @@ gray.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -35,7 +37,7 @@ DECODER_ERRORS = (
 """What the libraries raise on damaged files; caught around their calls only."""
 
 _PIXELS_PER_BYTE = 512  # A block of 8 x 8 pixels of a JPEG takes at least one bit.
-_TEXT_LINES = 4  # So many line feeds all behind a carriage return are no accident.
+_TEXT_LINES = 4  # If so many line feeds all follow a carriage return, a transfer has added these.
 
 
 class Decoded(NamedTuple):
@@ -75,24 +77,38 @@ def _plain_png(data: bytes, indices: bool) -> tuple[bytes, int, int]:
     """The PNG reduced to size, palette and pixels, its color type and its bit depth.
 
     Color profiles, gamma and transparency would change values or make libpng print warnings. A palette image becomes
-    a gray one for ``indices``. Pillow's parser compares the checksum of every chunk.
+    a gray one for ``indices``. What is rebuilt is compared with its checksums before; what stays, libpng compares.
     """
-    source, plain = BytesIO(data), BytesIO()
-    plain.write(source.read(8))
+    names = {name for name, _ in _png_chunks(data, check=False)}
+    depth, color = data[24], data[25]
+    kept = {b"IHDR", b"IDAT", b"IEND"} | ({b"PLTE"} if color == 3 and not indices else set())
+    if names <= kept:
+        return data, color, depth
+    plain = BytesIO()
+    plain.write(data[:8])
+    for name, content in _png_chunks(data, check=True):
+        if name == b"IHDR" and indices and color == 3:
+            content = content[:9] + b"\0" + content[10:]
+        if name in kept:
+            PngImagePlugin.putchunk(plain, name, content)
+    return plain.getvalue(), color, depth
+
+
+def _png_chunks(data: bytes, *, check: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk by Pillow's parser; without ``check`` contents and checksums are not looked at."""
+    source = BytesIO(data)
+    source.seek(8)
     stream = PngImagePlugin.ChunkStream(source)
-    color = depth = 0
     name = b""
     while name != b"IEND":
         name, _, length = stream.read()
-        content = source.read(length)
-        stream.crc(name, content)
-        if name == b"IHDR":
-            depth, color = content[8], content[9]
-            if indices and color == 3:
-                content = content[:9] + b"\0" + content[10:]
-        if name in (b"IHDR", b"IDAT", b"IEND") or (name == b"PLTE" and color == 3 and not indices):
-            PngImagePlugin.putchunk(plain, name, content)
-    return plain.getvalue(), color, depth
+        content = b""
+        if check:
+            content = source.read(length)
+            stream.crc(name, content)
+        else:
+            source.seek(length + 4, os.SEEK_CUR)
+        yield name, content
 
 
 def decode_jpeg(data: bytes, image: ImageFile.ImageFile, scan: int) -> Decoded:

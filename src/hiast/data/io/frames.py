@@ -1,4 +1,4 @@
-"""Frames of a video as PNG files: every n-th frame is written once, and a record says what is there."""
+"""Extract every n-th frame of a video to PNG files, once; a record beside them lists what was extracted."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class ImageReader:
         """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
 
         Raises:
-            InputError: As ``read``, as far as the header tells.
+            InputError: As ``read``, as far as the header shows.
         """
         return ImageFile(self, open_raster(Path(path), max_pixels))
 
@@ -89,7 +89,7 @@ class ImageReader:
         """(height, width) of an image as ``read`` gives it, from its header.
 
         Raises:
-            InputError: As ``read``, as far as the header tells.
+            InputError: As ``read``, as far as the header shows.
         """
         return read_header(Path(path), max_pixels).size
 

@@ -1,4 +1,4 @@
-"""The one reader of labels: raw ids from pictures and arrays, however they are stored.
+"""The one reader of labels: raw ids from image files and arrays, however they are stored.
 
 Ids are gray values, palette indices (never the palette's colors), values of the first channel, channels of one-hot
 labels, or the two sides of a threshold; labels that hold colors are read by ``label_colors.ColorIds``. Formats that
@@ -135,7 +135,7 @@ def label_size(path: Path, max_pixels: int = MAX_PIXELS, decode: Decode | None =
         decode: The label's reader; one that has a method ``size`` is asked. None: ``read_ids``.
 
     Raises:
-        InputError: As the reader, as far as the header tells.
+        InputError: As the reader, as far as the header shows.
     """
     size = getattr(decode, "size", None)
     if size is not None:
@@ -149,7 +149,7 @@ def label_size(path: Path, max_pixels: int = MAX_PIXELS, decode: Decode | None =
 
 
 def read_label_raster(path: Path, max_pixels: int, *, indices: bool) -> Raster:
-    """A label picture as stored, after the checks that hold for all labels.
+    """A label image as stored, after the checks that hold for all labels.
 
     Raises:
         InputError: As ``read_ids``.
@@ -198,11 +198,11 @@ def _check_header(header: Header, path: Path) -> None:
 
 
 def _check_orientation(header: Header, path: Path) -> None:
-    # Programs that write labels copy the note of the image whether they have turned the ids or not.
+    # Programs that write labels copy the orientation of the image, whether they have rotated the ids or not.
     if header.orientation != 1:
         raise InputError(
-            f"{path} notes an EXIF orientation ({header.orientation}), and whether its ids are turned already cannot "
-            "be told: save the label as it has to lie upon the image, without the note."
+            f"{path} notes an EXIF orientation ({header.orientation}), and it is not known whether its ids are rotated "
+            "already: save the label as it has to lie on the image, without an orientation."
         )
 
 

@@ -179,7 +179,7 @@ def group_labels(
         if other != image.path and key(image.match) in groups:
             raise InputError(
                 f"{other} and {image.path} would share the label {groups[key(image.match)][0].path}: write a second "
-                f"field that tells them apart in both patterns, '{image_pattern}' and '{label_pattern}'."
+                f"field that distinguishes them in both patterns, '{image_pattern}' and '{label_pattern}'."
             )
     orphans = [label.path for match, group in groups.items() if match not in owners for label in group]
     return [tuple(groups.get(key(image.match), ())) for image in images], orphans

@@ -61,6 +61,11 @@ class Pattern:
 
     Raises:
         InputError: The pattern is empty or leaves its folder.
+
+    Example:
+        >>> pattern = Pattern("images/{name}.{jpg,png}")
+        >>> [bool(pattern.regex.fullmatch(path)) for path in ("images/a/1.JPEG", "images/2.png", "images/3.bmp")]
+        [True, True, False]
     """
 
     text: str
@@ -168,7 +173,7 @@ def search_files(root: Path, pattern: str, purpose: str) -> Search:
         purpose: What the files are, such as "images of GTA5", for messages.
 
     Raises:
-        InputError: The folder is missing or nothing in it matches; the message says what lies there instead.
+        InputError: The folder is missing or nothing in it matches; the message names what is there instead.
     """
     shape = Pattern(pattern)
     folder = root / shape.folder

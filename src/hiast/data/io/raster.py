@@ -31,7 +31,7 @@ from hiast.data.io.sniff import (
     image_format,
     not_an_image,
     open_file,
-    read_rest,
+    read_all,
 )
 from hiast.data.io.tiff import open_tiff
 from hiast.errors import InputError
@@ -177,10 +177,9 @@ def open_raster(path: Path, max_pixels: int = MAX_PIXELS) -> EncodedRaster:
         InputError: As ``read_header``.
     """
     with open_file(path) as file:
-        head = file.read(HEAD)
-        kind = _format(path, head)
+        kind = _format(path, file.read(HEAD))
         per_pixel = _TIFF_BYTES_PER_PIXEL if kind == "TIFF" else _BYTES_PER_PIXEL
-        data = head + read_rest(path, file, per_pixel * max_pixels)
+        data = read_all(path, file, per_pixel * max_pixels)
     if kind == "TIFF":
         header = _tiff_header(path, BytesIO(data), max_pixels)
     else:

@@ -112,8 +112,8 @@ def open_file(path: Path) -> BinaryIO:
         raise InputError(f"{str(path)!r} is not a path: {error}.") from error
 
 
-def read_rest(path: Path, file: BinaryIO, limit: int) -> bytes:
-    """The bytes behind the current position of an open file.
+def read_all(path: Path, file: BinaryIO, limit: int) -> bytes:
+    """All bytes of an open file.
 
     Raises:
         InputError: The file cannot be read, or is longer than ``limit`` bytes.
@@ -122,6 +122,7 @@ def read_rest(path: Path, file: BinaryIO, limit: int) -> bytes:
     if size > limit:
         raise InputError(f"{path} has {size} bytes, more than an image of the largest size takes ({limit}).")
     try:
+        file.seek(0)
         return file.read()
     except OSError as error:
         raise InputError(
