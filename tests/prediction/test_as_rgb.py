@@ -103,7 +103,7 @@ def test_the_scale_of_floats_is_that_of_the_whole_batch():
         (np.zeros((0, 4, 3), np.uint8), "no pixel"),
         (torch.zeros(3, 4, 0), "no pixel"),
         (Image.new("RGB", (0, 5)), "no pixel"),
-        (np.zeros((4, 4, 5), np.uint8), "1 to 4 channels"),
+        (np.zeros((5, 5, 5), np.uint8), "1 to 4 channels"),
         (np.zeros(5, np.uint8), "not \\[5\\]"),
         (np.zeros((2, 3, 4, 4), np.uint8), "batch of 2"),
         (np.full((2, 2, 3), np.nan), "not finite"),
