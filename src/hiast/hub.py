@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
@@ -49,6 +49,9 @@ class SegmentationModel(PredictionModule, ModelHubMixin, library_name="hiast", t
         >>> model = SegmentationModel.from_pretrained("my-model")    # doctest: +SKIP
         >>> model.predict("street.png").labels    # doctest: +SKIP
     """
+
+    # The mixin would read a configuration off the arguments, which are objects here.
+    _hub_mixin_config: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Description:
 
     def to_json(self) -> str:
         """The text that is stored."""
-        content = asdict(self) | {"format": FORMAT, "classes": self.classes.to_dict()}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content |= {"format": FORMAT, "classes": self.classes.to_dict()}
         return json.dumps(content, ensure_ascii=False)
 
     @staticmethod
