@@ -10,6 +10,11 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hiast.models import DeepLabV2
+
+LEAST = 33
+"""Smallest height and width for a network that does not pad: below, its coarsest features would be single pixels."""
+
 MOST = 16384
 """Largest height and width of an image that a graph of any size takes."""
 
@@ -44,7 +49,8 @@ class ExportGraph(nn.Module):
         super().__init__()
         network = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
         self.half_precision = half
-        self.pads = any_size and size is None
+        # DeepLab-v2 is the one that does not pad: borders of its features would change.
+        self.pads = any_size and size is None and not isinstance(network, DeepLabV2)
         if self.pads or (size is not None and not any(side % STRIDE for side in size)):
             with_fixed_padding(network)
         self.network = network.half() if half else network

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import CLASSES
+
+from hiast.errors import InputError
+from hiast.export.compare import largest_difference
+from hiast.export.description import Description
+from hiast.export.exported import load_exported
+from hiast.export.graph import FixedPadding, with_fixed_padding
+from hiast.export.samples import drawn_images
+from hiast.export.write import WRITERS, trace, write_safetensors
+from hiast.hub import SegmentationModel, load_model
+from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
+
+PACKAGES = {"onnx": ["onnx", "onnxscript", "onnxruntime"], "torch_export": [], "openvino": ["openvino", "onnxscript"]}
+
+
+def deeplab() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+
+
+def unet() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return SmpNetwork("Unet", "tu-resnet10t", None, len(CLASSES), decoder_channels=[16, 8, 8, 8, 4])
+
+
+def description(network: SegmentationNetwork, **changes) -> Description:
+    values = {"size": None, "outputs": ("labels", "confidence", "logits")} | changes
+    return Description(CLASSES, tuple(network.mean), tuple(network.std), **values)
+
+
+def exported(network: SegmentationNetwork, about: Description, kind: str, folder: Path):
+    for package in PACKAGES[kind]:
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'hiast[{kind}]'")
+    suffix, write = WRITERS[kind]
+    write(trace(network.eval(), about), about, folder / f"model{suffix}")
+    return load_exported(folder / f"model{suffix}")
+
+
+@pytest.mark.parametrize("kind", ["torch_export", "onnx", "openvino"])
+@pytest.mark.parametrize("build", [deeplab, unet])
+def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, kind: str, build):
+    network = build()
+    model = SegmentationModel(network, CLASSES)
+    found = exported(network, description(network), kind, tmp_path)
+    assert found.classes == CLASSES
+    difference = largest_difference(model, found, drawn_images(), None)
+    assert difference.images == 5
+    assert difference.confidence < 1e-4 and difference.labels < 1e-3
+    batch = np.stack([image[:60, :60] for image in drawn_images()])
+    for one, other in zip(model.predict(batch), found.predict(batch, batch_size=5), strict=True):
+        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
+    image = next(drawn_images())
+    options = {"flip": True, "window": (64, 64, 32)}
+    np.testing.assert_allclose(
+        model.predict(image, **options).confidence, found.predict(image, **options).confidence, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["torch_export", "onnx"])
+def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path, kind: str):
+    network = deeplab()
+    found = exported(network, description(network, size=(64, 96), outputs=("labels", "confidence")), kind, tmp_path)
+    model = SegmentationModel(network, CLASSES, (64, 96))
+    assert largest_difference(model, found, drawn_images(), (64, 96)).confidence < 1e-4
+    with pytest.raises(InputError, match="outputs="):
+        found.predict(next(drawn_images()), flip=True)
+
+
+def test_half_precision_is_close(tmp_path: Path):
+    network = deeplab()
+    found = exported(network, description(network, precision=16), "onnx", tmp_path)
+    assert largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
+
+
+def test_onnx_names_its_axes_and_classes(tmp_path: Path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    network = deeplab()
+    exported(network, description(network), "onnx", tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    axes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    assert axes["images"] == ["batch", 3, "height", "width"] and axes["labels"] == ["batch", "height", "width"]
+    assert '"1": "sky"' in {entry.key: entry.value for entry in model.metadata_props}["names"]
+
+
+def test_fixed_padding_is_that_of_tensorflow():
+    torch.manual_seed(0)
+    network = SmpNetwork("FPN", "tu-tf_efficientnet_lite0", None, 3).eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        wanted = network(images)
+        with_fixed_padding(network)
+        assert any(isinstance(part, FixedPadding) for part in network.modules())
+        torch.testing.assert_close(network(images), wanted, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [32, 16])
+def test_safetensors_rebuild_the_network(tmp_path: Path, precision: int):
+    model = SegmentationModel(deeplab(), CLASSES, (64, 96))
+    write_safetensors(model, tmp_path / "model.safetensors", precision)
+    image = next(drawn_images())
+    found = load_model(tmp_path / "model.safetensors").predict(image)
+    np.testing.assert_allclose(found.confidence, model.predict(image).confidence, atol=0 if precision == 32 else 1e-2)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2", ".safetensors", ".engine"])
+def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, suffix: str):
+    path = tmp_path / f"model{suffix}"
+    with pytest.raises(InputError, match="no file"):
+        load_model(path)
+    path.write_bytes(b"nothing of use")
+    with pytest.raises(InputError):
+        load_model(path)
+
+
+def test_a_description_of_another_version_is_refused():
+    text = description(deeplab()).to_json()
+    assert Description.from_json(text, "x").classes == CLASSES
+    for wrong in (text.replace('"format": 1', '"format": 2'), "{}", None, "[]"):
+        with pytest.raises(InputError):
+            Description.from_json(wrong, "x")
