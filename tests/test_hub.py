@@ -25,13 +25,22 @@ def network(seed: int = 0) -> DeepLabV2:
 
 @pytest.fixture
 def model() -> SegmentationModel:
-    facts = {"scenario": "gta5_cityscapes", "stage": "self_training", "source": "GTA5", "target": "Cityscapes"}
+    facts = {
+        "scenario": "gta5_cityscapes",
+        "stage": "self_training",
+        "source": "GTA5",
+        "target": "Cityscapes",
+    }
     return SegmentationModel(network(), CLASSES, (32, 48), facts)
 
 
 def test_a_saved_folder_gives_the_model_back(tmp_path: Path, model: SegmentationModel):
     model.save_pretrained(tmp_path / "model", model_card_kwargs={"metrics": {"mIoU-4": 0.5612}})
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    }
     for loaded in (SegmentationModel.from_pretrained(tmp_path / "model"), load_model(tmp_path / "model")):
         assert loaded.classes == CLASSES and loaded.validation_size == (32, 48) and not loaded.training
         assert loaded.facts["target"] == "Cityscapes"
@@ -50,12 +59,18 @@ def test_the_config_names_the_classes_as_transformers_does(tmp_path: Path, model
 
 
 def test_the_card_says_what_it_is_and_whose_data(tmp_path: Path, model: SegmentationModel):
-    model.save_pretrained(tmp_path, model_card_kwargs={"metrics": {"mIoU-4": 0.5612}, "license": "cc-by-nc-4.0"})
+    model.save_pretrained(
+        tmp_path, model_card_kwargs={"metrics": {"mIoU-4": 0.5612}, "license": "cc-by-nc-4.0"}
+    )
     text = (tmp_path / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
     assert head["library_name"] == "hiast" and head["pipeline_tag"] == "image-segmentation"
     assert head["license"] == "cc-by-nc-4.0"
-    assert head["model-index"][0]["results"][0]["metrics"][0] == {"type": "mean_iou", "name": "mIoU-4", "value": 0.5612}
+    assert head["model-index"][0]["results"][0]["metrics"][0] == {
+        "type": "mean_iou",
+        "name": "mIoU-4",
+        "value": 0.5612,
+    }
     for words in ("| 2 | car | 0, 0, 142 |", "56.12", "GTA5", "non-commercial", "load_model", "DeepLabV2"):
         assert words in text, words
 
@@ -84,7 +99,10 @@ def checkpoint(tmp_path: Path) -> Path:
     module = HIASTModule(network(), CLASSES, ema_decay=0.5, validation_size=(32, 48), max_steps=1)
     module.run_config = {
         "name": "mine",
-        "data": {"source": {"_target_": "hiast.GTA5DataModule"}, "target": {"_target_": "hiast.FolderDataModule", "name": "yard"}},
+        "data": {
+            "source": {"_target_": "hiast.GTA5DataModule"},
+            "target": {"_target_": "hiast.FolderDataModule", "name": "yard"},
+        },
     }
     trainer = bare_trainer(max_steps=1)
     trainer.strategy.connect(module)
@@ -97,7 +115,13 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_is_a_model_too(checkpoint: Path, tmp_path: Path):
     student, teacher = load_model(checkpoint), load_model(checkpoint, teacher=True)
-    assert student.facts == {"scenario": "mine", "source": "GTA5", "target": "yard", "stage": "self_training", "round": 1}
+    assert student.facts == {
+        "scenario": "mine",
+        "source": "GTA5",
+        "target": "yard",
+        "stage": "self_training",
+        "round": 1,
+    }
     assert not np.array_equal(student.predict(IMAGE).confidence, teacher.predict(IMAGE).confidence)
     student.save_pretrained(tmp_path / "shared")
     again = load_model(tmp_path / "shared").predict(IMAGE)
@@ -109,7 +133,9 @@ def test_a_network_of_your_own_cannot_be_shared(tmp_path: Path):
         SegmentationModel(TinyNetwork(), CLASSES).save_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["no config", "no weights", "cut", "other network", "strange", "no classes"])
+@pytest.mark.parametrize(
+    "damage", ["no config", "no weights", "cut", "other network", "strange", "no classes"]
+)
 def test_damaged_folders_are_refused_in_a_sentence(tmp_path: Path, model: SegmentationModel, damage: str):
     model.save_pretrained(tmp_path)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
@@ -140,7 +166,10 @@ def test_modes_of_all_parts_are_kept_and_lists_give_lists(tmp_path: Path):
     module = SourceOnlyModule(TinyNetwork(), CLASSES).train()
     module.network.head.eval()
     before = [part.training for part in module.modules()]
-    single, several = module.predict(IMAGE), module.predict([IMAGE, IMAGE[:20], torch.zeros(3, 20, 56)], batch_size=2)
+    single, several = (
+        module.predict(IMAGE),
+        module.predict([IMAGE, IMAGE[:20], torch.zeros(3, 20, 56)], batch_size=2),
+    )
     assert [one.labels.shape for one in several] == [(40, 56), (20, 56), (20, 56)]
     np.testing.assert_array_equal(single.labels, several[0].labels)
     assert module.predict([]) == [] and len(module.predict(np.stack([IMAGE, IMAGE]))) == 2

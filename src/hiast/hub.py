@@ -32,7 +32,9 @@ EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
 """Suffixes of exported files: ONNX, OpenVINO, torch.export and TensorRT."""
 
 
-class SegmentationModel(PredictionModule, ModelHubMixin, library_name="hiast", tags=["semantic-segmentation"]):
+class SegmentationModel(
+    PredictionModule, ModelHubMixin, library_name="hiast", tags=["semantic-segmentation"]
+):
     """A trained network with what is needed to use and to share it: classes, colors, normalization and size.
 
     ``save_pretrained(folder)``, ``from_pretrained(folder or repository)`` and ``push_to_hub(repository)`` are those of
@@ -82,7 +84,9 @@ class SegmentationModel(PredictionModule, ModelHubMixin, library_name="hiast", t
         network = module.evaluation_network
         if teacher:
             if not hasattr(module, "teacher"):
-                raise InputError(f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out.")
+                raise InputError(
+                    f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out."
+                )
             network = module.teacher.network
         facts = run_facts(module.run_config) | {"stage": module.stage, "round": module.round_number}
         return cls(network, module.classes, module.validation_size, facts).to(map_location)
@@ -95,7 +99,9 @@ class SegmentationModel(PredictionModule, ModelHubMixin, library_name="hiast", t
         """
         recipe = getattr(self.network, "recipe", None)
         if recipe is None:
-            raise InputError("The network is of your own class, without a recipe to rebuild it, and cannot be shared.")
+            raise InputError(
+                "The network is of your own class, without a recipe to rebuild it, and cannot be shared."
+            )
         names = self.classes.names
         return {
             "format": FORMAT,
@@ -166,7 +172,9 @@ class SegmentationModel(PredictionModule, ModelHubMixin, library_name="hiast", t
             network = build_from_recipe(config["network_recipe"])
             network.load_state_dict(load_file(weights))
             size = config["inference_size"]
-            return cls(network, classes, None if size is None else (size[0], size[1]), config["training_facts"])
+            return cls(
+                network, classes, None if size is None else (size[0], size[1]), config["training_facts"]
+            )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{name} is damaged: {reason}") from error

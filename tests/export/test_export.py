@@ -17,7 +17,11 @@ from hiast.export.write import WRITERS, trace, write_safetensors
 from hiast.hub import SegmentationModel, load_model
 from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
 
-PACKAGES = {"onnx": ["onnx", "onnxscript", "onnxruntime"], "torch_export": [], "openvino": ["openvino", "onnxscript"]}
+PACKAGES = {
+    "onnx": ["onnx", "onnxscript", "onnxruntime"],
+    "torch_export": [],
+    "openvino": ["openvino", "onnxscript"],
+}
 
 
 def deeplab() -> SegmentationNetwork:
@@ -66,7 +70,9 @@ def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, kind: s
 @pytest.mark.parametrize("kind", ["torch_export", "onnx"])
 def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path, kind: str):
     network = deeplab()
-    found = exported(network, description(network, size=(64, 96), outputs=("labels", "confidence")), kind, tmp_path)
+    found = exported(
+        network, description(network, size=(64, 96), outputs=("labels", "confidence")), kind, tmp_path
+    )
     model = SegmentationModel(network, CLASSES, (64, 96))
     assert largest_difference(model, found, drawn_images(), (64, 96)).confidence < 1e-4
     with pytest.raises(InputError, match="outputs="):
@@ -76,7 +82,9 @@ def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path, kind: str):
 def test_half_precision_is_close(tmp_path: Path):
     network = deeplab()
     found = exported(network, description(network, precision=16), "onnx", tmp_path)
-    assert largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
+    assert (
+        largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
+    )
 
 
 def test_onnx_names_its_axes_and_classes(tmp_path: Path):
@@ -88,7 +96,11 @@ def test_onnx_names_its_axes_and_classes(tmp_path: Path):
         value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in [*model.graph.input, *model.graph.output]
     }
-    assert axes["images"] == ["batch", 3, "height", "width"] and axes["labels"] == ["batch", "height", "width"]
+    assert axes["images"] == ["batch", 3, "height", "width"] and axes["labels"] == [
+        "batch",
+        "height",
+        "width",
+    ]
     assert '"1": "sky"' in {entry.key: entry.value for entry in model.metadata_props}["names"]
 
 
@@ -109,7 +121,9 @@ def test_safetensors_rebuild_the_network(tmp_path: Path, precision: int):
     write_safetensors(model, tmp_path / "model.safetensors", precision)
     image = next(drawn_images())
     found = load_model(tmp_path / "model.safetensors").predict(image)
-    np.testing.assert_allclose(found.confidence, model.predict(image).confidence, atol=0 if precision == 32 else 1e-2)
+    np.testing.assert_allclose(
+        found.confidence, model.predict(image).confidence, atol=0 if precision == 32 else 1e-2
+    )
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2", ".safetensors", ".engine"])

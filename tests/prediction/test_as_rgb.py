@@ -79,13 +79,24 @@ def test_a_file_gives_the_same_however_it_comes(tmp_path: Path):
     Image.fromarray(RGB).save(path)
     with path.open("rb") as file:
         opened = as_rgb(file)
-    for found in (as_rgb(path), as_rgb(str(path)), opened, as_rgb(io.BytesIO(path.read_bytes())), as_rgb(path.read_bytes())):
+    for found in (
+        as_rgb(path),
+        as_rgb(str(path)),
+        opened,
+        as_rgb(io.BytesIO(path.read_bytes())),
+        as_rgb(path.read_bytes()),
+    ):
         np.testing.assert_array_equal(found, RGB)
 
 
 def test_several_images():
     batch = np.stack([RGB, RGB[::-1]])
-    for given in (batch, batch.transpose(0, 3, 1, 2), torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()), list(batch)):
+    for given in (
+        batch,
+        batch.transpose(0, 3, 1, 2),
+        torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()),
+        list(batch),
+    ):
         found = list(as_images(given))
         assert len(found) == 2
         np.testing.assert_array_equal(found[1], RGB[::-1])

@@ -44,11 +44,15 @@ def reference(network, images: torch.Tensor, window, weights: torch.Tensor) -> t
 def test_bands_are_the_weighted_mean_over_windows(network, window, size):
     images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     y, x = (torch.arange(n) - (n - 1) / 2 for n in window[:2])
-    gauss = torch.exp(-0.5 * (y / (window[0] / 8)) ** 2)[:, None] * torch.exp(-0.5 * (x / (window[1] / 8)) ** 2)
+    gauss = torch.exp(-0.5 * (y / (window[0] / 8)) ** 2)[:, None] * torch.exp(
+        -0.5 * (x / (window[1] / 8)) ** 2
+    )
     with torch.no_grad():
         for blend, weights in (("gaussian", gauss), ("mean", torch.ones(window[:2]))):
             found = Windows(network, window, blend)(images)
-            torch.testing.assert_close(found, reference(network, images, window, weights), atol=2e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                found, reference(network, images, window, weights), atol=2e-5, rtol=1e-4
+            )
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -55,7 +55,9 @@ def export(config: DictConfig) -> None:
     values = plain(config)
     if not values["outputs"] or not set(values["outputs"]) <= set(OUTPUTS):
         raise InputError(f"outputs is {values['outputs']}: give a list of some of [{', '.join(OUTPUTS)}].")
-    for package in {"onnx": ["onnx", "onnxscript"], "openvino": ["openvino", "onnx", "onnxscript"]}.get(kind, []):
+    for package in {"onnx": ["onnx", "onnxscript"], "openvino": ["openvino", "onnx", "onnxscript"]}.get(
+        kind, []
+    ):
         need(package)
     if kind == "tensorrt":
         need("tensorrt")

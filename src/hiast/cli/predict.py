@@ -76,7 +76,9 @@ def predict(config: DictConfig) -> None:
         sys.stderr.write(f"Left out: {sentence}\n")
 
 
-def _job(config: Any, values: dict[str, Any], checkpoint: str, folder: Path, fabric: Any) -> tuple[Any, dict[str, Any]]:
+def _job(
+    config: Any, values: dict[str, Any], checkpoint: str, folder: Path, fabric: Any
+) -> tuple[Any, dict[str, Any]]:
     """The work of this process, and what decides its results."""
     from hiast.cli.build import check_whole_number
     from hiast.hub import load_model
@@ -93,7 +95,10 @@ def _job(config: Any, values: dict[str, Any], checkpoint: str, folder: Path, fab
         raise InputError(f"opacity is {config.opacity}: give a number from 0 to 1.")
     model: Any = load_model(checkpoint, fabric.device, teacher=config.teacher)
     settings = _settings(values, model)
-    kinds, ids = check_kinds(values["save"]), class_ids(values["ids"], model.classes, _target(checkpoint, values))
+    kinds, ids = (
+        check_kinds(values["save"]),
+        class_ids(values["ids"], model.classes, _target(checkpoint, values)),
+    )
     identity = {
         "checkpoint": Path(checkpoint).name,
         "weights": _weights(model, Path(checkpoint)),
@@ -158,7 +163,9 @@ def _target(checkpoint: str, values: dict[str, Any]) -> Any:
     if values["ids"] != "dataset":
         return None
     if not path.is_file() or path.suffix != ".ckpt":
-        raise InputError("ids=dataset needs a checkpoint, which says what its target is: name the dataset, or its ids.")
+        raise InputError(
+            "ids=dataset needs a checkpoint, which says what its target is: name the dataset, or its ids."
+        )
     config = read_checkpoint(path, "meta")["hiast"]["config"]
     return config.get("data", {}).get("target")
 

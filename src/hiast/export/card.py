@@ -56,7 +56,8 @@ def _metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
     if facts.get("metrics"):
         results = [
-            {"type": "mean_iou", "name": name, "value": float(value)} for name, value in facts["metrics"].items()
+            {"type": "mean_iou", "name": name, "value": float(value)}
+            for name, value in facts["metrics"].items()
         ]
         target = str(facts.get("target") or "target")
         data["model-index"] = [
@@ -81,7 +82,9 @@ def _made(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     seen = "at their own size" if size is None else f"resized to {size[0]} x {size[1]} (height x width)"
     lines = [f"- Network: {network}; images are seen {seen}."]
     if facts.get("source") or facts.get("target"):
-        lines.append(f"- Adapted from {facts.get('source', 'a source')} to {facts.get('target', 'a target')}.")
+        lines.append(
+            f"- Adapted from {facts.get('source', 'a source')} to {facts.get('target', 'a target')}."
+        )
     if facts.get("stage"):
         method = _METHODS.get(facts["stage"], str(facts["stage"]))
         lines.append(f"- Method: {method}; stage {facts['stage']}, round {facts.get('round', 1)}.")
@@ -103,7 +106,10 @@ def _figures(facts: Mapping[str, Any]) -> str:
         return "No figures were recorded.\n"
     where = f"labeled images of {facts['target']}" if facts.get("target") else "labeled images of the target"
     rows = [f"On {where}, in percent:\n", "| mean | value |", "|---|---:|"]
-    return "\n".join([*rows, *(f"| {name} | {100 * float(value):.2f} |" for name, value in metrics.items())]) + "\n"
+    return (
+        "\n".join([*rows, *(f"| {name} | {100 * float(value):.2f} |" for name, value in metrics.items())])
+        + "\n"
+    )
 
 
 def _usage(name: str) -> str:

@@ -73,7 +73,9 @@ class Description:
                 **content,
             )
         except (AttributeError, KeyError, TypeError, IndexError) as error:
-            raise InputError(f"{path} was not exported by hiast-export: it does not name its classes.") from error
+            raise InputError(
+                f"{path} was not exported by hiast-export: it does not name its classes."
+            ) from error
 
 
 def read_safetensors_description(path: Path) -> dict[str, Any]:

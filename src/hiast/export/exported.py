@@ -73,13 +73,17 @@ class ExportedModel:
 
     def sizes_to_see(self, sizes: Sizes) -> tuple[tuple[int, int], ...] | None:
         """As ``PredictionModule.sizes_to_see``; None and "native" hand images over at their own size."""
-        return None if sizes is None or isinstance(sizes, str) else tuple((size[0], size[1]) for size in sizes)
+        return (
+            None if sizes is None or isinstance(sizes, str) else tuple((size[0], size[1]) for size in sizes)
+        )
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size."""
         if settings.plain and {"labels", "confidence"} <= set(self.description.outputs):
             found = self.run(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-            labels, confidence = (torch.from_numpy(np.array(found[name])) for name in ("labels", "confidence"))
+            labels, confidence = (
+                torch.from_numpy(np.array(found[name])) for name in ("labels", "confidence")
+            )
             return to_predictions(labels, confidence)
         if "logits" not in self.description.outputs:
             raise InputError(
@@ -126,7 +130,9 @@ def _onnx(path: Path, device: torch.device) -> ExportedModel:
     description = Description.from_json(session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        return dict(zip(description.outputs, session.run(list(description.outputs), {"images": images}), strict=True))
+        return dict(
+            zip(description.outputs, session.run(list(description.outputs), {"images": images}), strict=True)
+        )
 
     return ExportedModel(description, run)
 
@@ -139,7 +145,9 @@ def _openvino(path: Path, device: torch.device) -> ExportedModel:
         # The default of CPUs with bfloat16 would round more than the file says.
         compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
-        raise InputError(f"{path} cannot be read by OpenVINO: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(
+            f"{path} cannot be read by OpenVINO: {' '.join(str(error).split())[:200]}"
+        ) from error
     description = Description.from_json(text, path)
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -156,7 +164,9 @@ def _torch(path: Path, device: torch.device) -> ExportedModel:
     try:
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # noqa: BLE001  # A damaged archive may raise anything.
-        raise InputError(f"{path} cannot be read by torch.export: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(
+            f"{path} cannot be read by torch.export: {' '.join(str(error).split())[:200]}"
+        ) from error
     description = Description.from_json(_text(extra[f"{KEY}.json"]), path)
     module = program.module().to(device)
 

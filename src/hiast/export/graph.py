@@ -47,7 +47,9 @@ class ExportGraph(nn.Module):
         any_size: bool = True,
     ) -> None:
         super().__init__()
-        network = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
+        network = (
+            copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
+        )
         self.half_precision = half
         # DeepLab-v2 is the one that does not pad: borders of its features would change.
         self.pads = any_size and size is None and not isinstance(network, DeepLabV2)
@@ -87,7 +89,8 @@ def _padded(images: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     rows, columns = (
-        torch.full((), (side + STRIDE - 1) // STRIDE, dtype=torch.int64).clamp(min=2).item() for side in (height, width)
+        torch.full((), (side + STRIDE - 1) // STRIDE, dtype=torch.int64).clamp(min=2).item()
+        for side in (height, width)
     )
     for count in (rows, columns):
         torch._check(count >= 2)  # type: ignore[operator]

@@ -21,7 +21,13 @@ from hiast.files import write_atomically
 if TYPE_CHECKING:
     from hiast.hub import SegmentationModel
 
-_EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
+_EXTRAS = {
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+}
 _AXES = {"labels": ("batch", "height", "width"), "confidence": ("batch", "height", "width")}
 _AXES["logits"] = ("batch", "classes", "height", "width")
 _EXAMPLE = (97, 130)
@@ -38,7 +44,9 @@ def need(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         if package == "tensorrt":
-            raise InputError("TensorRT is not installed here: pip install tensorrt, on a machine with its GPU.") from error
+            raise InputError(
+                "TensorRT is not installed here: pip install tensorrt, on a machine with its GPU."
+            ) from error
         raise InputError(f"{package} is not installed: pip install 'hiast[{_EXTRAS[package]}]'.") from error
 
 
@@ -62,7 +70,9 @@ def trace(network: nn.Module, description: Description) -> torch.export.Exported
     axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=4096)}
     if description.fixed is None:
         least = 1 if graph.pads or graph.size is not None else LEAST
-        axes |= {at: torch.export.Dim(name, min=least, max=MOST) for at, name in ((2, "height"), (3, "width"))}
+        axes |= {
+            at: torch.export.Dim(name, min=least, max=MOST) for at, name in ((2, "height"), (3, "width"))
+        }
     try:
         with torch.no_grad():
             return torch.export.export(graph, (example,), dynamic_shapes=(axes,))
@@ -70,7 +80,9 @@ def trace(network: nn.Module, description: Description) -> torch.export.Exported
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())[:300]
         advice = "" if description.fixed else ": add fixed=[height,width] to export it for one size"
-        raise InputError(f"torch.export cannot follow this network{advice} ({type(error).__name__}: {reason}).") from error
+        raise InputError(
+            f"torch.export cannot follow this network{advice} ({type(error).__name__}: {reason})."
+        ) from error
 
 
 def write_torch(program: torch.export.ExportedProgram, description: Description, path: Path) -> None:
@@ -166,10 +178,14 @@ def write_safetensors(model: SegmentationModel, path: Path, precision: int) -> N
     from safetensors.torch import save
 
     config = model.to_config()
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in model.network.state_dict().items()}
+    state = {
+        key: value.detach().cpu().clone().contiguous() for key, value in model.network.state_dict().items()
+    }
     if precision == 16:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    write_atomically(path, save(state, metadata={"format": "pt", KEY: json.dumps(config, ensure_ascii=False)}))
+    write_atomically(
+        path, save(state, metadata={"format": "pt", KEY: json.dumps(config, ensure_ascii=False)})
+    )
 
 
 WRITERS: Mapping[str, tuple[str, Callable[[torch.export.ExportedProgram, Description, Path], None]]] = {

@@ -60,7 +60,9 @@ def class_ids(
         )
     missing = [name for name in classes.names if name not in table]
     if missing:
-        raise InputError(f"ids: there is no id for {', '.join(missing)}: give a table for all classes, or ids=scenario.")
+        raise InputError(
+            f"ids: there is no id for {', '.join(missing)}: give a table for all classes, or ids=scenario."
+        )
     numbers = [table[name] for name in classes.names]
     if not all(type(number) is int and 0 <= number <= 65535 for number in numbers):
         raise InputError("ids: an id is a whole number from 0 to 65535.")
@@ -78,13 +80,17 @@ def id_lookup(ids: tuple[int, ...]) -> NDArray[np.uint16] | NDArray[np.uint8]:
 def _of_dataset(target: Mapping[str, Any] | None) -> dict[str, int]:
     kind = str((target or {}).get("_target_", "")).rpartition(".")[2].removesuffix("DataModule").lower()
     if target is None or not kind:
-        raise InputError("ids=dataset: the model does not say what its target dataset is; name it, or give a table.")
+        raise InputError(
+            "ids=dataset: the model does not say what its target dataset is; name it, or give a table."
+        )
     if kind in KNOWN:
         found = {raw: KNOWN[kind][0].names[index] for raw, index in KNOWN[kind][1].items()}
     elif isinstance(target.get("ids"), Mapping):
         found = {int(raw): name for raw, name in target["ids"].items() if name is not None}
     else:
-        raise InputError(f"ids=dataset: the target dataset ({kind}) has no table of ids; give one, or use ids=scenario.")
+        raise InputError(
+            f"ids=dataset: the target dataset ({kind}) has no table of ids; give one, or use ids=scenario."
+        )
     class_map = dict(target.get("class_map") or {})
     renamed = {raw: class_map.get(name, name) for raw, name in found.items()}
     return _smallest({raw: name for raw, name in renamed.items() if name is not None})

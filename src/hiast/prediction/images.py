@@ -99,7 +99,9 @@ def _from_path(path: str | PathLike[str]) -> NDArray[np.uint8]:
         raise InputError(f"{path} is an address: download the image first and give its path.")
     place = Path(path)
     if place.is_dir():
-        raise InputError(f"{place} is a folder: give a list of its images, or use hiast-predict input={place}.")
+        raise InputError(
+            f"{place} is a folder: give a list of its images, or use hiast-predict input={place}."
+        )
     return read_image(place)
 
 

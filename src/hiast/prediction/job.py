@@ -155,17 +155,24 @@ class Job:
         marker = f"{video.name}/"
         if self.records.done(marker, video.image) and ("overlay" not in kinds or target.is_file()):
             return
-        per_frame = Writer(folder, tuple(k for k in kinds if k != "overlay"), self.writer.classes, self.writer.ids)
+        per_frame = Writer(
+            folder, tuple(k for k in kinds if k != "overlay"), self.writer.classes, self.writer.ids
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         count, last = 0, None
-        with open_video(video.image) as (facts, frames), _maybe(VideoWriter(target, facts), "overlay" in kinds) as out:
+        with (
+            open_video(video.image) as (facts, frames),
+            _maybe(VideoWriter(target, facts), "overlay" in kinds) as out,
+        ):
             for batch in _chunks(frames, self.batch_size):
                 images = [frame.image for frame in batch]
                 for frame, prediction in zip(
                     batch, self.model.predict_arrays(np.stack(images), self.settings), strict=True
                 ):
                     if out is not None:
-                        out.write(overlay(frame.image, prediction.labels, self.writer.classes, opacity), frame.time)
+                        out.write(
+                            overlay(frame.image, prediction.labels, self.writer.classes, opacity), frame.time
+                        )
                     name = f"{video.name}/{count:08d}"
                     per_frame.write(name, frame.image, prediction)
                     self.records.add(name, video.image, prediction, len(self.model.classes))

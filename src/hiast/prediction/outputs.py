@@ -67,9 +67,17 @@ class Writer:
 
     def paths(self, name: str) -> dict[Kind, Path]:
         """Files of an image."""
-        suffixes: Mapping[Kind, str] = {"labels": ".png", "overlay": ".jpg", "confidence": ".png", "polygons": ".json"}
+        suffixes: Mapping[Kind, str] = {
+            "labels": ".png",
+            "overlay": ".jpg",
+            "confidence": ".png",
+            "polygons": ".json",
+        }
         places = {kind: mask_path(self.folder / kind, name) for kind in self.kinds if kind in suffixes}
-        return {kind: path.with_name(path.name.removesuffix(".png") + suffixes[kind]) for kind, path in places.items()}
+        return {
+            kind: path.with_name(path.name.removesuffix(".png") + suffixes[kind])
+            for kind, path in places.items()
+        }
 
     def write(self, name: str, image: Pixels, prediction: Prediction) -> None:
         """Write all files of an image."""
@@ -111,7 +119,9 @@ def polygon_json(labels: Pixels, classes: LabelSpace) -> bytes:
     """
     shapes: list[tuple[int, dict[str, Any]]] = []
     for label in np.unique(labels).tolist():
-        count, numbers, boxes, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8), connectivity=4)
+        count, numbers, boxes, _ = cv2.connectedComponentsWithStats(
+            (labels == label).astype(np.uint8), connectivity=4
+        )
         for number in range(1, count):
             left, top, width, height = boxes[number, :4].tolist()
             part = (numbers[top : top + height, left : left + width] == number).astype(np.uint8)
@@ -121,7 +131,11 @@ def polygon_json(labels: Pixels, classes: LabelSpace) -> bytes:
             points = (ring if len(ring) >= 3 else np.resize(ring, (3, 2))).tolist()
             shapes.append((-width * height, {"label": name, "polygon": points}))
     shapes.sort(key=lambda shape: shape[0])
-    content = {"imgHeight": labels.shape[0], "imgWidth": labels.shape[1], "objects": [one for _, one in shapes]}
+    content = {
+        "imgHeight": labels.shape[0],
+        "imgWidth": labels.shape[1],
+        "objects": [one for _, one in shapes],
+    }
     return json.dumps(content, ensure_ascii=False).encode("utf-8")
 
 
@@ -133,7 +147,9 @@ def shares_csv(records: Sequence[Mapping[str, Any]], classes: LabelSpace) -> byt
     for record in sorted(records, key=lambda record: str(record["name"])):
         pixels = record["height"] * record["width"]
         shares = [f"{count / pixels:.6f}" for count in record["counts"]]
-        table.writerow([record["name"], record["height"], record["width"], f"{record['confidence']:.6f}", *shares])
+        table.writerow(
+            [record["name"], record["height"], record["width"], f"{record['confidence']:.6f}", *shares]
+        )
     return text.getvalue().encode("utf-8")
 
 

@@ -64,7 +64,9 @@ def open_video(path: Path) -> Iterator[tuple[VideoFacts, Iterator[Frame]]]:
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
             yield VideoFacts(rate, Fraction(stream.time_base), int(stream.frames)), _frames(container, stream)
     except av.error.FFmpegError as error:
-        raise InputError(f"{path} cannot be read as a video ({error.strerror}): fetch it again or convert it.") from error
+        raise InputError(
+            f"{path} cannot be read as a video ({error.strerror}): fetch it again or convert it."
+        ) from error
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Frame]:
@@ -121,7 +123,9 @@ class VideoWriter:
             picture = np.pad(picture, pads, mode="edge")[: self._stream.height, : self._stream.width]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         step = max(1, round(1 / (self.facts.rate * self.facts.time_base)))
-        self._last = max(self._last + 1, time) if time is not None else self._last + (step if self._last >= 0 else 1)
+        self._last = (
+            max(self._last + 1, time) if time is not None else self._last + (step if self._last >= 0 else 1)
+        )
         frame.pts, frame.time_base = self._last, self.facts.time_base
         self._container.mux(self._stream.encode(frame))
 

@@ -52,11 +52,15 @@ def find_files(source: Path | str) -> tuple[list[Path], Path]:
     path = Path(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())
-        return [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)], path
+        return [
+            file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ], path
     if path.suffix.lower() in _LISTS and path.is_file():
         files = _listed(path)
     else:
-        files = [Path(file) for file in sorted(glob.glob(str(source), recursive=True)) if Path(file).is_file()]
+        files = [
+            Path(file) for file in sorted(glob.glob(str(source), recursive=True)) if Path(file).is_file()
+        ]
     if not files:
         raise InputError(f"{source} is neither an image, a folder nor a list file, and no file matches it.")
     shared = set(files[0].absolute().parents).intersection(*(file.absolute().parents for file in files[1:]))
@@ -92,6 +96,8 @@ def _listed(path: Path) -> list[Path]:
         if line and not line.startswith("#"):
             found = next((place for place in (path.parent / line, Path(line)) if place.is_file()), None)
             if found is None:
-                raise InputError(f"{path} names '{line}', which is not a file in {path.parent} or the current folder.")
+                raise InputError(
+                    f"{path} names '{line}', which is not a file in {path.parent} or the current folder."
+                )
             files.append(found)
     return list(dict.fromkeys(files))
