@@ -62,8 +62,10 @@ class ExportGraph(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).mul(255).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Outputs of images uint8 [B, 3, H, W]: labels uint8 [B, H, W], confidence float32 [B, H, W] in 0..1, logits
-        float32 [B, C, H, W], as far as they are asked for.
+        """Outputs of images uint8 [B, 3, H, W], as far as they are asked for.
+
+        Returns:
+            Labels uint8 [B, H, W], confidence float32 [B, H, W] in 0..1, logits float32 [B, C, H, W].
         """
         height, width = images.shape[-2:]
         normalized = (images.float() - self.mean) / self.std

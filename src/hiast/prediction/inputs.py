@@ -55,7 +55,7 @@ def find_inputs(source: Path | str) -> Inputs:
     path = Path(source)
     if path.is_file() and is_video(path):
         return Inputs((), (Pair(path.stem, path, None),))
-    if path.is_file() and not path.suffix.lower() in (".txt", ".lst", ".list"):
+    if path.is_file() and path.suffix.lower() not in (".txt", ".lst", ".list"):
         return Inputs(tuple(find_images(source)), ())
     files, root = find_files(source)
     videos = tuple(named([file for file in files if is_video(file)], root))
