@@ -82,7 +82,7 @@ def test_a_window_that_holds_the_image_changes_nothing(network):
     through = predict_arrays(network, images, InferenceSettings(window=(32, 48, 8)), **options)
     for one, other in zip(whole, through, strict=True):
         np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-6)
-    assert all(0 < one.confidence.min() and one.confidence.max() <= 1 for one in whole)
+    assert all(one.confidence.min() > 0 and one.confidence.max() <= 1 for one in whole)
 
 
 def test_scales_are_sizes():

@@ -114,8 +114,8 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
     exported = load_exported(path)
     found = largest_difference(model, exported, _images(source, description.fixed), description.size)
     sys.stdout.write(
-        f"Compared with PyTorch on {found.images} images: the confidence differs by at most {found.confidence:.2g}, and "
-        f"{100 * found.labels:.4f} % of the pixels have another label.\n"
+        f"Compared with PyTorch on {found.images} images: the confidence differs by at most {found.confidence:.2g}, "
+        f"and {100 * found.labels:.4f} % of the pixels have another label.\n"
     )
 
 

@@ -65,7 +65,8 @@ class ExportedModel:
             InputError: As there, or the file lacks the output.
         """
         chosen = None if window is None else tuple(window)
-        settings = InferenceSettings(self.sizes_to_see(sizes), tuple(scales), flip, chosen, blend)  # type: ignore[arg-type]
+        seen = self.sizes_to_see(sizes)
+        settings = InferenceSettings(seen, tuple(scales), flip, chosen, blend)  # type: ignore[arg-type]
         found: list[Prediction] = []
         for batch in equal_sized(as_images(x), batch_size):
             found += self.predict_arrays(batch, settings)
@@ -87,8 +88,8 @@ class ExportedModel:
             return to_predictions(labels, confidence)
         if "logits" not in self.description.outputs:
             raise InputError(
-                "This exported file gives labels and confidence only: export it with outputs=[labels,confidence,logits] to "
-                "use sizes, scales, flip or windows."
+                "This exported file gives labels and confidence only: export it with "
+                "outputs=[labels,confidence,logits] to use sizes, scales, flip or windows."
             )
         # The graph normalizes by itself: with mean 0 and std 1/255 the values stay 0..255.
         return predict_arrays(self._logits, images, settings, mean=(0.0,) * 3, std=(1 / 255,) * 3)
@@ -125,7 +126,7 @@ def _onnx(path: Path, device: torch.device) -> ExportedModel:
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # noqa: BLE001  # onnxruntime has classes of its own for each kind of damage.
+    except Exception as error:  # onnxruntime has classes of its own for each kind of damage.
         raise InputError(f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:200]}") from error
     description = Description.from_json(session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
@@ -163,7 +164,7 @@ def _torch(path: Path, device: torch.device) -> ExportedModel:
     extra = {f"{KEY}.json": ""}
     try:
         program = torch.export.load(path, extra_files=extra)
-    except Exception as error:  # noqa: BLE001  # A damaged archive may raise anything.
+    except Exception as error:  # A damaged archive may raise anything.
         raise InputError(
             f"{path} cannot be read by torch.export: {' '.join(str(error).split())[:200]}"
         ) from error

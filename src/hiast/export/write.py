@@ -77,7 +77,7 @@ def trace(network: nn.Module, description: Description) -> torch.export.Exported
         with torch.no_grad():
             return torch.export.export(graph, (example,), dynamic_shapes=(axes,))
     # What torch.export raises is anything, from constraints of sizes to operators that it does not know.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         advice = "" if description.fixed else ": add fixed=[height,width] to export it for one size"
         raise InputError(

@@ -35,8 +35,8 @@ def class_ids(
     """The id of each class in label files.
 
     Args:
-        wanted: "scenario": the class index; "dataset": the id of the target dataset; the name of a dataset of ``KNOWN``;
-            or a table class name -> id.
+        wanted: "scenario": the class index; "dataset": the id of the target dataset; a name of ``KNOWN``; or a
+            table class name -> id.
         classes: The label space.
         target: Configuration of the target dataset, as in a checkpoint; needed for "dataset".
 

@@ -188,8 +188,8 @@ def _to_bytes(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
         raise InputError(f"{what} holds values that are not finite (NaN or infinite).")
     if low < 0 or high > 255:
         raise InputError(
-            f"{what} holds values from {low:g} to {high:g}: give uint8, uint16, floats from 0 to 1 or from 0 to 255, as "
-            "they are before any normalization."
+            f"{what} holds values from {low:g} to {high:g}: give uint8, uint16, floats from 0 to 1 or from 0 to 255, "
+            "as they are before any normalization."
         )
     if array.dtype.kind in "iu":
         return array.astype(np.uint8)
@@ -206,8 +206,8 @@ def _three_channels(values: NDArray[np.uint8], channels_first: bool) -> NDArray[
         axis = next((axis for axis in orders if values.shape[axis] in (1, 2, 3, 4)), None)
         if axis is None:
             raise InputError(
-                f"An image [H, W, C] or [C, H, W] has 1 to 4 channels, and {list(values.shape)} has none of that: give a "
-                "batch of gray images as [B, 1, H, W]."
+                f"An image [H, W, C] or [C, H, W] has 1 to 4 channels, and {list(values.shape)} has none of that: give "
+                "a batch of gray images as [B, 1, H, W]."
             )
         planes = np.moveaxis(values, axis, 2)
         values = planes[..., :3] if planes.shape[2] >= 3 else planes[..., 0]

@@ -88,8 +88,8 @@ def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
         if before != wanted and not overwrite:
             keys = [key for key in {**wanted, **before} if before.get(key) != wanted.get(key)]
             raise InputError(
-                f"{folder} holds predictions made with other settings ({', '.join(keys)}): choose another output, or add "
-                "overwrite=true."
+                f"{folder} holds predictions made with other settings ({', '.join(keys)}): choose another output, or "
+                "add overwrite=true."
             )
         if overwrite:
             for record in (folder / _FOLDER).glob("*.jsonl"):
