@@ -64,12 +64,12 @@ class Description:
                 raise InputError(f"{path} has export format {version}; this version reads format {FORMAT}.")
             size, fixed = content.pop("size"), content.pop("fixed")
             classes = LabelSpace(**content.pop("classes"))
-            lists = {key: tuple(content.pop(key)) for key in ("mean", "std", "outputs")}
+            others: dict[str, Any] = {key: tuple(content.pop(key)) for key in ("mean", "std", "outputs")}
             return Description(
                 classes=classes,
                 size=None if size is None else (size[0], size[1]),
                 fixed=None if fixed is None else (fixed[0], fixed[1]),
-                **lists,
+                **others,
                 **content,
             )
         except (AttributeError, KeyError, TypeError, IndexError) as error:

@@ -69,10 +69,10 @@ def class_ids(
     return tuple(numbers)
 
 
-def id_lookup(ids: tuple[int, ...]) -> NDArray[np.uint16] | NDArray[np.uint8]:
+def id_lookup(ids: tuple[int, ...]) -> NDArray[np.unsignedinteger]:
     """Table [256] from class index to id, uint8 if all ids fit; ignored pixels stay 255."""
-    kind = np.uint8 if max(ids) <= 255 else np.uint16
-    table = np.full(256, IGNORED, kind)
+    kind: type[np.unsignedinteger] = np.uint8 if max(ids) <= 255 else np.uint16
+    table: NDArray[np.unsignedinteger] = np.full(256, IGNORED, kind)
     table[: len(ids)] = ids
     return table
 

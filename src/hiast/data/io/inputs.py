@@ -58,8 +58,8 @@ def find_files(source: Path | str) -> tuple[list[Path], Path]:
     if path.suffix.lower() in _LISTS and path.is_file():
         files = _listed(path)
     else:
-        found = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
-        files = [Path(file) for file in found if Path(file).is_file()]
+        matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
+        files = [Path(file) for file in matches if Path(file).is_file()]
     if not files:
         raise InputError(f"{source} is neither an image, a folder nor a list file, and no file matches it.")
     shared = set(files[0].absolute().parents).intersection(*(file.absolute().parents for file in files[1:]))
