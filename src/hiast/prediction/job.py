@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,14 +85,13 @@ class Job:
         videos = inputs.videos[self.rank :: self.world_size]
         total = len(images) + len(videos)
         waiting = [pair for pair in images if not self._image_done(pair)]
-        done = len(images) - len(waiting)
-        progress(done, total)
+        finished = len(images) - len(waiting)
+        progress(finished, total)
         with ThreadPoolExecutor(self.workers) as pool:
-            for pairs, pixels in self._batches(waiting, pool, left_out):
-                if pairs:
-                    self._images(pairs, pixels, pool)
-                done = len(images) - len(waiting) + self._read
-                progress(min(done, len(images)), total)
+            for batch in self._batches(waiting, pool, left_out):
+                self._images(batch, pool)
+                finished += len(batch)
+                progress(finished + len(left_out), total)
         for number, video in enumerate(videos, 1):
             try:
                 self._video(video)
@@ -99,6 +100,7 @@ class Job:
                     raise
                 left_out.append(str(error))
             progress(len(images) + number, total)
+        progress(total, total)
         return left_out
 
     def _image_done(self, pair: Pair) -> bool:
@@ -107,45 +109,41 @@ class Job:
 
     def _batches(
         self, pairs: Sequence[Pair], pool: ThreadPoolExecutor, left_out: list[str]
-    ) -> Iterator[tuple[list[Pair], list[Image]]]:
-        """Consecutive images of equal size, read ahead; an empty batch stands for images that were left out."""
-        self._read = 0
-        ahead: list[tuple[Pair, Future[Image]]] = []
-        waiting = iter(pairs)
-        together: list[Pair] = []
-        pixels: list[Image] = []
-        while True:
-            while len(ahead) < self.workers + self.batch_size and (pair := next(waiting, None)) is not None:
-                ahead.append((pair, pool.submit(read_image, pair.image, self.max_pixels)))
-            if not ahead:
-                break
-            pair, future = ahead.pop(0)
+    ) -> Iterator[list[tuple[Pair, Image]]]:
+        """Consecutive images of equal size together; what cannot be read is added to ``left_out``."""
+        together: list[tuple[Pair, Image]] = []
+        for pair, reading in self._read_ahead(pairs, pool):
             try:
-                image = future.result()
+                image = reading.result()
             except InputError as error:
                 if not self.skip_unreadable:
-                    for _, later in ahead:
-                        later.cancel()
                     raise
                 left_out.append(str(error))
-                self._read += 1
-                yield [], []
                 continue
-            if together and (len(together) == self.batch_size or image.shape != pixels[0].shape):
-                self._read += len(together)
-                yield together, pixels
-                together, pixels = [], []
-            together, pixels = [*together, pair], [*pixels, image]
+            if together and (len(together) == self.batch_size or image.shape != together[0][1].shape):
+                yield together
+                together = []
+            together.append((pair, image))
         if together:
-            self._read += len(together)
-            yield together, pixels
+            yield together
 
-    def _images(self, pairs: list[Pair], pixels: list[Image], pool: ThreadPoolExecutor) -> None:
-        found = self.model.predict_arrays(np.stack(pixels), self.settings)
-        names = [pair.name for pair in pairs]
+    def _read_ahead(
+        self, pairs: Sequence[Pair], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[Pair, Future[Image]]]:
+        """Images in order, a few of them read ahead by the threads."""
+        ahead: deque[tuple[Pair, Future[Image]]] = deque()
+        for pair in pairs:
+            ahead.append((pair, pool.submit(read_image, pair.image, self.max_pixels)))
+            if len(ahead) > self.workers + self.batch_size:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _images(self, batch: list[tuple[Pair, Image]], pool: ThreadPoolExecutor) -> None:
+        images = [image for _, image in batch]
+        found = self.model.predict_arrays(np.stack(images), self.settings)
         # Recorded when all files are written, so that a record never promises too much.
-        list(pool.map(self.writer.write, names, pixels, found))
-        for pair, prediction in zip(pairs, found, strict=True):
+        list(pool.map(self.writer.write, [pair.name for pair, _ in batch], images, found))
+        for (pair, _), prediction in zip(batch, found, strict=True):
             self.records.add(pair.name, pair.image, prediction, len(self.model.classes))
 
     def _video(self, video: Pair) -> None:
@@ -162,7 +160,7 @@ class Job:
         count, last = 0, None
         with (
             open_video(video.image) as (facts, frames),
-            _maybe(VideoWriter(target, facts), "overlay" in kinds) as out,
+            VideoWriter(target, facts) if "overlay" in kinds else nullcontext() as out,
         ):
             for batch in _chunks(frames, self.batch_size):
                 images = [frame.image for frame in batch]
@@ -193,17 +191,3 @@ def _chunks(frames: Iterator[Any], most: int) -> Iterator[list[Any]]:
         together.append(frame)
     if together:
         yield together
-
-
-class _maybe:  # noqa: N801
-    """A writer that is entered only if it is wanted."""
-
-    def __init__(self, writer: VideoWriter, wanted: bool) -> None:
-        self.writer = writer if wanted else None
-
-    def __enter__(self) -> VideoWriter | None:
-        return None if self.writer is None else self.writer.__enter__()
-
-    def __exit__(self, *what: Any) -> None:
-        if self.writer is not None:
-            self.writer.__exit__(*what)
