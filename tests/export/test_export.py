@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +145,31 @@ def test_a_description_of_another_version_is_refused():
     for wrong in (text.replace('"format": 1', '"format": 2'), "{}", None, "[]"):
         with pytest.raises(InputError):
             Description.from_json(wrong, "x")
+
+
+@pytest.mark.parametrize("damage", ["pickle flag", "formula", "member", "objects"])
+def test_a_strangers_program_is_refused(tmp_path: Path, damage: str):
+    network = deeplab()
+    exported(network, description(network), "torch_export", tmp_path)
+    content = {}
+    with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    top = next(iter(content)).partition("/")[0]
+    weights, model = f"{top}/data/weights/model_weights_config.json", f"{top}/models/model.json"
+    if damage == "pickle flag":
+        content[weights] = content[weights].replace(b'"use_pickle": false', b'"use_pickle": true', 1)
+    elif damage == "formula":
+        changed = re.sub(rb'"expr_str": "[^"]*"', b'"expr_str": "eval(chr(49))"', content[model], count=1)
+        assert changed != content[model]
+        content[model] = changed
+    elif damage == "member":
+        content[f"{top}/data/weights/model.pt"] = b""
+    else:
+        buffer = io.BytesIO()
+        torch.save(Path("x"), buffer)
+        content[f"{top}/data/sample_inputs/model.pt"] = buffer.getvalue()
+    with zipfile.ZipFile(tmp_path / "strange.pt2", "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match="refused"):
+        load_exported(tmp_path / "strange.pt2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
+from hiast.export.archive import check_archive
 from hiast.export.description import KEY, Description
 from hiast.export.write import need
 from hiast.prediction.images import as_images, is_several
@@ -159,8 +159,7 @@ def _openvino(path: Path, device: torch.device) -> ExportedModel:
 
 
 def _torch(path: Path, device: torch.device) -> ExportedModel:
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is no file of torch.export, or only a part of one.")
+    check_archive(path)
     extra = {f"{KEY}.json": ""}
     try:
         program = torch.export.load(path, extra_files=extra)

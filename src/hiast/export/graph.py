@@ -35,6 +35,9 @@ class ExportGraph(nn.Module):
         any_size: Whether the height and width of images may differ from those of the example.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         network: nn.Module,

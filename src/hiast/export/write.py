@@ -28,8 +28,12 @@ _EXTRAS = {
     "openvino": "openvino",
     "tensorrt": "tensorrt",
 }
-_AXES = {"labels": ("batch", "height", "width"), "confidence": ("batch", "height", "width")}
-_AXES["logits"] = ("batch", "classes", "height", "width")
+_AXES: Mapping[str, tuple[str, ...]] = {
+    "images": ("batch", "channels", "height", "width"),
+    "labels": ("batch", "height", "width"),
+    "confidence": ("batch", "height", "width"),
+    "logits": ("batch", "classes", "height", "width"),
+}
 _EXAMPLE = (97, 130)
 """Size of the example image, of no multiple of any stride."""
 
@@ -108,7 +112,7 @@ def write_onnx(program: torch.export.ExportedProgram, description: Description, 
             verbose=False,
         )
         model = onnx.load(str(partial))
-    _name_axes(model, description)
+    _name_axes(model)
     entries = {
         KEY: description.to_json(),
         "names": json.dumps(dict(enumerate(description.classes.names)), ensure_ascii=False),
@@ -123,11 +127,10 @@ def write_onnx(program: torch.export.ExportedProgram, description: Description, 
     write_atomically(path, model.SerializeToString())
 
 
-def _name_axes(model: Any, description: Description) -> None:
+def _name_axes(model: Any) -> None:
     """Call free axes by their meaning; the exporter names them by formulas."""
-    axes = {"images": ("batch", "channels", "height", "width"), **_AXES}
     for value in [*model.graph.input, *model.graph.output]:
-        for dimension, name in zip(value.type.tensor_type.shape.dim, axes[value.name], strict=True):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, _AXES[value.name], strict=True):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = name
 
