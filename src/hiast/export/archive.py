@@ -36,12 +36,26 @@ _NAMES = frozenset(
             "Gt",
             "Ge",
         ),
-        *("Integer", "True", "False"),
+        *(
+            "Add",
+            "Mul",
+            "Pow",
+            "Integer",
+            "Rational",
+            "Symbol",
+            "positive",
+            "nonnegative",
+            "integer",
+            "CeilDiv",
+        ),
+        *("Equality", "Unequality", "StrictLessThan", "LessThan", "StrictGreaterThan", "GreaterThan"),
+        *("And", "Or", "Not", "True", "False", "true", "false"),
     }
 )
 """Functions that may occur in the formulas of sizes, which torch.export evaluates as Python."""
 
 _SYMBOL = re.compile(r"[sufz]+\d+")
+_QUOTED = re.compile(r"'([sufz]+\d+)'")
 
 
 def check_archive(path: Path) -> None:
@@ -57,9 +71,7 @@ def check_archive(path: Path) -> None:
             for name in archive.namelist():
                 inner = name.partition("/")[2]
                 if not _MEMBERS.fullmatch(inner):
-                    raise InputError(
-                        f"{path} was refused: it holds {inner or name}, which torch.export does not write."
-                    )
+                    raise InputError(f"{path} was refused: it holds {inner or name}, unlike torch.export.")
                 if inner.endswith("_config.json"):
                     _check_config(json.loads(archive.read(name)), path)
                 elif inner.startswith("models/"):
@@ -87,9 +99,10 @@ def _check_config(config: Any, path: Path) -> None:
 
 def _check_formulas(model: Any, path: Path) -> None:
     for formula in _formulas(model):
-        names = re.findall(r"[^\W\d]\w*", formula)
+        bare = _QUOTED.sub(r"\1", formula)
+        names = re.findall(r"[^\W\d]\w*", bare)
         strange = [name for name in names if name not in _NAMES and not _SYMBOL.fullmatch(name)]
-        if strange or re.search(r"[\[\]{}'\"\\:;@]|\.\D|\.$", formula):
+        if strange or re.search(r"[\[\]{}'\"\\:;@]|\.\D|\.$", bare):
             raise InputError(f"{path} was refused: '{formula[:60]}' is no formula of a size.")
 
 
