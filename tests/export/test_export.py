@@ -42,20 +42,39 @@ def description(network: SegmentationNetwork, **changes) -> Description:
     return Description(CLASSES, tuple(network.mean), tuple(network.std), **values)
 
 
-def exported(network: SegmentationNetwork, about: Description, kind: str, folder: Path):
+@pytest.fixture(scope="module")
+def programs() -> dict[str, tuple[SegmentationModel, Description, torch.export.ExportedProgram]]:
+    """Two networks, followed once: one that takes any size as it is, and one that pads."""
+    found = {}
+    for name, build in (("deeplab", deeplab), ("unet", unet)):
+        network = build().eval()
+        about = description(network)
+        found[name] = (SegmentationModel(network, CLASSES), about, trace(network, about))
+    return found
+
+
+def written(program, about: Description, kind: str, folder: Path):
     for package in PACKAGES[kind]:
         pytest.importorskip(package, reason=f"{package} is not installed: pip install 'hiast[{kind}]'")
     suffix, write = WRITERS[kind]
-    write(trace(network.eval(), about), about, folder / f"model{suffix}")
+    write(program, about, folder / f"model{suffix}")
     return load_exported(folder / f"model{suffix}")
 
 
-@pytest.mark.parametrize("kind", ["torch_export", "onnx", "openvino"])
-@pytest.mark.parametrize("build", [deeplab, unet])
-def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, kind: str, build):
-    network = build()
-    model = SegmentationModel(network, CLASSES)
-    found = exported(network, description(network), kind, tmp_path)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("torch_export", "deeplab"),
+        ("torch_export", "unet"),
+        ("onnx", "deeplab"),
+        ("onnx", "unet"),
+        ("openvino", "unet"),
+    ],
+)
+def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, programs, kind: str, name: str):
+    model, about, program = programs[name]
+    found = written(program, about, kind, tmp_path)
     assert found.classes == CLASSES
     difference = largest_difference(model, found, drawn_images(), None)
     assert difference.images == 5
@@ -70,30 +89,10 @@ def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, kind: s
     )
 
 
-@pytest.mark.parametrize("kind", ["torch_export", "onnx"])
-def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path, kind: str):
-    network = deeplab()
-    found = exported(
-        network, description(network, size=(64, 96), outputs=("labels", "confidence")), kind, tmp_path
-    )
-    model = SegmentationModel(network, CLASSES, (64, 96))
-    assert largest_difference(model, found, drawn_images(), (64, 96)).confidence < 1e-4
-    with pytest.raises(InputError, match="outputs="):
-        found.predict(next(drawn_images()), flip=True)
-
-
-def test_half_precision_is_close(tmp_path: Path):
-    network = deeplab()
-    found = exported(network, description(network, precision=16), "onnx", tmp_path)
-    assert (
-        largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
-    )
-
-
-def test_onnx_names_its_axes_and_classes(tmp_path: Path):
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-    network = deeplab()
-    exported(network, description(network), "onnx", tmp_path)
+def test_onnx_names_its_axes_and_classes(tmp_path: Path, programs):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'hiast[onnx]'")
+    _, about, program = programs["deeplab"]
+    written(program, about, "onnx", tmp_path)
     model = onnx.load(str(tmp_path / "model.onnx"))
     axes = {
         value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
@@ -105,6 +104,26 @@ def test_onnx_names_its_axes_and_classes(tmp_path: Path):
         "width",
     ]
     assert '"1": "sky"' in {entry.key: entry.value for entry in model.metadata_props}["names"]
+
+
+def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network, size=(64, 96), outputs=("labels", "confidence"))
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    model = SegmentationModel(network, CLASSES, (64, 96))
+    assert largest_difference(model, found, drawn_images(), (64, 96)).confidence < 1e-4
+    with pytest.raises(InputError, match="outputs="):
+        found.predict(next(drawn_images()), flip=True)
+
+
+@pytest.mark.slow
+def test_half_precision_is_close(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network, precision=16)
+    found = written(trace(network, about), about, "onnx", tmp_path)
+    assert (
+        largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
+    )
 
 
 def test_fixed_padding_is_that_of_tensorflow():
@@ -148,9 +167,9 @@ def test_a_description_of_another_version_is_refused():
 
 
 @pytest.mark.parametrize("damage", ["pickle flag", "formula", "member", "objects"])
-def test_a_strangers_program_is_refused(tmp_path: Path, damage: str):
-    network = deeplab()
-    exported(network, description(network), "torch_export", tmp_path)
+def test_a_strangers_program_is_refused(tmp_path: Path, programs, damage: str):
+    _, about, program = programs["deeplab"]
+    written(program, about, "torch_export", tmp_path)
     content = {}
     with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
