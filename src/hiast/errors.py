@@ -1,4 +1,4 @@
-"""The one exception for input that a user can put right."""
+"""Exceptions whose message is shown to the user without a traceback, and a check that raises one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A file, key or value given by the user does not fit.
+    """Raised when a file, key or value of the user does not fit.
 
-    The message is one sentence that names it and says what to do; commands print it and exit with code 2.
+    The message is one sentence that names it and says what to do. Commands print it and exit with code 2.
     """
 
 
 class RunError(RuntimeError):
-    """A run cannot go on, for a reason that is no mistake of the program: the message says which, and what helps."""
+    """Raised when a run cannot continue for an external reason. The message says what to do."""
 
 
 def check_not_negative(what: str, **values: Any) -> None:
-    """Refuse settings that are not finite numbers of at least 0, by their names.
+    """Refuse settings that are not finite numbers of at least 0.
+
+    Args:
+        what: What the settings belong to, for the message.
+        values: Settings by name.
 
     Raises:
-        InputError: Names what they belong to, the setting and its value.
+        InputError: A value is negative, not finite, or not a number.
     """
     for name, value in values.items():
         if not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from uuid import uuid4
 
 
 def write_atomically(path: Path | str, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write ``path`` so that a reader sees the old file or the whole new one, never a part.
+    """Write ``path`` atomically: a reader sees the old file or the whole new one, never a part.
 
-    The content goes to a file beside it that is flushed to the disk and then renamed. When writing fails, nothing
-    is left behind and an older ``path`` stays as it was.
+    The content is written to a temporary file in the same folder, flushed to disk, and renamed; the folder is flushed,
+    too. If writing fails, the temporary file is removed and an older ``path`` is unchanged.
 
     Args:
-        path: File to write; its folder exists.
-        content: The bytes, or a function that writes them to the open file it is given.
+        path: File to write. Its folder must exist.
+        content: The bytes, or a function that writes them to an open binary file.
 
     Raises:
-        OSError: The file cannot be written (disk full, no permission); the message names the path.
+        OSError: The file cannot be written, for example because the disk is full.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
@@ -33,5 +33,17 @@ def write_atomically(path: Path | str, content: bytes | Callable[[BinaryIO], obj
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        _flush_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the rename itself to disk, where the system can open folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

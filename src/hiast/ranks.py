@@ -1,13 +1,13 @@
-"""Which of several processes this is, before they have met."""
+"""The rank of this process, read from the environment before torch.distributed is initialized."""
 
 from __future__ import annotations
 
 import os
 
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Where torchrun, Lightning and SLURM say it."""
+"""Variables in which torchrun, Lightning and SLURM store it."""
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the one of a distributed run that writes records and talks to the user."""
+    """Whether this process has rank zero, which writes records and messages."""
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)

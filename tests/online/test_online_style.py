@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from hiast.data.augmentation.fourier import fourier_adapt
 from hiast.errors import InputError
-from hiast.online import AmplitudeMixing, ColorTransfer, HistogramMatching, generator_at
+from hiast.online import AmplitudeMixing, ColorTransfer, HistogramMatching, OneStyle, generator_at
 from hiast.online.lab import lab_to_rgb, rgb_to_lab
 from hiast.online.style import match_histograms, match_lab, mix_amplitudes
 
@@ -168,3 +170,24 @@ def test_what_is_out_of_range_is_refused():
         ColorTransfer()(images(0), images(0)[:0], generator_at(0))
     with pytest.raises(InputError, match="references"):
         ColorTransfer()(images(0), images(0)[0], generator_at(0))
+
+
+def test_one_style_changes_each_image_by_one_of_its_styles():
+    own, references = images(1, batch=6) * 255, images(2, batch=3) * 255
+    styles = (ColorTransfer(), HistogramMatching())
+    moved = OneStyle(styles=styles, probability=1.0)(own, references, generator_at(0))
+    generator = generator_at(0)
+    drawn = (torch.rand(6, generator=generator) * 2).long()
+    state = generator.get_state()
+    both = []
+    for style in styles:
+        generator.set_state(state)
+        both.append(replace(style, probability=1.0)(own, references, generator))
+    assert set(drawn.tolist()) == {0, 1}
+    for image, number in enumerate(drawn.tolist()):
+        assert torch.equal(moved[image], both[number][image])
+
+
+def test_one_style_needs_a_style():
+    with pytest.raises(InputError, match="at least one style"):
+        OneStyle()

@@ -9,6 +9,7 @@ from hiast.callbacks.picture_sheet import PictureSheet
 from hiast.callbacks.progress import StageProgress
 from hiast.callbacks.rounds import LabelRound, LabelSettings
 from hiast.callbacks.schedule import ValidationSchedule
+from hiast.callbacks.source_pixels import SourcePixels
 from hiast.callbacks.stop import GracefulShutdown
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MetricsFile",
     "PictureSheet",
     "SelectionSettings",
+    "SourcePixels",
     "StageCheckpoint",
     "StageProgress",
     "TargetStatistics",

@@ -73,6 +73,7 @@ class CandidateKeeper(pl.Callback):
         settings: What to keep and measure.
         step_before: Optimizer steps of all rounds before this one.
         is_first: Whether this is the first stage of the run, of which target statistics are a candidate.
+        init_from: Whether the first stage starts from a checkpoint, which then is a candidate, too.
         name: Name of the candidate at the end of the fit.
         seed: Seed of the pixels that scores look at.
         labels: The pseudo-labels of the round; None in other stages.
@@ -86,6 +87,7 @@ class CandidateKeeper(pl.Callback):
         name: str,
         step_before: int = 0,
         is_first: bool = False,
+        init_from: bool = False,
         seed: int = 888,
         labels: LabelRound | None = None,
     ) -> None:
@@ -94,9 +96,17 @@ class CandidateKeeper(pl.Callback):
         self.name = name
         self.step_before = step_before
         self.is_first = is_first
+        self.init_from = init_from
         self.seed = seed
         self.labels = labels
         self.records = CandidateRecords(folder)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the checkpoint that the run starts from."""
+        assert isinstance(pl_module, AdaptationModule)
+        if self.settings.images and self.is_first and self.init_from and not pl_module.batches_done:
+            self._measure(trainer, pl_module, "start")
+            self._measure_statistics(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         """Keep a candidate at each look."""
@@ -121,11 +131,17 @@ class CandidateKeeper(pl.Callback):
         if not self.settings.images:
             return
         self._keep(trainer, module, self.name)
-        if self.is_first and any(True for _ in batch_norms(module.network)):
-            for share in self.settings.target_statistics:
-                name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
-                with _mixed_statistics(trainer, module, share):
-                    self._measure(trainer, module, name)
+        if self.is_first and not self.init_from:
+            self._measure_statistics(trainer, module)
+
+    def _measure_statistics(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
+        """Keep the network with target statistics, if it has batch normalization."""
+        if not any(True for _ in batch_norms(module.network)):
+            return
+        for share in self.settings.target_statistics:
+            name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
+            with _mixed_statistics(trainer, module, share):
+                self._measure(trainer, module, name)
 
     def _look(self, module: AdaptationModule) -> bool:
         if not isinstance(module, OnlineModule) or module.batches_done % module.accumulate_grad_batches:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from hiast.callbacks import LabelSettings
+from hiast.callbacks import LabelSettings, SelectionSettings
 from hiast.classes import LabelSpace
 from hiast.cli.config import instantiate, plain
 from hiast.cli.domains import STAGES, build_domains, stage_names
@@ -163,6 +163,15 @@ def _online(config: DictConfig) -> Any:
     if node.batch_size is None:
         node.batch_size = rounds.batch_size
     return node
+
+
+def build_selection(config: DictConfig) -> SelectionSettings:
+    """Which candidates are kept and measured; ``source_fraction`` belongs to the data."""
+    values = {key: value for key, value in plain(config.selection).items() if key != "source_fraction"}
+    try:
+        return SelectionSettings(**values)
+    except TypeError as error:
+        raise InputError(f"selection: {error}.") from error
 
 
 def _rounds(node: Any) -> list[Round]:

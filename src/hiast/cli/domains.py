@@ -57,6 +57,9 @@ def build_domains(
     rare = {} if sampling is None else {"rare_class_sampling": plain(sampling)}
     source = instantiate(config.data.source, **options, **rare)
     target = instantiate(config.data.target, **options)
+    for module in single_sources(source):
+        if config.selection.source_fraction and not module.has_val:
+            module.val_fraction = config.selection.source_fraction
     if isinstance(target, JoinedDataModule):
         raise InputError(
             "data.target joins several datasets, which only data.source may: name a single dataset."

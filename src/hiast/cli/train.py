@@ -45,7 +45,6 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
-    from hiast.callbacks import SelectionSettings
     from hiast.cli import build
     from hiast.cli.config import instantiate, plain
     from hiast.evaluation.tables import stage_table
@@ -79,7 +78,7 @@ def train(config: DictConfig) -> int:
         init_from=build.existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
-        selection=SelectionSettings(**values["selection"]),
+        selection=build.build_selection(config),
     )
     directory.begin(OmegaConf.to_yaml(config, resolve=True), config.seed)
     try:

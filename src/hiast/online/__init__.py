@@ -18,7 +18,7 @@ from hiast.online.margins import Margins
 from hiast.online.masking import BlockMasking, block_mask, mask_images
 from hiast.online.mixing import ClassMix, HardClassPaste, Labeled, Mixed, Mixing, NoMixing
 from hiast.online.priors import DistributionAlignment, class_ratio_floor
-from hiast.online.style import AmplitudeMixing, ColorTransfer, HistogramMatching, StyleTransfer
+from hiast.online.style import AmplitudeMixing, ColorTransfer, HistogramMatching, OneStyle, StyleTransfer
 from hiast.online.thresholds import ClassBalanced, InstanceAdaptive, MovingThresholds
 from hiast.online.trust import PixelConfidence, QualityWeight, Trust, Trusted, confidence_and_prediction
 
@@ -47,6 +47,7 @@ __all__ = [
     "Mixing",
     "MovingThresholds",
     "NoMixing",
+    "OneStyle",
     "PixelConfidence",
     "ProjectedFeatureDistance",
     "QualityWeight",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -99,6 +99,43 @@ class AmplitudeMixing(StyleTransfer):
     def change(self, images: Tensor, references: Tensor) -> Tensor:
         """See :meth:`StyleTransfer.change`."""
         return mix_amplitudes(images, references, self.beta)
+
+
+@dataclass(frozen=True)
+class OneStyle(StyleTransfer):
+    """Each image is changed by one of several style transfers, drawn with equal chance.
+
+    Args:
+        styles: At least one; their own ``probability`` and ``strength`` are not used.
+
+    Raises:
+        InputError: There is no style.
+    """
+
+    styles: tuple[StyleTransfer, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "styles", tuple(self.styles))
+        if not self.styles:
+            raise InputError("OneStyle needs at least one style transfer in styles.")
+
+    def change(self, images: Tensor, references: Tensor) -> Tensor:
+        """The first style; ``__call__`` draws one for each image."""
+        return self.styles[0].change(images, references)
+
+    def __call__(self, images: Tensor, references: Tensor, generator: torch.Generator) -> Tensor:
+        """Changed images, see :meth:`StyleTransfer.__call__`."""
+        numbers = uniform(generator, len(images))
+        drawn = (numbers * len(self.styles)).long().clamp(max=len(self.styles) - 1).to(images.device)
+        key = generator.get_state()
+        result = images
+        for number, style in enumerate(self.styles):
+            generator.set_state(key)
+            moved = replace(style, probability=self.probability, strength=self.strength)
+            changed = moved(images, references, generator)
+            result = torch.where(drawn.eq(number).view(-1, 1, 1, 1), changed, result)
+        return result
 
 
 def match_histograms(images: Tensor, references: Tensor) -> Tensor:

@@ -97,6 +97,8 @@ class InstanceAdaptive(MovingThresholds):
         beta: Weight of the past, 0 to 1.
         gamma: How much less a class with a low threshold may keep, 0 or more.
         start: Threshold of every class at the beginning, 0 to 1.
+        cap: Confidence from which on a pixel is kept whatever the threshold of its class, 0 to 1; 1 has no effect
+            but on pixels of confidence 1.
         per: The group: ``"batch"``, the images of all processes at a step, or ``"image"``, one image after the
             other, those of rank zero first.
 
@@ -116,10 +118,11 @@ class InstanceAdaptive(MovingThresholds):
         beta: float = 0.9,
         gamma: float = 8.0,
         start: float = 0.9,
+        cap: float = 1.0,
         per: Per = "batch",
     ) -> None:
         super().__init__(num_classes)
-        check_shares("instance adaptive trust", alpha=alpha, beta=beta, start=start)
+        check_shares("instance adaptive trust", alpha=alpha, beta=beta, start=start, cap=cap)
         check_choice("instance adaptive trust", "per", per, get_args(Per))
         if alpha == 0 or not (math.isfinite(gamma) and gamma >= 0):
             raise InputError(
@@ -127,12 +130,12 @@ class InstanceAdaptive(MovingThresholds):
                 "0 or more."
             )
         self.alpha, self.beta, self.gamma, self.per = alpha, beta, gamma, per
-        self.start = start
+        self.start, self.cap = start, cap
         self.register_buffer("thresholds", torch.full((num_classes,), start, dtype=torch.float64))
 
     def current(self) -> Tensor:
         """Thresholds as they are now, float64 [C]."""
-        return self.thresholds
+        return self.thresholds.clamp(max=self.cap)
 
     def advance(self, confidence: Tensor, prediction: Tensor, valid: Tensor | None) -> Tensor:
         """Move the thresholds by a batch; those of each image or of the batch, float64 [B or 1,C]."""
@@ -148,7 +151,8 @@ class InstanceAdaptive(MovingThresholds):
             thresholds = self._moved(thresholds, group)
             moved.append(thresholds)
         self.thresholds.copy_(thresholds)
-        return torch.stack(moved[first : first + len(counts)] if self.per == "image" else moved)
+        used = torch.stack(moved[first : first + len(counts)] if self.per == "image" else moved)
+        return used.clamp(max=self.cap)
 
     def _moved(self, thresholds: Tensor, counts: Tensor) -> Tensor:
         level = 1 - self.alpha * thresholds**self.gamma

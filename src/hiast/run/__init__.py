@@ -1,4 +1,4 @@
-"""A run: its directory, and the walk through its stages."""
+"""A run: its directory, its stages, and the pipeline that trains them in order."""
 
 from hiast.run.directory import RunDirectory
 from hiast.run.pipeline import Pipeline

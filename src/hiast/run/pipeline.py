@@ -1,4 +1,4 @@
-"""One walk through all stages: each starts from the last checkpoint of the one before; a finished one is skipped."""
+"""Run all stages in order: each starts from the last checkpoint of the previous one, and finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from hiast.callbacks import (
     MetricsFile,
     PictureSheet,
     SelectionSettings,
+    SourcePixels,
     StageCheckpoint,
     StageProgress,
     TargetStatistics,
@@ -49,26 +50,27 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Pipeline:
-    """Walks the stages in a run directory.
+    """Runs the stages of a run directory in order.
 
     Attributes:
         directory: The run directory.
-        network: Builds the network with its pretrained weights.
-        classes: The scenario's label space.
-        datamodule: Source and target.
-        stages: What to walk.
-        trainer: Arguments for ``pl.Trainer`` (devices, precision, ...).
+        network: Function that builds the network with its pretrained weights.
+        classes: The label space of the scenario.
+        datamodule: The data of source and target.
+        stages: Stages to run, in order.
+        trainer: Arguments of ``pl.Trainer``, such as devices and precision.
         loggers: Lightning loggers.
         validation_size: (height, width) of images in validation and prediction; None keeps theirs.
         val_every_n_steps: Optimizer steps between two validations; the last step of a round is always validated.
         checkpoint_every_n_steps: Optimizer steps between two checkpoints.
         log_every_n_steps: Optimizer steps between two rows of loss terms.
-        seed: Decides everything.
+        seed: Seed of all random draws.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
         pictures: Validation images on the picture sheets; 0: no sheets.
         selection: Which candidates are kept and measured, of which one is chosen without labels.
-        bare_network: Builds it without them, for a run whose weights come from a checkpoint; None: ``network`` does.
+        bare_network: Function that builds the network without pretrained weights, for runs that start from a
+            checkpoint. None: ``network`` is used.
     """
 
     directory: RunDirectory
@@ -98,8 +100,8 @@ class Pipeline:
 
         Raises:
             InputError: Another process works in the directory, or an input does not fit.
-            SIGTERMException: The process was told to stop; the same call goes on later.
-            KeyboardInterrupt: Likewise, by Ctrl+C.
+            SIGTERMException: The process received SIGTERM; the same call resumes later.
+            KeyboardInterrupt: It was interrupted by Ctrl+C; likewise.
         """
         if not self.stages:
             raise InputError("There is no stage to run: name at least one in stages.")
@@ -153,7 +155,7 @@ class Pipeline:
         log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
     def _check(self) -> SegmentationNetwork:
-        """The network, once it is known that all stages can be built and will find their files."""
+        """Build the network, and check that all stages can be built and find their files."""
         first = self.stages[0].name
         begun = self.directory.read_result(first, 1) is not None or self._resume_point(first, 1) is not None
         torch.manual_seed(self.seed)
@@ -172,7 +174,7 @@ class Pipeline:
         return network
 
     def _list_images(self, domains: set[Domain]) -> None:
-        """Find all images now, so that a missing folder does not stop the run hours later."""
+        """List all images now, so that a missing folder is reported before training starts."""
         self.datamodule.prepare_data()
         if "source" in domains:
             self.datamodule.source.train_dataset()
@@ -182,9 +184,9 @@ class Pipeline:
             self.datamodule.target.val_dataset()
 
     def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
-        """The module of a round around a copy of ``network``."""
+        """Build the module of a round around a copy of ``network``."""
         settings = stage.rounds[number - 1]
-        # New layers are drawn here, the same whether the stages before ran in this process or in an earlier one.
+        # New layers are initialized here, equally whether earlier stages ran in this process or in a previous one.
         torch.manual_seed(_stage_seed(self.seed, stage.name, number))
         try:
             return settings.module(
@@ -208,7 +210,7 @@ class Pipeline:
         stop: GracefulShutdown,
         steps_before: int,
     ) -> dict[str, Any]:
-        """Train one round, from ``start`` or from where a stopped run left it, and write its result."""
+        """Train one round, from ``start`` or from its own last checkpoint, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
         module = self._build(network, stage, number)
@@ -232,7 +234,7 @@ class Pipeline:
         if module.batches_done < module.batches:
             trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
         else:
-            # Killed between the last checkpoint and the result: the checkpoint only has to be scored again.
+            # The process was killed between the last checkpoint and the result: only the validation is missing.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
         result = self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
@@ -266,7 +268,7 @@ class Pipeline:
         )
 
     def _describe(self, checkpoint: Path | None) -> str:
-        """A checkpoint by its place in the run directory, so that a copied directory still fits."""
+        """The path of a checkpoint relative to the run directory, so that a copied directory still fits."""
         if checkpoint is None:
             return "initial weights"
         inside = checkpoint.resolve().is_relative_to(self.directory.path.resolve())
@@ -289,6 +291,7 @@ class Pipeline:
         callbacks: list[pl.Callback] = [
             *([label_round] if label_round else []),
             stop.schedule,
+            SourcePixels(),
             TargetStatistics(stop.schedule),
             StageProgress(rounds=len(stage.rounds)),
             MetricsFile(
@@ -306,7 +309,8 @@ class Pipeline:
                 self.selection,
                 name=candidate_name(stage, module.round_number),
                 step_before=steps_before,
-                is_first=stage is self.stages[0],
+                is_first=stage is self.stages[0] and module.round_number == 1,
+                init_from=self.init_from is not None,
                 seed=self.seed,
                 labels=label_round,
             ),
@@ -355,7 +359,7 @@ def candidate_name(stage: Stage, number: int) -> str:
 
 @contextmanager
 def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
-    """Say how the run was told to stop."""
+    """Turn a stop by Ctrl+C into a KeyboardInterrupt."""
     try:
         yield
     except SIGTERMException:
@@ -369,7 +373,7 @@ def _stage_seed(seed: int, stage: str, number: int) -> int:
 
 
 def _start_from(module: AdaptationModule, path: Path) -> None:
-    """Give a fresh module the weights of another stage's or round's checkpoint."""
+    """Load the weights of the checkpoint of another stage or round into a new module."""
     checkpoint = read_checkpoint(path)
     module.network.load_state_dict(network_weights(checkpoint))
     if isinstance(module, OnlineModule):
@@ -388,5 +392,5 @@ def _entropy(trainer: pl.Trainer) -> dict[str, float]:
 
 
 def _known(iou: dict[str, float]) -> dict[str, float | None]:
-    """IoU of each class; None for an absent one, since JSON has no NaN."""
+    """IoU by class; None for an absent class, since JSON has no NaN."""
     return {name: None if math.isnan(value) else value for name, value in iou.items()}

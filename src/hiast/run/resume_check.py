@@ -1,4 +1,4 @@
-"""Which settings of a run may differ when it goes on: those that change nothing of what is there."""
+"""Which configuration changes are allowed when a run is resumed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import yaml
 
 _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
-"""Settings that change no result, wherever they stand."""
+"""Settings that do not change results."""
 
 _OF_SELF_TRAINING = ("loss", "pseudo_label", "augmentation")
-"""Parts of the configuration that no other stage reads."""
+"""Parts of the configuration that only self-training reads."""
 
 
 def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
-    """The first setting that two configurations differ in and that matters to the stages that have begun.
+    """Find the first setting that differs and affects stages that have started.
 
     Args:
-        there: Configuration that the run began with, as YAML.
-        here: That of now.
-        begun: Stages that have left anything behind, in order.
+        there: Configuration of the existing run, as YAML.
+        here: Configuration of the current start, as YAML.
+        begun: Stages that have started, in order.
     """
     old, new = yaml.safe_load(there), yaml.safe_load(here)
     if not begun:
@@ -42,12 +42,12 @@ def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
 
 
 def _stages(config: dict[str, Any]) -> list[str]:
-    """The stages that a configuration walks; one without a module (warmup=none) is left out."""
+    """The stages that a configuration runs, without those that have no module (``warmup=none``)."""
     return [name for name in config["stages"] if (config[name]["module"] or {}).get("_target_")]
 
 
 def _settings(value: Any, key: str = "") -> dict[str, Any]:
-    """Dotted key -> plain value of everything in a configuration that can change results."""
+    """Map dotted keys to plain values, for all settings that can change results."""
     if key.rpartition(".")[2] in _NO_CHANGE:
         return {}
     if isinstance(value, dict) and value:

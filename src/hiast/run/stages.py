@@ -1,4 +1,4 @@
-"""What a run consists of: named stages and their rounds."""
+"""Stages of a run and their rounds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Round:
     """One fit: a whole stage, or one round of self-training.
 
     Attributes:
-        module: Builds the stage's module; called with ``network``, ``classes``, ``max_steps``, ``accumulate``,
-            ``round_number``, ``validation_size`` and ``seed``.
+        module: Function that builds the module of the stage. It is called with ``network``, ``classes``, ``max_steps``,
+            ``accumulate_grad_batches``, ``round_number``, ``validation_size`` and ``seed``.
         max_steps: Optimizer steps.
-        batch_size: Images per domain and optimizer step, over all devices.
-        accumulate_grad_batches: Batches into which an optimizer step is divided.
-        labels: How the round's pseudo-labels are made; None for a stage without.
+        batch_size: Images of each domain per optimizer step, over all devices.
+        accumulate_grad_batches: Batches per optimizer step.
+        labels: Settings of the pseudo-labels of the round; None for stages without.
         needs_pretrained: Whether the module keeps a frozen copy of the pretrained encoder.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -11,7 +12,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hiast.classes import IGNORED, LabelSpace
+from hiast.classes import LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError, check_not_negative
@@ -32,7 +33,7 @@ from hiast.online import (
 from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
-from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
+from hiast.training.pseudo_targets import class_weights, soft_cross_entropy, soft_weights, weights_of
 from hiast.training.views import StepKey, Views
 
 _CHOICES = {
@@ -53,18 +54,21 @@ class OnlineModule(AdaptationModule):
     Args:
         network: The student, see ``AdaptationModule``.
         classes: The label space of the scenario.
-        ema_decay: EMA decay of the teacher, reached by the ramp min(1 - 1/(t + 1), ema_decay).
+        ema_decay: EMA decay of the teacher, reached by the ramp min(1 - 1/(t + 1), ema_decay). None: 1 - 3 / max_steps,
+            at most 0.999, so that the teacher averages over about a third of a short stage.
         teacher_bn: ``"running"``: the teacher is in eval mode and averages the running statistics of the student.
             ``"batch"``: it normalizes by the statistics of the target batch (DAFormer).
         teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
         evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
-        trust: Labels and weights of the prediction of the teacher.
+        trust: Labels and weights of the prediction of the teacher. A ``functools.partial`` is called with
+            ``num_classes``.
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
         margins: Borders of the whole target image that give no pseudo-labels.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
+        class_balance: Exponent of the class weights of all losses, see ``class_weights``; 0: all classes weigh alike.
         class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
@@ -87,17 +91,18 @@ class OnlineModule(AdaptationModule):
         network: SegmentationNetwork,
         classes: LabelSpace,
         *,
-        ema_decay: float = 0.999,
+        ema_decay: float | None = 0.999,
         teacher_bn: Literal["running", "batch"] = "running",
         teacher_mirror: bool = False,
         labels: Literal["hard", "soft"] = "hard",
         evaluate: Literal["student", "teacher"] = "student",
-        trust: Trust | None = None,
+        trust: Trust | partial[Trust] | None = None,
         mixing: Mixing | None = None,
         views: Views | None = None,
         masking_weight: float = 1.0,
         margins: Margins | None = None,
         feature_distance: Mapping[str, Any] | None = None,
+        class_balance: float = 0.0,
         class_floor: float = 0.0,
         floor_share: float = 0.5,
         source_weight: float = 1.0,
@@ -107,9 +112,12 @@ class OnlineModule(AdaptationModule):
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **settings)
+        if ema_decay is None:
+            ema_decay = min(0.999, max(0.0, 1.0 - 3.0 / self.max_steps))
         numbers = {
             "ema_decay": ema_decay,
             "masking_weight": masking_weight,
+            "class_balance": class_balance,
             "class_floor": class_floor,
             "floor_share": floor_share,
             "source_weight": source_weight,
@@ -130,11 +138,14 @@ class OnlineModule(AdaptationModule):
         self.soft = labels == "soft"
         self.evaluated: Literal["student", "teacher"] = evaluate
         self.teacher = Teacher(network, ema_decay, average_buffers=teacher_bn == "running")
+        if isinstance(trust, partial):
+            trust = trust(num_classes=len(classes))
         self.trust: Trust = trust or QualityWeight()
         self.mixing: Mixing = mixing or ClassMix()
         self.views = views or Views()
         self.margins = margins
         self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
+        self.class_balance = class_balance
         self.source_weight, self.target_weight = source_weight, target_weight
         self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
         self.feature_settings = None if feature_distance is None else dict(feature_distance)
@@ -143,7 +154,7 @@ class OnlineModule(AdaptationModule):
             if self.feature_settings is None
             else FeatureDistance(network, classes, **self.feature_settings)
         )
-        # Labeled source pixels of each class seen so far; the class-ratio floor needs their shares.
+        # Labeled pixels of each class in the source; class weights and the class-ratio floor need their shares.
         self.register_buffer("source_pixels", torch.zeros(len(classes), dtype=torch.float64))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -160,7 +171,7 @@ class OnlineModule(AdaptationModule):
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
             source_logits, mixed_logits = self._student(*inputs)
         ramp = self._ramp()
-        terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
+        terms = {"source_cross_entropy": self._source_loss(source_logits, source["label"])}
         terms["mixed"] = self._target_loss(
             mixed_logits, mixed.labels, mixed.weights, mixed.pasted, probabilities
         )
@@ -172,7 +183,7 @@ class OnlineModule(AdaptationModule):
             terms["feature_distance"] = self.feature_distance(features, inputs[0], source["label"])
             total = total + terms["feature_distance"]
         if self.class_floor:
-            terms["class_floor"] = self._floor(source["label"], mixed_logits, mixed.pasted)
+            terms["class_floor"] = self._floor(mixed_logits)
             total = total + ramp * self.class_floor * terms["class_floor"]
         if self.views.masking is not None and self.masking_weight:
             terms["masked"] = self._masked_loss(target["image"], pseudo, probabilities, key)
@@ -180,6 +191,17 @@ class OnlineModule(AdaptationModule):
         terms["trusted"] = pseudo.weights.mean()  # type: ignore[union-attr]
         terms["total"] = total
         return terms
+
+    def _source_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if not self.class_balance:
+            return source_cross_entropy(logits, labels)
+        weights = weights_of(labels, class_weights(self.source_pixels, self.class_balance))
+        return weighted_cross_entropy(logits, labels, weights, normalization="labeled")
+
+    @property
+    def needs_source_pixels(self) -> bool:
+        """Whether the losses need to know how many pixels each class has in the source."""
+        return bool(self.class_balance or self.class_floor) and not bool(self.source_pixels.any())
 
     def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
         if self.joint_batch:
@@ -215,6 +237,8 @@ class OnlineModule(AdaptationModule):
     def _target_loss(
         self, logits: Tensor, labels: Tensor, weights: Tensor, pasted: Tensor, probabilities: Tensor
     ) -> Tensor:
+        if self.class_balance:
+            weights = weights * weights_of(labels, class_weights(self.source_pixels, self.class_balance))
         if not self.soft:
             return weighted_cross_entropy(logits, labels, weights)
         hard, soft = soft_weights(labels, weights, pasted)
@@ -231,11 +255,9 @@ class OnlineModule(AdaptationModule):
         nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
         return self._target_loss(logits, pseudo.labels, pseudo.weights, nothing, probabilities)
 
-    def _floor(self, labels: Tensor, logits: Tensor, pasted: Tensor) -> Tensor:
-        counts = torch.bincount(labels.reshape(-1).long(), minlength=IGNORED + 1)[: len(self.classes)]
-        self.source_pixels += counts
+    def _floor(self, logits: Tensor) -> Tensor:
         prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
-        return class_ratio_floor(logits, prior.to(logits.device), self.floor_share)
+        return class_ratio_floor(logits, prior, self.floor_share)
 
     @property
     def evaluation_network(self) -> nn.Module:

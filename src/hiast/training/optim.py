@@ -25,7 +25,7 @@ class Schedule:
         name: ``"cosine"``, ``"poly"`` or ``"constant"``.
         min_lr_factor: The cosine schedule ends at ``min_lr_factor`` times the lr of the backbone, in every group.
         power: Exponent of the poly schedule.
-        warmup_steps: Steps over which the lr first grows linearly.
+        warmup_steps: Steps over which the lr first grows linearly; a number below 1 is a share of the steps.
         warmup_factor: Factor of the lr at step 0 of the warm-up.
 
     Raises:
@@ -35,7 +35,7 @@ class Schedule:
     name: str = "cosine"
     min_lr_factor: float = 0.001
     power: float = 0.9
-    warmup_steps: int = 0
+    warmup_steps: float = 0
     warmup_factor: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -66,8 +66,9 @@ class Schedule:
             0.0005
         """
         lr = self._decayed(group_lr, backbone_lr, min(step / steps, 1.0))
-        if step < self.warmup_steps:
-            lr *= self.warmup_factor + (1.0 - self.warmup_factor) * step / self.warmup_steps
+        warmup = self.warmup_steps if self.warmup_steps >= 1 else self.warmup_steps * steps
+        if step < warmup:
+            lr *= self.warmup_factor + (1.0 - self.warmup_factor) * step / warmup
         return lr
 
     def _decayed(self, group_lr: float, backbone_lr: float, share: float) -> float:

@@ -1,0 +1,198 @@
+"""Compare methods on pairs of domains: last, selected and best candidate of each, over seeds.
+
+    python benchmarks/pairs.py run --conf DIR --data DIR --out DIR --pairs street weeds --seeds 1 2 3
+    python benchmarks/pairs.py table --out DIR
+
+Every row of a pair and seed starts from the same source-only checkpoint and trains for the same number of steps. A row
+that is finished is not run again. The labels of the target are read by the final evaluation of candidates alone, and by
+the row ``target labels``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+STEPS = 300
+"""Optimizer steps of the source-only checkpoint, and of each row after it."""
+
+COMMON = ["selection.source_fraction=0.1", "pictures=0", "validation.every_n_steps=100000"]
+
+
+def rows(pair: str, base: Path) -> dict[str, list[str]]:
+    """Words of ``hiast-train`` for each row; all start from the checkpoint ``base``."""
+    online = ["stages=[online]", f"online.max_steps={STEPS}", "online.batch_size=4"]
+    lr = "online.module.optimizer.lr=3e-4"
+    start = f"init_from={base}"
+    more = ["stages=[source_only]", f"source_only.max_steps={STEPS}", start]
+    rounds = [
+        "stages=[warmup,self_training]", "warmup.max_steps=100", "self_training.rounds=2",
+        "self_training.max_steps=100",
+        "self_training.module.optimizer.lr=1e-4", "self_training.by_round=null", "warmup.module.optimizer.lr=1e-4",
+        "self_training.module.ema_decay=0.99",
+    ]  # fmt: skip
+    return {
+        "control": [f"+scenario={pair}", *more],
+        "hiast": [f"+scenario={pair}", *rounds, start],
+        "dacs": [f"+scenario={pair}", "method=dacs", *online, lr, start],
+        "daformer": [
+            f"+scenario={pair}",
+            "method=daformer",
+            *online,
+            lr,
+            "online.module.ema_decay=0.99",
+            start,
+        ],
+        "mic": [f"+scenario={pair}", "method=mic", *online, lr, "online.module.ema_decay=0.99", start],
+        "adapt": [f"+scenario={pair}", "method=adapt", *online, lr, start],
+        "target labels": [f"+scenario={pair}_oracle", *more],
+    }
+
+
+def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: int) -> None:
+    """Run or continue ``hiast-train``."""
+    if (run / "done").is_file():
+        return
+    began = time.process_time()
+    command = [
+        sys.executable, "-c", "from hiast.cli.train import main; main()", "--config-dir", str(arguments.conf),
+        f"data_root={arguments.data}", f"run={run}", f"seed={seed}", *COMMON, *words,
+    ]  # fmt: skip
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with run.with_suffix(".log").open("a") as log:
+        log.write(" ".join(command) + "\n")
+        log.flush()
+        subprocess.run(command, check=True, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    (run / "done").write_text(str(time.process_time() - began))
+
+
+def evaluated(run: Path) -> dict[str, Any]:
+    """The mIoU of every candidate of a run on the labeled target images, of the last one and of the selected one."""
+    file = run / "candidates_miou.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    records = json.loads((run / "candidates.json").read_text())["candidates"]
+    scores = {record["name"]: miou(run / record["checkpoint"]) for record in records if record["checkpoint"]}
+    selected = json.loads((run / "selected.json").read_text())["selected"]["name"]
+    last = [name for name in scores if not name.startswith(("target_statistics", "start"))][-1]
+    found = {"candidates": scores, "selected": selected, "last": last}
+    file.write_text(json.dumps(found, indent=2))
+    return found
+
+
+def miou(checkpoint: Path) -> dict[str, Any]:
+    """Mean and class IoU of a checkpoint on the labeled target images of its scenario."""
+    import torch
+
+    from hiast.cli.build import build_target
+    from hiast.training import load_module
+
+    torch.set_num_threads(1)
+    module = load_module(checkpoint)
+    target = build_target(module.run_config, module.classes, None, 0, trusted=True)
+    with torch.inference_mode():
+        for batch in target.val_dataloader():
+            module.validation_step(batch, 0)
+    scores = module.metrics.compute()
+    return {"mIoU": next(iter(scores.means.values())), "iou": list(scores.iou.values())}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train and evaluate all rows of all pairs and seeds."""
+    for seed in arguments.seeds:
+        for pair in arguments.pairs:
+            folder = arguments.out.resolve() / pair / str(seed)
+            base = folder / "source_only"
+            train(
+                [f"+scenario={pair}", "stages=[source_only]", f"source_only.max_steps={STEPS}"],
+                base,
+                arguments,
+                seed,
+            )
+            evaluated(base)
+            for name, words in rows(pair, base / "source_only/checkpoints/last.ckpt").items():
+                if arguments.rows and name not in arguments.rows:
+                    continue
+                train(words, folder / name.replace(" ", "_"), arguments, seed)
+                evaluated(folder / name.replace(" ", "_"))
+                sys.stdout.write(f"{pair} {seed} {name}: {summary(folder / name.replace(' ', '_'))}\n")
+                sys.stdout.flush()
+
+
+def summary(run: Path) -> str:
+    """Last, selected and best candidate of a run in percent."""
+    found = evaluated(run)
+    scores = {name: 100 * values["mIoU"] for name, values in found["candidates"].items()}
+    best = max(scores, key=lambda name: scores[name])
+    return (
+        f"last {scores[found['last']]:.1f}, selected {scores[found['selected']]:.1f} ({found['selected']}), "
+        f"best {scores[best]:.1f} ({best})"
+    )
+
+
+def results(out: Path) -> Iterator[tuple[str, int, str, dict[str, float]]]:
+    """Pair, seed, row and its numbers in percent, of everything that is finished."""
+    for file in sorted(out.glob("*/*/*/candidates_miou.json")):
+        found = json.loads(file.read_text())
+        scores = {name: 100 * values["mIoU"] for name, values in found["candidates"].items()}
+        pair, seed, row = file.parts[-4:-1]
+        numbers = {
+            "last": scores[found["last"]],
+            "selected": scores[found["selected"]],
+            "best": max(scores.values()),
+        }
+        if row == "source_only":
+            yield (
+                pair,
+                int(seed),
+                "target statistics",
+                {"last": scores.get("target_statistics", float("nan"))},
+            )
+        yield pair, int(seed), row.replace("_", " ") if row != "source_only" else "source only", numbers
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Print a Markdown table of each pair: mean over the seeds, and each seed."""
+    found: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
+    for pair, seed, row, numbers in results(arguments.out):
+        found.setdefault(pair, {}).setdefault(row, {})[seed] = numbers
+    for pair, lines in found.items():
+        sys.stdout.write(f"\n### {pair}\n\n| row | last | selected | best candidate | each seed |\n")
+        sys.stdout.write("|---|---:|---:|---:|---|\n")
+        for row, seeds in lines.items():
+            cells = []
+            for key in ("last", "selected", "best"):
+                values = [numbers[key] for numbers in seeds.values() if key in numbers]
+                cells.append(f"{sum(values) / len(values):.1f}" if values else "")
+            each = ", ".join(f"{seed}: {numbers['last']:.1f}" for seed, numbers in sorted(seeds.items()))
+            sys.stdout.write(f"| {row} | {' | '.join(cells)} | {each} |\n")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("--conf", type=Path, required=True)
+    runner.add_argument("--data", type=Path, required=True)
+    runner.add_argument("--out", type=Path, required=True)
+    runner.add_argument("--pairs", nargs="+", required=True)
+    runner.add_argument("--seeds", nargs="+", type=int, required=True)
+    runner.add_argument("--rows", nargs="*", default=[])
+    runner.set_defaults(job=run)
+    printer = commands.add_parser("table")
+    printer.add_argument("--out", type=Path, required=True)
+    printer.set_defaults(job=table)
+    arguments = parser.parse_args()
+    arguments.job(arguments)
+
+
+if __name__ == "__main__":
+    main()
