@@ -20,6 +20,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
 from hiast.evaluation.masks import mask_path
 from hiast.files import write_atomically
+from hiast.formats.regions import outer_first, outline, regions
 from hiast.prediction.ids import id_lookup
 
 Kind = Literal["labels", "overlay", "confidence", "polygons", "csv"]
@@ -117,25 +118,12 @@ def polygon_json(labels: Pixels, classes: LabelSpace) -> bytes:
     A polygon runs through the centers of the outermost pixels of a region, has no holes, and is followed by those
     that lie within it.
     """
-    shapes: list[tuple[int, dict[str, Any]]] = []
-    for label in np.unique(labels).tolist():
-        count, numbers, boxes, _ = cv2.connectedComponentsWithStats(
-            (labels == label).astype(np.uint8), connectivity=4
-        )
-        for number in range(1, count):
-            left, top, width, height = boxes[number, :4].tolist()
-            part = (numbers[top : top + height, left : left + width] == number).astype(np.uint8)
-            found, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
-            ring = found[0][:, 0, :]
-            name = classes.names[label] if label < len(classes) else "unlabeled"
-            points = (ring if len(ring) >= 3 else np.resize(ring, (3, 2))).tolist()
-            shapes.append((-width * height, {"label": name, "polygon": points}))
-    shapes.sort(key=lambda shape: shape[0])
-    content = {
-        "imgHeight": labels.shape[0],
-        "imgWidth": labels.shape[1],
-        "objects": [one for _, one in shapes],
-    }
+    names = (*classes.names, *["unlabeled"] * (256 - len(classes)))
+    shapes = [
+        {"label": names[region.label], "polygon": outline(region).tolist()}
+        for region in outer_first(list(regions(labels, ignored=True)))
+    ]
+    content = {"imgHeight": labels.shape[0], "imgWidth": labels.shape[1], "objects": shapes}
     return json.dumps(content, ensure_ascii=False).encode("utf-8")
 
 
