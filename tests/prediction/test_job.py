@@ -14,7 +14,9 @@ from tiny import CLASSES
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
+from hiast.formats import open_annotations
 from hiast.prediction import InferenceSettings
+from hiast.prediction.handover import WRITERS, check_format, hand_over
 from hiast.prediction.ids import class_ids, id_lookup
 from hiast.prediction.inputs import find_inputs
 from hiast.prediction.job import Job
@@ -207,3 +209,25 @@ def test_a_damaged_video_leaves_no_file(tmp_path: Path):
     with pytest.raises(InputError, match="drive"):
         run(tmp_path / "drive.mp4", tmp_path / "out", ["overlay"])
     assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_exports_for_annotation_tools_hold_the_labels(folder: Path, tmp_path: Path, name: str):
+    out, ids = tmp_path / "out", (7, 300, 5, 0)
+    inputs = find_inputs(folder)
+    writer = Writer(out, check_kinds(["labels", "confidence"]), CLASSES, ids)
+    Job(Brightness(), InferenceSettings(), writer, Records(out)).run(inputs, lambda done, total: None)
+    check_format(name, ["labels"])
+    for _ in range(2):
+        place = hand_over(name, out, inputs.images, CLASSES, ids, "last.ckpt")
+    reader = open_annotations("cityscapes_polygons" if name == "cityscapes" else name, place, CLASSES.names)
+    found = next(item for item in reader.items() if item.startswith("b"))
+    np.testing.assert_array_equal(reader.read(found), picture(1)[..., 0] // 64)
+
+
+def test_a_format_needs_labels():
+    check_format(None, [])
+    with pytest.raises(InputError, match="choose cvat"):
+        check_format("mars", ["labels"])
+    with pytest.raises(InputError, match="add labels"):
+        check_format("cvat", ["csv"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ Predict images and videos: label PNG, color overlay, confidence, polygons, and t
   checkpoint=last.ckpt          or a folder of save_pretrained, or an exported file (.onnx, .xml, .pt2)
   input=PATH                    an image, a folder, a pattern ('shots/*.jpg'), a list file (.txt) or a video
   save=[labels,overlay,confidence,polygons,csv]
+  format=cvat                   also write one export for an annotation tool: cvat, label_studio, datumaro, fiftyone,
+                                coco, panoptic, cityscapes
   ids=dataset                   ids of the target dataset in label files; or cityscapes, '{road: 7, sky: 23}'
   size=[512,1024]               size at which the network sees images; native: their own; default: as in validation
   window=[512,1024,256]         slide a window of this height, width and stride; blend=mean instead of gaussian
@@ -41,9 +44,7 @@ def predict(config: DictConfig) -> None:
 
     from hiast.callbacks.progress import LabelProgress
     from hiast.cli.config import plain, require
-    from hiast.files import write_atomically
     from hiast.prediction.inputs import find_inputs
-    from hiast.prediction.outputs import shares_csv
     from hiast.prediction.records import Records, open_folder
     from hiast.run.distributed import check_processes, fabric_strategy
     from hiast.run.trainer import trainer_refusals
@@ -68,49 +69,52 @@ def predict(config: DictConfig) -> None:
         left_out = job.run(inputs, progress)
     fabric.barrier()
     if fabric.is_global_zero:
-        records = [r for name, r in Records(folder).read().items() if not name.endswith("/")]
-        if "csv" in job.writer.kinds:
-            write_atomically(folder / "shares.csv", shares_csv(records, job.model.classes))
-        Console().print(_summary(records, job.model.classes))
+        Console().print(_finish(job, inputs, config.format, Path(checkpoint).name))
     for sentence in left_out:
         sys.stderr.write(f"Left out: {sentence}\n")
+
+
+def _finish(job: Any, inputs: Any, form: str | None, checkpoint: str) -> Any:
+    """Write what needs all images, and make the table that is shown."""
+    from hiast.files import write_atomically
+    from hiast.prediction.handover import hand_over
+    from hiast.prediction.outputs import shares_csv
+    from hiast.prediction.records import Records
+
+    writer, classes = job.writer, job.writer.classes
+    records = [record for name, record in Records(writer.folder).read().items() if not name.endswith("/")]
+    if "csv" in writer.kinds:
+        write_atomically(writer.folder / "shares.csv", shares_csv(records, classes))
+    if form is not None:
+        place = hand_over(form, writer.folder, inputs.images, classes, writer.ids, checkpoint)
+        sys.stderr.write(f"Written for {form}: {place}\n")
+    return _summary(records, classes)
 
 
 def _job(
     config: Any, values: dict[str, Any], checkpoint: str, folder: Path, fabric: Any
 ) -> tuple[Any, dict[str, Any]]:
     """The work of this process, and what decides its results."""
-    from hiast.cli.build import check_whole_number
     from hiast.hub import load_model
+    from hiast.prediction.handover import check_format
     from hiast.prediction.ids import class_ids
     from hiast.prediction.job import Job
     from hiast.prediction.outputs import Writer, check_kinds
     from hiast.prediction.records import Records
 
-    for key in ("batch_size", "num_workers", "max_pixels"):
-        check_whole_number(config[key], key, 1)
-    if config.unreadable not in ("stop", "skip"):
-        raise InputError(f"unreadable is '{config.unreadable}': choose stop or skip.")
-    if not isinstance(config.opacity, int | float) or not 0 <= config.opacity <= 1:
-        raise InputError(f"opacity is {config.opacity}: give a number from 0 to 1.")
+    _check_values(config)
+    kinds = check_kinds(values["save"])
+    check_format(values["format"], kinds)
     model: Any = load_model(checkpoint, fabric.device, teacher=config.teacher)
     settings = _settings(values, model)
-    kinds, ids = (
-        check_kinds(values["save"]),
-        class_ids(values["ids"], model.classes, _target(checkpoint, values)),
-    )
+    ids = class_ids(values["ids"], model.classes, _target(checkpoint, values))
     identity = {
         "checkpoint": Path(checkpoint).name,
         "weights": _weights(model, Path(checkpoint)),
         "teacher": bool(config.teacher),
-        "classes": list(model.classes.names),
-        "colors": [list(color) for color in model.classes.colors],
+        "classes": model.classes.to_dict(),
         "ids": list(ids),
-        "sizes": settings.sizes,
-        "scales": settings.scales,
-        "flip": settings.flip,
-        "window": settings.window,
-        "blend": settings.blend,
+        **asdict(settings),
         "opacity": config.opacity,
         "precision": str(config.trainer.precision),
     }
@@ -127,6 +131,17 @@ def _job(
         world_size=fabric.world_size,
     )
     return job, identity
+
+
+def _check_values(config: Any) -> None:
+    from hiast.cli.build import check_whole_number
+
+    for key in ("batch_size", "num_workers", "max_pixels"):
+        check_whole_number(config[key], key, 1)
+    if config.unreadable not in ("stop", "skip"):
+        raise InputError(f"unreadable is '{config.unreadable}': choose stop or skip.")
+    if not isinstance(config.opacity, int | float) or not 0 <= config.opacity <= 1:
+        raise InputError(f"opacity is {config.opacity}: give a number from 0 to 1.")
 
 
 class _Autocast:
