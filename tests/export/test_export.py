@@ -140,7 +140,7 @@ def test_fixed_padding_is_that_of_tensorflow():
 @pytest.mark.parametrize("precision", [32, 16])
 def test_safetensors_rebuild_the_network(tmp_path: Path, precision: int):
     model = SegmentationModel(deeplab(), CLASSES, (64, 96))
-    write_safetensors(model, tmp_path / "model.safetensors", precision)
+    write_safetensors(model.network, model.to_config(), tmp_path / "model.safetensors", precision)
     image = next(drawn_images())
     found = load_model(tmp_path / "model.safetensors").predict(image)
     np.testing.assert_allclose(

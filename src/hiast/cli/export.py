@@ -76,7 +76,7 @@ def export(config: DictConfig) -> None:
         raise InputError(f"output: a file of format {kind} ends with {suffix}, not as {path.name} does.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
-        write_safetensors(model, path, config.precision)
+        write_safetensors(model.network, model.to_config(), path, config.precision)
         sys.stdout.write(f"{path}\n")
         return
     description = _description(values, model)

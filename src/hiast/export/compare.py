@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiast.prediction.inference import InferenceSettings
-
-if TYPE_CHECKING:
-    from hiast.export.exported import ExportedModel
-    from hiast.hub import SegmentationModel
+from hiast.prediction.job import Model
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class Difference:
 
 
 def largest_difference(
-    model: SegmentationModel,
-    exported: ExportedModel,
+    model: Model,
+    exported: Model,
     images: Iterable[NDArray[np.uint8]],
     size: tuple[int, int] | None,
 ) -> Difference:

@@ -94,7 +94,7 @@ def _padded(images: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     rows, columns = (
-        torch.full((), (side + STRIDE - 1) // STRIDE, dtype=torch.int64).clamp(min=2).item()
+        torch.full((), torch.sym_max(2, (side + STRIDE - 1) // STRIDE), dtype=torch.int64).item()
         for side in (height, width)
     )
     for count in (rows, columns):

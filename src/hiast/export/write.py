@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,9 +17,6 @@ from hiast.errors import InputError
 from hiast.export.description import KEY, Description
 from hiast.export.graph import LEAST, MOST, ExportGraph
 from hiast.files import write_atomically
-
-if TYPE_CHECKING:
-    from hiast.hub import SegmentationModel
 
 _EXTRAS = {
     "onnx": "onnx",
@@ -176,14 +173,11 @@ def write_tensorrt(program: torch.export.ExportedProgram, description: Descripti
     write_atomically(path, bytes(engine))
 
 
-def write_safetensors(model: SegmentationModel, path: Path, precision: int) -> None:
-    """Write the weights with the configuration in the header; ``load_model`` takes the file."""
+def write_safetensors(network: nn.Module, config: Mapping[str, Any], path: Path, precision: int = 32) -> None:
+    """Write the weights of a network, with the contents of config.json in the header; ``load_model`` takes the file."""
     from safetensors.torch import save
 
-    config = model.to_config()
-    state = {
-        key: value.detach().cpu().clone().contiguous() for key, value in model.network.state_dict().items()
-    }
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
     if precision == 16:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     write_atomically(
