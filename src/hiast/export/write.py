@@ -94,7 +94,10 @@ def write_torch(program: torch.export.ExportedProgram, description: Description,
 
 
 def write_onnx(program: torch.export.ExportedProgram, description: Description, path: Path) -> None:
-    """Write an ONNX file; the description is its metadata, and class names are readable there too."""
+    """Write an ONNX file; the description is its metadata, and class names are readable there too.
+
+    The program is used up: torch's converter cannot follow a free size a second time.
+    """
     onnx = need("onnx")
     need("onnxscript")
     with tempfile.TemporaryDirectory() as folder:
