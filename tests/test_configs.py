@@ -39,11 +39,10 @@ def scenario(name: str, *overrides: str) -> DictConfig:
 
 
 def network_of(config: DictConfig) -> SegmentationNetwork:
-    """The network at full size without weights; DeepLab-v2 without memory either."""
+    """The network at full size, without weights and without memory."""
     values = plain(config.backbone)
     values |= {key: None for key in ("pretrained", "weights") if key in values}
-    device = "meta" if values["_target_"].endswith("DeepLabV2") else "cpu"
-    with torch.device(device):
+    with torch.device("meta"):
         return instantiate(values, num_classes=len(build.build_classes(config)))
 
 

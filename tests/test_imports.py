@@ -17,7 +17,7 @@ import hiast
 
 PACKAGE = Path(hiast.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ANYONE = {"classes", "errors", "files", "ranks"}
+ANYONE = {"classes", "errors", "files", "ranks", "upsampling"}
 EVERYTHING = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()} - {
     "__init__",
     "__pycache__",
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "ranks": set(),
+    "upsampling": set(),
     "data": {"pseudo_labels", "formats"},
     "scenes": set(),
     "models": set(),
@@ -56,6 +57,7 @@ LIGHTNING_FREE = {
     "errors",
     "files",
     "ranks",
+    "upsampling",
     "models",
     "objectives",
     "online",

@@ -39,7 +39,7 @@ def naive_matrix(prediction: torch.Tensor, label: torch.Tensor, classes: int) ->
     return matrix
 
 
-@pytest.mark.parametrize("classes", [2, 9, 19, 255])
+@pytest.mark.parametrize("classes", [1, 2, 9, 19, 127, 128, 254, 255])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
 def test_counts_equal_a_loop_over_pixels(classes: int, dtype: torch.dtype) -> None:
     prediction, label = random_pair(classes, classes)
@@ -140,6 +140,25 @@ def test_counts_stay_exact_beyond_what_floats_hold() -> None:
 def test_a_value_that_is_no_class_is_refused(prediction: list[int], label: list[int]) -> None:
     with pytest.raises(InputError, match="no class"):
         confusion_matrix(torch.tensor(prediction), torch.tensor(label, dtype=torch.uint8), 2)
+
+
+@pytest.mark.parametrize("classes", [2, 127, 128, 254, 255])
+def test_no_wrong_value_passes_for_another(classes: int) -> None:
+    nothing = torch.zeros(1, dtype=torch.int64)
+    for value in (-300, -1, *range(classes, 255), 256, 511, 2**40):
+        with pytest.raises(InputError, match="1 labels and 0 predictions"):
+            confusion_matrix(nothing, torch.tensor([value]), classes)
+        if 0 <= value <= 255:
+            with pytest.raises(InputError, match="1 labels and 0 predictions"):
+                confusion_matrix(nothing, torch.tensor([value], dtype=torch.uint8), classes)
+    for value in (-300, -1, *range(classes, 256), 256, 511, 2**40):
+        with pytest.raises(InputError, match="0 labels and 1 predictions"):
+            confusion_matrix(torch.tensor([value]), nothing, classes)
+
+
+def test_no_pixel_is_no_count() -> None:
+    empty = torch.zeros(0, 4, dtype=torch.uint8)
+    assert confusion_matrix(empty, empty, 3).tolist() == [[0] * 3] * 3
 
 
 def test_different_shapes_are_refused() -> None:

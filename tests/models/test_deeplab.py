@@ -141,6 +141,7 @@ def test_imagenet_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     def unreachable(*_, **__):
         raise FileNotFoundError("cannot reach the hub")
 
+    monkeypatch.setattr("hiast.models.downloads.hub_reachable", lambda: False)
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(
         InputError, match=r"resnet50\.tv_in1k.*backbone\.pretrained=/path.*backbone\.pretrained=null"
@@ -151,6 +152,7 @@ def test_imagenet_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 def test_imagenet_is_taken_from_timm(monkeypatch: pytest.MonkeyPatch):
     donor = timm.create_model("resnet50")
     asked = []
+    monkeypatch.setattr("hiast.models.downloads.hub_reachable", lambda: True)
     monkeypatch.setattr(timm, "create_model", lambda name, **options: asked.append((name, options)) or donor)
     model = DeepLabV2(5, pretrained="imagenet", layers=(3, 4, 6, 3))
     assert asked == [("resnet50.tv_in1k", {"pretrained": True})]

@@ -7,7 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from hiast.errors import InputError
 from hiast.models import DAFormer, DeepLabV2, SmpNetwork
@@ -52,6 +55,17 @@ def test_without_network_it_is_said_at_once(no_network: None, make, message: str
     with pytest.raises(InputError, match=message.format(OFFLINE)):
         make()
     assert not constants.HF_HUB_OFFLINE
+
+
+def test_files_that_were_downloaded_before_need_no_network(no_network: None, tmp_path: Path):
+    donor = timm.create_model("resnet18")
+    folder = tmp_path / "models--timm--resnet18.a1_in1k"
+    for part in ("refs", "snapshots/0a1b"):
+        (folder / part).mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0a1b")
+    save_file(donor.state_dict(), folder / "snapshots" / "0a1b" / "model.safetensors")
+    network = SmpNetwork("FPN", "tu-resnet18.a1_in1k")
+    assert torch.equal(network.encoder.model.layer3[0].conv2.weight, donor.layer3[0].conv2.weight)
 
 
 def test_a_download_that_fails_otherwise_is_not_called_a_missing_network(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from hiast.errors import InputError
-from hiast.models import SmpNetwork
+from hiast.models import SmpNetwork, freeze_batch_norm
+from hiast.models.encoders import license_of, log_once
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -18,10 +19,26 @@ def logits(network: SmpNetwork, height: int, width: int, seed: int = 0) -> torch
         return network.eval()(torch.randn(1, 3, height, width, generator=generator))
 
 
-@pytest.mark.parametrize("architecture", ["Unet", "Linknet", "FPN", "PSPNet", "DeepLabV3Plus", "Segformer"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "Unet",
+        "UnetPlusPlus",
+        "MAnet",
+        "Linknet",
+        "FPN",
+        "PSPNet",
+        "DeepLabV3",
+        "DeepLabV3Plus",
+        "PAN",
+        "UPerNet",
+        "Segformer",
+    ],
+)
 def test_logits_have_the_image_size(architecture: str):
     network = SmpNetwork(architecture, "tu-tf_efficientnet_lite0", None, 7)
-    assert logits(network, 67, 101).shape == (1, 7, 67, 101)
+    for size in ((67, 101), (8, 9), (33, 300)):
+        assert logits(network, *size).shape == (1, 7, *size)
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "mit_b0", "tu-convnext_atto"])
@@ -39,6 +56,57 @@ def test_vision_transformer_takes_its_options():
         decoder_fusion_channels=16,
     )
     assert logits(network, 67, 101).shape == (1, 3, 67, 101)
+
+
+@pytest.mark.parametrize("architecture", ["DeepLabV3", "UPerNet", "DeepLabV3Plus", "PAN"])
+def test_batch_norm_of_a_single_value_is_explained(architecture: str):
+    network = SmpNetwork(architecture, "resnet18", None, 3).train()
+    image = torch.randn(1, 3, 64, 64)
+    with pytest.raises(InputError, match=rf"{architecture} shrinks an image.*two images.*batch_norm: full"):
+        network(image)
+    assert network(torch.randn(2, 3, 64, 64)).shape == (2, 3, 64, 64)
+    freeze_batch_norm(network, "full")
+    assert network.train()(image).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("architecture", ["FPN", "Unet", "Segformer", "PSPNet", "DPT"])
+def test_decoders_without_pooling_train_on_one_image(architecture: str):
+    encoder = "tu-vit_tiny_patch16_224" if architecture == "DPT" else "resnet18"
+    options = {"dynamic_img_size": True} if architecture == "DPT" else {}
+    network = SmpNetwork(architecture, encoder, None, 3, **options).train()
+    network(torch.randn(1, 3, 64, 64)).square().mean().backward()
+
+
+def test_dpt_needs_patches_of_16_pixels():
+    options = {"embed_dim": 48, "num_heads": 3, "dynamic_img_size": True}
+    with pytest.raises(InputError, match=r"have 14: add \+backbone\.patch_size=16"):
+        SmpNetwork("DPT", "tu-vit_small_patch14_dinov2.lvd142m", None, 3, **options)
+
+
+def test_license_of_weights_is_logged_once(caplog: pytest.LogCaptureFixture):
+    log_once.cache_clear()
+    with caplog.at_level("INFO", logger="hiast"):
+        for _ in range(2):
+            SmpNetwork("FPN", "tu-tf_efficientnet_lite0", "efficientnet-lite0-package", 3)
+        SmpNetwork("FPN", "tu-tf_efficientnet_lite0", None, 3)
+    (sentence,) = [record.getMessage() for record in caplog.records if record.name.startswith("hiast")]
+    assert sentence == (
+        "The weights efficientnet-lite0-package of encoder tu-tf_efficientnet_lite0 are under the license apache-2.0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "license_"),
+    [
+        ("mit_b5", "NVIDIA Source Code License for SegFormer, which forbids commercial use"),
+        ("tu-convnext_small.dinov3_lvd1689m", "DINOv3 License of Meta"),
+        ("tu-vit_base_patch14_dinov2.lvd142m", "license apache-2.0"),
+        ("tu-pvt_v2_b5.in1k", "license apache-2.0"),
+        ("resnet18", "look it up"),
+    ],
+)
+def test_licenses(encoder: str, license_: str):
+    assert license_ in license_of(encoder)
 
 
 def test_is_the_librarys_network():
@@ -112,6 +180,7 @@ def test_download_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     def unreachable(*_, **__):
         raise FileNotFoundError("cannot reach the hub")
 
+    monkeypatch.setattr("hiast.models.downloads.hub_reachable", lambda: False)
     monkeypatch.setattr(smp, "create_model", unreachable)
     with pytest.raises(
         InputError, match=r"imagenet of encoder resnet34.*backbone\.weights=/path.*backbone\.weights=null"

@@ -34,6 +34,17 @@ def test_update_is_the_moving_average():
         torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_the_ends_of_the_decay_are_exact(decay: float):
+    student = student_network()
+    teacher = Teacher(student, decay)
+    before = [value.clone() for value in teacher.network.parameters()]
+    disturb(student)
+    teacher.update(student)
+    wanted = before if decay else student.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(teacher.network.parameters(), wanted, strict=True))
+
+
 def test_buffers_are_copied():
     student = student_network()
     teacher = Teacher(student)

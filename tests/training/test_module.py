@@ -81,7 +81,9 @@ def test_source_only_equals_plain_torch():
         optimizer.zero_grad()
         (losses.sum() / (labels != 255).sum()).backward()
         optimizer.step()
-    assert same(state(made.network), state(plain))
+    # The fused loss and the fused optimizer round otherwise.
+    for key, value in state(plain).items():
+        torch.testing.assert_close(state(made.network)[key], value, rtol=1e-5, atol=1e-6, msg=key)
 
 
 def test_accumulation_equals_one_bigger_batch():

@@ -13,7 +13,6 @@ from hiast import online
 from hiast.errors import InputError
 from hiast.training import OnlineModule, Views
 from hiast.training.ingredients import from_plain, to_plain
-from hiast.training.pseudo_targets import class_weights, weights_of
 from hiast.training.views import StepKey
 
 JITTER = online.ColorJitter(probability=1.0)
@@ -92,10 +91,10 @@ def test_every_part_can_be_on_at_once_and_all_weights_get_gradients():
         margins=online.Margins(top=4),
         feature_distance={"things": ["car", "person"]},
         class_floor=0.5,
-        class_balance=0.5,
+        calibration=online.ClassCalibration(4),
         target_ramp_steps=0,
     )
-    module.source_pixels.copy_(torch.tensor([100.0, 50.0, 10.0, 0.0]))
+    module.set_source_pixels(torch.tensor([100.0, 50.0, 10.0, 0.0]))
     terms = losses_of(module, batch)
     terms["total"].backward()
     assert {"source_cross_entropy", "mixed", "masked", "feature_distance", "class_floor"} <= terms.keys()
@@ -114,21 +113,6 @@ def test_soft_labels_equal_hard_ones_of_a_sure_teacher():
     torch.testing.assert_close(
         losses_of(hard, batch)["total"], losses_of(soft, batch)["total"], rtol=1e-3, atol=1e-3
     )
-
-
-def test_class_weights_balance_the_losses():
-    weights = class_weights(torch.tensor([60.0, 30.0, 10.0, 0.0]), 1.0, high=100)
-    shares = torch.tensor([0.6, 0.3, 0.1, 0.0])
-    torch.testing.assert_close((shares * weights)[:3], torch.full((3,), 1 / 3))
-    assert weights[3] == 1
-    labels = torch.tensor([[[0, 2, 255]]], dtype=torch.uint8)
-    torch.testing.assert_close(
-        weights_of(labels, weights), torch.stack([weights[0], weights[2], torch.tensor(0.0)]).view(1, 1, 3)
-    )
-    batch = placed(1)[0]
-    plain, balanced = module_of(), module_of(class_balance=0.5)
-    balanced.source_pixels.copy_(torch.full((4,), 7.0))
-    torch.testing.assert_close(losses_of(plain, batch)["total"], losses_of(balanced, batch)["total"])
 
 
 def test_masked_images_move_no_running_statistics():
@@ -209,6 +193,7 @@ INGREDIENTS = [
     online.PixelConfidence(0.3, soft=True),
     online.InstanceAdaptive(4),
     online.ClassBalanced(4),
+    online.ClassCalibration(4, rate=0.1),
     online.Margins(1, 2, 3, 4),
     online.BlockMasking(0.2, 5),
     [online.Gamma(probability=0.5), online.Grayscale(), online.ChannelMixing(), JITTER],
@@ -236,7 +221,13 @@ def test_a_checkpoint_names_no_other_classes():
 
 
 def test_a_checkpoint_gives_the_module_back(tmp_path):
-    module = module_of(2, views=ALL_VIEWS, trust=online.InstanceAdaptive(4), class_floor=0.1)
+    module = module_of(
+        2,
+        views=ALL_VIEWS,
+        trust=online.InstanceAdaptive(4),
+        class_floor=0.1,
+        calibration=online.ClassCalibration(4),
+    )
     trainer = bare_trainer()
     from tiny import Batches
     from torch.utils.data import DataLoader

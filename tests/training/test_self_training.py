@@ -25,7 +25,7 @@ def test_the_teacher_sees_the_weak_view_and_the_student_the_strong_one():
     made = module_of()
     by_student, by_teacher = [], []
     made.network.register_forward_pre_hook(lambda _, inputs: by_student.append(inputs[0].clone()))
-    made.teacher.register_forward_pre_hook(
+    made.teacher.network.register_forward_pre_hook(
         lambda _, inputs: by_teacher.append((inputs[0].clone(), torch.is_grad_enabled()))
     )
     target = draw(5, ignored=0.5)

@@ -30,4 +30,4 @@ class SourcePixels(pl.Callback):
         counts = np.zeros(IGNORED + 1, np.int64)
         for index in evenly_spaced(len(dataset), MOST_IMAGES):
             counts += np.bincount(dataset.read_label(index).ravel(), minlength=IGNORED + 1)
-        pl_module.source_pixels.copy_(torch.from_numpy(counts[: len(pl_module.classes)]))
+        pl_module.set_source_pixels(torch.from_numpy(counts[: len(pl_module.classes)]))

@@ -3,16 +3,20 @@
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.masks import mask_path, write_mask
 from hiast.evaluation.metrics import Scores, SegmentationMetrics, confusion_matrix, iou
+from hiast.evaluation.readout import Evaluation, coarse_views, evaluate
 from hiast.evaluation.signals import agreement, mean_entropy
 from hiast.evaluation.tables import class_table, markdown_table, stage_table
 
 __all__ = [
+    "Evaluation",
     "Prediction",
     "Scores",
     "SegmentationMetrics",
     "agreement",
     "class_table",
+    "coarse_views",
     "confusion_matrix",
+    "evaluate",
     "iou",
     "markdown_table",
     "mask_path",

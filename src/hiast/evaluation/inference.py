@@ -71,18 +71,18 @@ def predict_probabilities(
     normalized = normalize(images, mean, std)
     total: Tensor | None = None
     for size in sizes:
-        resized = _resize(normalized, size)
+        resized = resize(normalized, size)
         for mirrored in (False, True) if flip else (False,):
-            logits = _logits(network, resized.flip(-1) if mirrored else resized, window)
+            logits = window_logits(network, resized.flip(-1) if mirrored else resized, window)
             if mirrored:
                 logits = logits.flip(-1)
-            probabilities = _resize(logits, output_size or own).softmax(1)
+            probabilities = resize(logits, output_size or own).softmax(1)
             total = probabilities if total is None else total.add_(probabilities)
     assert total is not None
     return total.div_(len(sizes) * (2 if flip else 1))
 
 
-def _logits(network: Network, images: Tensor, window: tuple[int, int, int] | None) -> Tensor:
+def window_logits(network: Network, images: Tensor, window: tuple[int, int, int] | None) -> Tensor:
     """Float32 logits: those of the whole images, or the mean of those of overlapping windows."""
     if window is None:
         return network(images).float()
@@ -100,7 +100,7 @@ def _logits(network: Network, images: Tensor, window: tuple[int, int, int] | Non
     for top in _starts(padded.shape[-2], height, stride):
         for left in _starts(padded.shape[-1], width, stride):
             part = (..., slice(top, top + height), slice(left, left + width))
-            logits = _resize(network(padded[part]).float(), (height, width))
+            logits = resize(network(padded[part]).float(), (height, width))
             if total is None:
                 total = logits.new_zeros(*logits.shape[:2], padded.shape[-2], padded.shape[-1])
             total[part] += logits
@@ -115,7 +115,7 @@ def _starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def _resize(maps: Tensor, size: Size) -> Tensor:
+def resize(maps: Tensor, size: Size) -> Tensor:
     """Bilinear resize of float [B, K, H, W] with aligned corners; the maps themselves if they fit already."""
     if (maps.shape[-2], maps.shape[-1]) == size:
         return maps

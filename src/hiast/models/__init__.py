@@ -14,7 +14,7 @@ from hiast.models.deeplab import DeepLabV2
 from hiast.models.discriminator import Discriminator
 from hiast.models.hrda import HRDA
 from hiast.models.network import SegmentationNetwork
-from hiast.models.normalize import normalize
+from hiast.models.normalize import Normalize, normalize
 from hiast.models.recipe import build_from_recipe
 from hiast.models.smp import SmpNetwork
 from hiast.models.teacher import Teacher
@@ -26,6 +26,7 @@ __all__ = [
     "DeepLabV2",
     "Discriminator",
     "LoadReport",
+    "Normalize",
     "SegmentationNetwork",
     "SmpNetwork",
     "Teacher",

@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
+from hiast.upsampling import Upsampling
 
 DILATIONS = (1, 6, 12, 18)
 
@@ -132,6 +134,12 @@ class DAFormer(SegmentationNetwork):
     Raises:
         InputError: A name or option is unknown, the encoder is not hierarchical, or weights cannot be had or do
             not fit.
+
+    Example:
+        >>> import torch
+        >>> network = DAFormer("mit_b0", weights=None, num_classes=3)
+        >>> network(torch.zeros(1, 3, 50, 70)).shape, network.coarse(torch.zeros(1, 3, 50, 70)).shape
+        (torch.Size([1, 3, 50, 70]), torch.Size([1, 3, 16, 24]))
     """
 
     align_corners = False
@@ -169,11 +177,12 @@ class DAFormer(SegmentationNetwork):
 
         The images are padded with zeros (the mean color) at the right and the bottom to multiples of the stride.
         """
-        height, width = images.shape[-2:]
-        coarse = self.coarse(images)
+        return self.upsampling(*images.shape[-2:])(self.coarse(images))
+
+    def upsampling(self, height: int, width: int) -> Upsampling:
+        """From coarse logits to the padded image, of which the image's own part is kept."""
         size = (height + -height % self.stride, width + -width % self.stride)
-        logits = F.interpolate(coarse, size=size, mode="bilinear", align_corners=self.align_corners)
-        return logits[..., :height, :width]
+        return Upsampling.to(size, align_corners=self.align_corners, kept=(height, width))
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits [B,C,h,w] of the padded images before the upsampling, at a quarter of their size."""
@@ -248,7 +257,7 @@ def _hierarchical_encoder(encoder: str, weights: str | None, options: dict[str, 
     title = f"A network over the encoder {encoder}"
     with encoders.building(title, encoder, weights):
         wanted = encoders.library_weights(encoder, weights)
-        backbone = encoders.create(lambda: get_encoder(encoder, weights=wanted, **options))
+        backbone = create(lambda: get_encoder(encoder, weights=wanted, **options))
     if backbone.output_stride != 32 or len(backbone.out_channels) != 6:  # type: ignore[arg-type]
         raise InputError(f"{title} needs features at the strides 4, 8, 16 and 32; choose another encoder.")
     return backbone

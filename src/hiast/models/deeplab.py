@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hiast.errors import InputError
 from hiast.models.depths import native_depths
@@ -83,8 +82,7 @@ class DeepLabV2(SegmentationNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B,C,H,W] at the size of the normalized ``images`` [B,3,H,W]."""
-        size = images.shape[-2:]
-        return F.interpolate(self.coarse(images), size=size, mode="bilinear", align_corners=True)
+        return self.upsampling(*images.shape[-2:])(self.coarse(images))
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits [B,C,ceil(H/8),ceil(W/8)] before the upsampling."""

@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from hiast.errors import InputError
+from hiast.models.meta import timm_model
 
 # The feature extractors of timm flatten the first two levels of names: stages.0 becomes stages_0.
 _FLATTENED = re.compile(r"^([a-z]+)_(\d+)\.")
 # segmentation-models-pytorch and some feature extractors of timm each put the model one level deeper.
 _WRAPPERS = re.compile(r"^(model\.)+")
+# Older versions of timm count some tokens as the deepest layer.
+_TOKENS = re.compile(r"^(cls|reg|mask)_token$")
 # The mix transformer of segmentation-models-pytorch lists all patch embeddings before all blocks.
 _MIX_TRANSFORMER = re.compile(r"^(patch_embed|block|norm)([1-4])\.(\d+)?")
 
@@ -46,7 +48,7 @@ def encoder_depths(
             raise InputError(
                 f"Layer decay is not possible with encoder {name}: the depth of {bare} is not known."
             )
-        depths[prefix + key] = known[bare]
+        depths[prefix + key] = 0 if _TOKENS.match(bare) else known[bare]
     return _without_gaps(depths)
 
 
@@ -80,12 +82,10 @@ def native_depths(encoder: nn.Module, *, prefix: str = "") -> dict[str, int]:
 
 
 def _timm_depths(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    import timm
     from timm.models import group_parameters
 
-    with torch.device("meta"):
-        bare = timm.create_model(name, **options)
-    matcher = getattr(bare, "group_matcher", None)
+    bare = timm_model(name, options)
+    matcher: Any = getattr(bare, "group_matcher", None)
     if matcher is None:
         raise InputError(
             f"Layer decay is not possible with encoder tu-{name}: timm does not name its layers."

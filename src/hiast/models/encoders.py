@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hiast.errors import InputError
 from hiast.models.downloads import downloading
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD, Triple
-from hiast.models.packaged import LITE0, PACKAGES
+from hiast.models.packaged import PACKAGES
 from hiast.models.timm_weights import fit_to_encoder
 from hiast.models.weights import load_backbone_weights, read_weights
 
@@ -26,9 +25,12 @@ FORBIDDEN_OPTIONS = frozenset({"checkpoint_path", "pretrained_cfg", "pretrained_
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 # What users may overlook in a license that timm names.
 RESTRICTIONS = {
+    "dinov3": "the DINOv3 License of Meta, which has terms of its own",
     "dinov3-license": "the DINOv3 License of Meta, which has terms of its own",
     "cc-by-nc-4.0": "CC BY-NC 4.0, which forbids commercial use",
 }
+# Older versions of timm do not record these.
+LICENSES = {"dinov3": "dinov3", "pvt_v2": "apache-2.0", "tf_efficientnet_lite": "apache-2.0"}
 MIT_LICENSE = "the NVIDIA Source Code License for SegFormer, which forbids commercial use"
 
 
@@ -89,8 +91,7 @@ def building(title: str, encoder: str, weights: str | None) -> Iterator[None]:
             return
         with downloading(
             f"The weights {weights} of encoder {encoder}",
-            f"give backbone.weights=/path/encoder.pth (a state dict of the encoder), "
-            f"backbone.weights={LITE0.name} with backbone.encoder={LITE0.encoder}, or backbone.weights=null",
+            "give backbone.weights=/path/encoder.pth (a state dict of the encoder) or backbone.weights=null",
         ):
             yield
     except InputError:
@@ -98,17 +99,6 @@ def building(title: str, encoder: str, weights: str | None) -> Iterator[None]:
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error.args[0] if error.args else error).split("\n")[0].rstrip(".")
         raise InputError(f"{title} cannot be built: {reason}.") from error
-
-
-def create(make: Callable[[], nn.Module]) -> nn.Module:
-    """What ``make`` returns, also on the meta device, where constructors that compute numbers fail."""
-    try:
-        return make()
-    except RuntimeError as error:
-        if "meta tensor" not in str(error):
-            raise
-    with torch.device("cpu"):
-        return make().to("meta")
 
 
 def load_encoder(
@@ -147,7 +137,8 @@ def license_of(encoder: str) -> str:
     if encoder.startswith("mit_b"):
         return MIT_LICENSE
     settings = timm.get_pretrained_cfg(encoder.removeprefix("tu-")) if encoder.startswith("tu-") else None
-    name = getattr(settings, "license", None)
+    known = next((license_ for part, license_ in LICENSES.items() if part in encoder), None)
+    name = getattr(settings, "license", None) or known
     if not name:
         return "a license that the library does not record: look it up before you use them"
     return RESTRICTIONS.get(name, f"the license {name}")

@@ -70,6 +70,12 @@ class HRDA(DAFormer):
 
     Raises:
         InputError: ``detail`` does not fit, or as for DAFormer.
+
+    Example:
+        >>> network = HRDA(encoder="mit_b0", weights=None, num_classes=3, detail=[64, 64])
+        >>> scales = network.two_scales(torch.zeros(1, 3, 128, 192), window=(64, 8, 64, 64))
+        >>> scales.fused.shape, scales.detail.shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 3, 16, 16]))
     """
 
     stride = 64
@@ -133,7 +139,7 @@ class HRDA(DAFormer):
     def _draw_window(self, height: int, width: int) -> Window:
         sides = min(self.detail[0], height), min(self.detail[1], width)
         top, left = (
-            CORNER * int(torch.randint((whole - side) // CORNER + 1, ()))
+            CORNER * int(torch.randint((whole - side) // CORNER + 1, (), device="cpu"))
             for whole, side in zip((height, width), sides, strict=True)
         )
         return top, left, *sides
@@ -141,11 +147,9 @@ class HRDA(DAFormer):
     def _detail_everywhere(self, padded: Tensor) -> Tensor:
         """Mean of the logits [B,C,H/4,W/4] of windows that overlap by half."""
         height, width = padded.shape[-2:]
-        tops, leaves = (
-            _starts(whole, side) for whole, side in zip((height, width), self.detail, strict=True)
-        )
+        tops, lefts = (_starts(whole, side) for whole, side in zip((height, width), self.detail, strict=True))
         sides = min(self.detail[0], height), min(self.detail[1], width)
-        windows = [(top, left, *sides) for top in tops for left in leaves]
+        windows = [(top, left, *sides) for top in tops for left in lefts]
         crops = [padded[..., top : top + h, left : left + w] for top, left, h, w in windows]
         parts = self._detail(torch.cat(crops)).chunk(len(windows))
         placed = [_outside(padded, window, OUTPUT_STRIDE) for window in windows]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiast.models.batch_norm import BatchNormMode, batch_norms
+from hiast.upsampling import Upsampling
 
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -35,6 +36,19 @@ class SegmentationNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B,C,H,W] of normalized ``images`` [B,3,H,W]."""
         raise NotImplementedError
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits [B,C,h,w] of normalized ``images`` [B,3,H,W] before their upsampling.
+
+        ``upsampling(H, W)`` of them are what ``forward`` returns. Losses and read-outs take them, because they are
+        small. A network that does not say otherwise gives the logits at image size.
+        """
+        logits: Tensor = self(images)
+        return logits
+
+    def upsampling(self, height: int, width: int) -> Upsampling:
+        """How the coarse logits of images of (``height``, ``width``) become logits at image size."""
+        return Upsampling.to((height, width))
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from ImageNet: the group with the base learning rate."""

@@ -15,7 +15,9 @@ from hiast.errors import InputError
 from hiast.models import encoders
 from hiast.models.batch_norm import explain_single_values
 from hiast.models.depths import encoder_depths
+from hiast.models.meta import create
 from hiast.models.network import SegmentationNetwork
+from hiast.upsampling import Upsampling
 
 
 class SmpNetwork(SegmentationNetwork):
@@ -54,6 +56,7 @@ class SmpNetwork(SegmentationNetwork):
         self.options = {key: encoders.plain(value, key) for key, value in options.items()}
         downloaded = encoders.downloaded(weights, encoder)
         self.network = _build(architecture, encoder, downloaded, num_classes, self.options)
+        self._factor = _take_upsampling(self.network)
         if architecture.lower() == "dpt":
             _check_patches(self.encoder, encoder)
             _freeze_unused(self.encoder)
@@ -66,16 +69,36 @@ class SmpNetwork(SegmentationNetwork):
         Sizes that the encoder's stride does not divide are padded with zeros (the mean color) at the right
         and the bottom; the padding is cut off the logits.
         """
+        return self.upsampling(*images.shape[-2:])(self.coarse(images))
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits [B,C,h,w] of the padded images before their last upsampling; most decoders work at stride 4."""
         height, width = images.shape[-2:]
-        # Some decoders need multiples of 32 although their encoder announces a smaller stride.
-        stride = math.lcm(int(self.encoder.output_stride), 32)  # type: ignore[arg-type]
-        right, bottom = -width % stride, -height % stride
-        padded = F.pad(images, (0, right, 0, bottom)) if right or bottom else images
+        size = self._padded(height, width)
+        if size != (height, width):
+            images = F.pad(images, (0, size[1] - width, 0, size[0] - height))
         with explain_single_values(self.architecture):
-            logits: Tensor = self.network(padded)
-        if logits.shape[-2:] != padded.shape[-2:]:
-            logits = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=True)
-        return logits[..., :height, :width]
+            logits: Tensor = self.network(images)
+        reached = (logits.shape[-2] * self._factor, logits.shape[-1] * self._factor)
+        if self._factor > 1 and reached != size:
+            # With an encoder of unusual depth the library's upsampling is not the last one.
+            logits = F.interpolate(logits, size=reached, mode="bilinear", align_corners=True)
+        return logits
+
+    def upsampling(self, height: int, width: int) -> Upsampling:
+        """From coarse logits to the padded image, of which the image's own part is kept."""
+        return Upsampling.to(self._padded(height, width), align_corners=True, kept=(height, width))
+
+    def _padded(self, height: int, width: int) -> tuple[int, int]:
+        # Some decoders need multiples of 32 although their encoder announces a smaller stride.
+        own = int(self.encoder.output_stride)  # type: ignore[arg-type]
+        stride = math.lcm(own, 32)
+        # PAN halves the last features three times.
+        smallest = 8 * own if self.architecture.lower() == "pan" else stride
+        return (
+            height + max(smallest - height, -height % stride),
+            width + max(smallest - width, -width % stride),
+        )
 
     @property
     def encoder(self) -> nn.Module:
@@ -130,7 +153,7 @@ def _build(
     known_options = set(signature(ARCHITECTURES[architecture.lower()].__init__).parameters)
     encoders.check_encoder(encoder, options, known_options)
     with encoders.building(f"{architecture} with encoder {encoder}", encoder, weights):
-        return encoders.create(
+        return create(
             lambda: smp.create_model(
                 architecture,
                 encoder_name=encoder,
@@ -139,6 +162,28 @@ def _build(
                 **options,
             )
         )
+
+
+def _take_upsampling(network: nn.Module) -> int:
+    """Have ``network`` return its logits before its last upsampling; returns the factor of that, 1 if there is none.
+
+    Neither parameters nor their names change. A head with an activation, which comes after the upsampling, is left
+    alone.
+    """
+    head: Any = network.segmentation_head
+    if not isinstance(head, nn.Sequential):  # DPT's, which interpolates with aligned corners
+        factor = int(head.upsampling_factor)
+        if factor != head.upsampling_factor or not isinstance(head.activation.activation, nn.Identity):
+            return 1
+        head.upsampling_factor = 1
+        return factor
+    _, last, activation = head
+    bilinear = isinstance(last, nn.Upsample) and last.mode == "bilinear" and bool(last.align_corners)
+    if not bilinear or not isinstance(activation.activation, nn.Identity):
+        return 1
+    factor = int(last.scale_factor)  # type: ignore[arg-type]
+    head[1] = nn.Identity()
+    return factor
 
 
 def _check_patches(core: nn.Module, encoder: str) -> None:

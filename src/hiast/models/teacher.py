@@ -31,6 +31,11 @@ class Teacher(nn.Module):
         logits: Tensor = self.network(images)
         return logits
 
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits of the averaged network before their upsampling, see ``SegmentationNetwork.coarse``."""
+        logits: Tensor = self.network.coarse(images)  # type: ignore[operator]
+        return logits
+
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Average the parameters: ``ema_decay * own + (1 - ema_decay) * student``; copy or average the buffers."""
@@ -42,8 +47,7 @@ class Teacher(nn.Module):
             self._copy_buffers(student)
 
     def _average(self, own: list[Tensor], theirs: list[Tensor]) -> None:
-        torch._foreach_mul_(own, self.ema_decay)
-        torch._foreach_add_(own, theirs, alpha=1.0 - self.ema_decay)
+        torch._foreach_lerp_(own, theirs, 1.0 - self.ema_decay)
 
     def _average_buffers(self, student: nn.Module) -> None:
         pairs = list(zip(self.network.buffers(), student.buffers(), strict=True))
@@ -67,8 +71,10 @@ class Teacher(nn.Module):
 
     def _copy_buffers(self, student: nn.Module) -> None:
         own, theirs = _parallel(list(self.network.buffers()), list(student.buffers()))
-        if own:
-            torch._foreach_copy_(own, theirs)
+        # Lists of one type are copied in one call; the counters of batch normalization are integers.
+        for dtype in {tensor.dtype for tensor in own}:
+            pairs = [(mine, other) for mine, other in zip(own, theirs, strict=True) if mine.dtype == dtype]
+            torch._foreach_copy_([mine for mine, _ in pairs], [other for _, other in pairs])
 
 
 def _parallel(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from hiast.models.meta import timm_model
 
 _FIRST_LEVELS = re.compile(r"^([a-z]+)\.(\d+)\.")
 
@@ -34,10 +35,7 @@ def fit_to_encoder(
 
 
 def _converted(state: Mapping[str, Tensor], name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
-    import timm
-
-    with torch.device("meta"):
-        bare = timm.create_model(name, **options)
+    bare = timm_model(name, options)
     convert = getattr(sys.modules[type(bare).__module__], "checkpoint_filter_fn", None)
     return dict(state if convert is None else convert(dict(state), bare))
 

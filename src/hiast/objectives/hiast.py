@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from hiast.errors import InputError, check_not_negative
 from hiast.objectives.consistency import DENOMINATORS, Denominator, consistency
 from hiast.objectives.cross_entropy import check_labels, cross_entropy
+from hiast.objectives.fused.backend import Backend
+from hiast.objectives.fused.self_training import TermSettings, self_training_terms
 from hiast.objectives.regions import REGIONS, Region, at_least_float32
 from hiast.objectives.regularizers import entropy_ignored, kld_confident
+from hiast.upsampling import Upsampling
 
 PUBLISHED_CLASSES = 19
 """Number of classes that the published weights were chosen for."""
@@ -111,6 +114,50 @@ class HIASTLoss(nn.Module):
             "consistency": agree,
             "total": supervised + self.kld * kld + self.entropy * entropy + self.consistency * agree,
         }
+
+    def from_coarse(
+        self,
+        logits: Tensor,
+        pseudo_labels: Tensor,
+        teacher_logits: Tensor | None,
+        upsampling: Upsampling,
+        backend: Backend = "auto",
+    ) -> dict[str, Tensor]:
+        """The same terms from logits before their upsampling: many times faster, in a fraction of the memory.
+
+        ``forward`` of the upsampled logits and of the softmax of the teacher's gives the same values and gradient,
+        to rounding. No tensor [B,C,H,W] is made; the gradient is computed together with the value.
+
+        Args:
+            logits: The student's, float [B,C,h,w] of any precision and memory format.
+            pseudo_labels: uint8 [B,H,W], classes below C or 255 = ignored.
+            teacher_logits: Float [B,C,h,w], taken as constants; may be None when consistency weighs 0, and the
+                term is then reported as 0.
+            upsampling: From [h,w] to [H,W], of student and teacher; ``SegmentationNetwork.upsampling`` gives it.
+            backend: ``"auto"``, ``"eager"``, ``"compile"`` or ``"triton"``, see
+                ``hiast.objectives.fused.backend.choose_backend``.
+
+        Returns:
+            What ``forward`` returns, but only ``total`` has a gradient.
+
+        Raises:
+            InputError: Shapes that do not fit, no teacher although consistency has a weight, a backend that cannot
+                be used, or, on the CPU only, labels that are neither 255 nor below C.
+        """
+        if teacher_logits is None and self.consistency:
+            raise InputError("Consistency has a weight but there are no teacher logits; set it to 0.")
+        settings = TermSettings(
+            self.kld,
+            self.entropy,
+            self.consistency,
+            self.region,
+            self.denominator,
+            PUBLISHED_CLASSES if self.class_normalized else logits.shape[1],
+        )
+        terms: dict[str, Tensor] = self_training_terms(
+            logits, pseudo_labels, teacher_logits, upsampling, settings, backend
+        )
+        return terms
 
     def to_dict(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hiast.online.blur import GaussianBlur
 from hiast.online.border import FoundMargins, find_margins
+from hiast.online.calibration import ClassCalibration
 from hiast.online.color import ChannelMixing, ColorChain, ColorJitter, ColorStep, Gamma, Grayscale
 from hiast.online.draws import generator_at
 from hiast.online.ema import ema_decay_at
@@ -27,6 +28,7 @@ __all__ = [
     "BlockMasking",
     "ChannelMixing",
     "ClassBalanced",
+    "ClassCalibration",
     "ClassMix",
     "ColorChain",
     "ColorJitter",

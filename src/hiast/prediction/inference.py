@@ -109,7 +109,7 @@ def predict_arrays(
     Returns:
         A prediction at the size of the image for each of them.
     """
-    batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+    batch = to_planes(images, device)
     own = (int(batch.shape[-2]), int(batch.shape[-1]))
     sizes = settings.sizes_of(own)
     if settings.window is not None and sizes == [own]:
@@ -124,6 +124,11 @@ def predict_arrays(
         )
         confidence, labels = probabilities.max(1)
     return to_predictions(labels, confidence)
+
+
+def to_planes(images: NDArray[np.uint8], device: torch.device | str) -> Tensor:
+    """Tensor uint8 [B, 3, H, W] of images uint8 [B, H, W, 3]."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
 
 
 def to_predictions(labels: Tensor, confidence: Tensor) -> list[Prediction]:

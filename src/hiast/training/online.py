@@ -17,24 +17,25 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
-from hiast.objectives import source_cross_entropy
+from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.online import (
+    ClassCalibration,
     ClassMix,
     Labeled,
     Margins,
+    Mixed,
     Mixing,
     QualityWeight,
     Trust,
     class_ratio_floor,
-    confidence_and_prediction,
     ema_decay_at,
-    weighted_cross_entropy,
 )
 from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
-from hiast.training.pseudo_targets import class_weights, soft_cross_entropy, soft_weights, weights_of
+from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
 from hiast.training.views import StepKey, Views
+from hiast.upsampling import Upsampling, View, read_out
 
 _CHOICES = {
     "teacher_bn": ("running", "batch"),
@@ -61,14 +62,14 @@ class OnlineModule(AdaptationModule):
         teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
         evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
-        trust: Labels and weights of the prediction of the teacher. A ``functools.partial`` is called with
-            ``num_classes``.
+        trust: Labels and weights of the prediction of the teacher. A ``functools.partial``, here and for
+            ``calibration``, is called with ``num_classes``.
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
         margins: Borders of the whole target image that give no pseudo-labels.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
-        class_balance: Exponent of the class weights of all losses, see ``class_weights``; 0: all classes weigh alike.
+        calibration: Class weights of source pixels, see ``ClassCalibration``; None: all classes weigh alike.
         class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
@@ -101,8 +102,8 @@ class OnlineModule(AdaptationModule):
         views: Views | None = None,
         masking_weight: float = 1.0,
         margins: Margins | None = None,
+        calibration: ClassCalibration | partial[ClassCalibration] | None = None,
         feature_distance: Mapping[str, Any] | None = None,
-        class_balance: float = 0.0,
         class_floor: float = 0.0,
         floor_share: float = 0.5,
         source_weight: float = 1.0,
@@ -117,7 +118,6 @@ class OnlineModule(AdaptationModule):
         numbers = {
             "ema_decay": ema_decay,
             "masking_weight": masking_weight,
-            "class_balance": class_balance,
             "class_floor": class_floor,
             "floor_share": floor_share,
             "source_weight": source_weight,
@@ -144,8 +144,10 @@ class OnlineModule(AdaptationModule):
         self.mixing: Mixing = mixing or ClassMix()
         self.views = views or Views()
         self.margins = margins
+        self.calibration = (
+            calibration(num_classes=len(classes)) if isinstance(calibration, partial) else calibration
+        )
         self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
-        self.class_balance = class_balance
         self.source_weight, self.target_weight = source_weight, target_weight
         self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
         self.feature_settings = None if feature_distance is None else dict(feature_distance)
@@ -168,13 +170,12 @@ class OnlineModule(AdaptationModule):
             self.prepare(self.views.colored(styled, "source", key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
         )
+        upsampling = self.network.upsampling(*source["label"].shape[-2:])
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
             source_logits, mixed_logits = self._student(*inputs)
         ramp = self._ramp()
-        terms = {"source_cross_entropy": self._source_loss(source_logits, source["label"])}
-        terms["mixed"] = self._target_loss(
-            mixed_logits, mixed.labels, mixed.weights, mixed.pasted, probabilities
-        )
+        terms = {"source_cross_entropy": self._source_loss(source_logits, source["label"], upsampling)}
+        terms["mixed"] = self._target_loss(mixed_logits, upsampling, mixed, probabilities)
         total = (
             self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
         )
@@ -192,68 +193,93 @@ class OnlineModule(AdaptationModule):
         terms["total"] = total
         return terms
 
-    def _source_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if not self.class_balance:
-            return source_cross_entropy(logits, labels)
-        weights = weights_of(labels, class_weights(self.source_pixels, self.class_balance))
-        return weighted_cross_entropy(logits, labels, weights, normalization="labeled")
+    def _source_loss(self, logits: Tensor, labels: Tensor, upsampling: Upsampling) -> Tensor:
+        weights = None if self.calibration is None else self.calibration(labels)
+        loss: Tensor = coarse_cross_entropy(logits, labels, upsampling, weights=weights)
+        if self.calibration is not None:
+            self.calibration.update(read_out([View(logits.detach(), upsampling)]).labels, labels)
+        return loss
 
     @property
     def needs_source_pixels(self) -> bool:
         """Whether the losses need to know how many pixels each class has in the source."""
-        return bool(self.class_balance or self.class_floor) and not bool(self.source_pixels.any())
+        return bool(self.calibration or self.class_floor) and not bool(self.source_pixels.any())
+
+    def set_source_pixels(self, pixels: Tensor) -> None:
+        """Give the labeled pixels [C] of each class in the source."""
+        self.source_pixels.copy_(pixels)
+        if self.calibration is not None:
+            self.calibration.start(self.source_pixels)
 
     def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        """Coarse logits of source and mixed images."""
         if self.joint_batch:
-            logits: Tensor = self.network(torch.cat((source, mixed)))
+            logits = self.network.coarse(torch.cat((source, mixed)))
             return logits[: len(source)], logits[len(source) :]
         # The source last, since the feature distance reads the features of the last pass.
-        mixed_logits: Tensor = self.network(mixed)
-        return self.network(source), mixed_logits
+        mixed_logits = self.network.coarse(mixed)
+        return self.network.coarse(source), mixed_logits
 
     @torch.no_grad()
-    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor]:
-        """Target images with weighted labels of the teacher, and its probabilities float32 [B,C,H,W]."""
+    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None]:
+        """Target images with weighted labels of the teacher and, for soft labels, its probabilities [B,C,H,W]."""
         images = self.prepare(target["image"])
-        probabilities = self._teach(images)
+        size = (images.shape[2], images.shape[3])
+        upsampling = self.network.upsampling(*size)
+        views = [View(self._teach(images), upsampling)]
         if self.teacher_mirror:
-            probabilities = (probabilities + self._teach(images.flip(3)).flip(3)) / 2
+            views.append(View(self._teach(images.flip(3)), upsampling, mirrored=True))
+        found = read_out(views)
         valid = None
         if self.margins is not None:
-            valid = self.margins.weights(
-                (images.shape[2], images.shape[3]), target["window"], target["image_size"], target["flipped"]
-            ).gt(0)
-        trusted = self.trust(*confidence_and_prediction(probabilities), valid=valid)
+            place = (target["window"], target["image_size"], target["flipped"])
+            valid = self.margins.weights(size, *place).gt(0)
+        trusted = self.trust(found.confidence.float(), found.labels, valid=valid)
+        probabilities = None
+        if self.soft:
+            maps = [view.upsampling(view.logits.float()).softmax(1) for view in views]
+            probabilities = sum(
+                (each.flip(3) if view.mirrored else each for each, view in zip(maps, views, strict=True)),
+                torch.zeros((), device=self.device),
+            ) / len(views)
         return Labeled(target["image"], trusted.labels, trusted.weights), probabilities
 
     def _teach(self, images: Tensor) -> Tensor:
+        """Coarse logits of the teacher."""
         if self.teacher_bn == "running":
-            logits = self.teacher(images)
-        else:
-            with batch_statistics(self.teacher.network):
-                logits = self.teacher(images)
-        return logits.float().softmax(1)  # type: ignore[no-any-return]
+            return self.teacher.coarse(images)
+        with batch_statistics(self.teacher.network):
+            return self.teacher.coarse(images)
 
     def _target_loss(
-        self, logits: Tensor, labels: Tensor, weights: Tensor, pasted: Tensor, probabilities: Tensor
+        self, logits: Tensor, upsampling: Upsampling, mixed: Mixed, probabilities: Tensor | None
     ) -> Tensor:
-        if self.class_balance:
-            weights = weights * weights_of(labels, class_weights(self.source_pixels, self.class_balance))
-        if not self.soft:
-            return weighted_cross_entropy(logits, labels, weights)
-        hard, soft = soft_weights(labels, weights, pasted)
-        return weighted_cross_entropy(logits, labels, hard) + soft_cross_entropy(logits, probabilities, soft)
+        labels, weights = mixed.labels, mixed.weights
+        if self.calibration is not None:
+            # Pasted source pixels weigh as they do in the source; pseudo-labels do not steer and are not weighted.
+            weights = torch.where(mixed.pasted, weights * self.calibration(labels), weights)
+        soft = None
+        if probabilities is not None:
+            weights, soft = soft_weights(labels, weights, mixed.pasted)
+        loss: Tensor = coarse_cross_entropy(logits, labels, upsampling, weights=weights, normalization="all")
+        if soft is None or probabilities is None:
+            return loss
+        return loss + soft_cross_entropy(upsampling(logits), probabilities, soft)
 
-    def _masked_loss(self, images: Tensor, pseudo: Labeled, probabilities: Tensor, key: StepKey) -> Tensor:
+    def _masked_loss(
+        self, images: Tensor, pseudo: Labeled, probabilities: Tensor | None, key: StepKey
+    ) -> Tensor:
         """Consistency of masked target images with the labels of the teacher (MIC)."""
         assert self.views.masking is not None and pseudo.weights is not None
         prepared = self.prepare(self.views.colored(images, "masked", key))
         masked, _ = self.views.masking(prepared, key.generator("masking"))
-        # Masked images look like no image that the network will see: they must not move the running statistics.
+        # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
-            logits = self.network(masked)
+            logits = self.network.coarse(masked)
         nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
-        return self._target_loss(logits, pseudo.labels, pseudo.weights, nothing, probabilities)
+        unmixed = Mixed(images, pseudo.labels, pseudo.weights, nothing)
+        upsampling = self.network.upsampling(images.shape[2], images.shape[3])
+        return self._target_loss(logits, upsampling, unmixed, probabilities)
 
     def _floor(self, logits: Tensor) -> Tensor:
         prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
@@ -294,7 +320,9 @@ class OnlineModule(AdaptationModule):
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""
-        parts = {name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins")}
+        parts = {
+            name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins", "calibration")
+        }
         views = {name: to_plain(getattr(self.views, name)) for name in Views.__dataclass_fields__}
         return (
             super().arguments()
@@ -308,6 +336,6 @@ class OnlineModule(AdaptationModule):
         cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
     ) -> Self:
         """The inverse of ``arguments``."""
-        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins")}
+        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins", "calibration")}
         views = Views(**{name: from_plain(value) for name, value in arguments["views"].items()})
         return super().from_arguments(network, classes, arguments | parts | {"views": views})

@@ -88,14 +88,14 @@ class OptimizerSettings:
         lr: Learning rate of the backbone at the start of a stage or round.
         head_lr_mult: Factor of the lr of the head.
         weight_decay: L2 decay (Adam) or decoupled decay (AdamW).
+        betas: Decay rates of the moments.
+        name: ``"adam"`` (published) or ``"adamw"``.
+        schedule: Learning rate within a round.
         norm_weight_decay: Whether norms, biases and position embeddings decay too (published for Adam). Transformers
             are trained without.
         layer_decay: Factor of the lr from each layer of the encoder to the one below it; 1 gives all the same lr.
-        betas: Decay rates of the moments.
-        name: ``"adam"`` (published) or ``"adamw"``.
         lr_scaling: What ``lr`` is multiplied by: ``"none"``, the ``"sqrt"`` of the batch size over all devices
             (VFM-UDA), or the batch size (``"linear"``).
-        schedule: Learning rate within a round.
 
     Raises:
         InputError: A setting is out of range.
@@ -104,12 +104,12 @@ class OptimizerSettings:
     lr: float = 3e-6
     head_lr_mult: float = 10.0
     weight_decay: float = 5e-4
-    norm_weight_decay: bool = True
-    layer_decay: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     name: str = "adam"
-    lr_scaling: str = "none"
     schedule: Schedule = Schedule()
+    norm_weight_decay: bool = True
+    layer_decay: float = 1.0
+    lr_scaling: str = "none"
 
     def __post_init__(self) -> None:
         check_not_negative(

@@ -17,10 +17,19 @@ from hiast.data.sample import Sample
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
-from hiast.evaluation.signals import mean_entropy
+from hiast.evaluation.readout import coarse_views
+from hiast.models.normalize import normalize
 from hiast.prediction.images import as_images, is_several
-from hiast.prediction.inference import InferenceSettings, Sizes, equal_sized, predict_arrays
+from hiast.prediction.inference import (
+    InferenceSettings,
+    Sizes,
+    equal_sized,
+    predict_arrays,
+    to_planes,
+    to_predictions,
+)
 from hiast.prediction.windows import Blend
+from hiast.upsampling import ReadOut, read_out
 
 if TYPE_CHECKING:
     from hiast.models import SegmentationNetwork
@@ -79,16 +88,34 @@ class PredictionModule(pl.LightningModule):
             **options,
         )
 
+    def read_out(
+        self, images: Tensor, output_size: tuple[int, int], *, entropy: bool = False, **options: Any
+    ) -> ReadOut:
+        """Labels and confidence of uint8 images [B, 3, H, W] at ``output_size``, without probabilities at full size.
+
+        Args:
+            images: uint8 [B, 3, H, W].
+            output_size: (height, width) of the result.
+            entropy: Also compute the mean normalized entropy of each image.
+            options: ``sizes``, ``flip`` and ``window``, as in ``hiast.evaluation.readout.coarse_views``.
+        """
+        sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
+        network: Any = self.evaluation_network
+        normalized = normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
+        views = coarse_views(network, normalized, sizes=sizes, output_size=output_size, **options)
+        found: ReadOut = read_out(views, entropy=entropy)
+        return found
+
     def validation_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Count one batch of labeled target images; returns the predicted labels."""
         label = batch["label"]
-        probabilities = self.probabilities(
-            batch["image"], (label.shape[-2], label.shape[-1]), **self.inference
+        found = self.read_out(
+            batch["image"], (label.shape[-2], label.shape[-1]), entropy=True, **self.inference
         )
-        prediction = probabilities.argmax(1)
-        self.metrics.update(prediction, label)
-        self._entropies.append(mean_entropy(probabilities).reshape(1))
-        return prediction
+        assert found.entropy is not None
+        self.metrics.update(found.labels, label)
+        self._entropies.append(found.entropy.mean().reshape(1))
+        return found.labels
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the whole set, over all processes, and the label-free mean entropy."""
@@ -150,6 +177,12 @@ class PredictionModule(pl.LightningModule):
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size; the module is in eval mode."""
+        if settings.window is None:
+            own = (images.shape[1], images.shape[2])
+            with torch.inference_mode():
+                planes = to_planes(images, self.device)
+                seen = self.read_out(planes, own, sizes=settings.sizes_of(own), flip=settings.flip)
+            return to_predictions(seen.labels, seen.confidence)
         return predict_arrays(
             self.evaluation_network,
             images,

@@ -41,39 +41,3 @@ def soft_weights(labels: Tensor, weights: Tensor, pasted: Tensor) -> tuple[Tenso
     hard = torch.where(pasted, weights, 0.0)
     soft = torch.where(pasted | labels.eq(IGNORED), 0.0, weights)
     return hard, soft
-
-
-def class_weights(pixels: Tensor, power: float, low: float = 0.2, high: float = 5.0) -> Tensor:
-    """Weights of classes that balance a loss: g_k = f_k^-power, scaled so that sum f_k g_k = 1, then clipped.
-
-    Args:
-        pixels: [C], labeled pixels of each class; f_k is the share of class k. Classes without pixels weigh 1.
-        power: 0 leaves all classes at weight 1; 1 gives all classes the same sum of weights.
-        low: Least weight.
-        high: Largest weight.
-
-    Returns:
-        float32 [C].
-
-    Example:
-        >>> class_weights(torch.tensor([900.0, 100.0]), 0.5)
-        tensor([0.7906, 2.3717])
-        >>> class_weights(torch.tensor([900.0, 100.0]), 0.0)
-        tensor([1., 1.])
-    """
-    shares = pixels.double() / pixels.double().sum().clamp(min=1)
-    raw = torch.where(shares > 0, shares.clamp(min=1e-12) ** -power, 0.0)
-    scale = (shares * raw).sum().clamp(min=1e-12)
-    return torch.where(shares > 0, (raw / scale).clamp(low, high), 1.0).float()
-
-
-def weights_of(labels: Tensor, weights: Tensor) -> Tensor:
-    """The weight of the class of each pixel, float32 [B,H,W]; 0 for ignored pixels.
-
-    Args:
-        labels: uint8 [B,H,W], class index or 255.
-        weights: float32 [C].
-    """
-    table = torch.zeros(IGNORED + 1, device=labels.device)
-    table[: len(weights)] = weights.to(labels.device)
-    return table[labels.long()]

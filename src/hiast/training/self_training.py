@@ -15,7 +15,7 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher
-from hiast.objectives import HIASTLoss, source_cross_entropy
+from hiast.objectives import HIASTLoss
 from hiast.training.module import AdaptationModule
 
 
@@ -65,15 +65,19 @@ class HIASTModule(AdaptationModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss on target images: the student sees the strong view, the teacher the weak one."""
         target = batch["target"]
-        teacher_probabilities = None
+        height, width = target["image"].shape[-2:]
+        upsampling = self.network.upsampling(height, width)
+        teacher_logits = None
         if self.loss.consistency:
             with torch.no_grad():
-                teacher_probabilities = self.teacher(self.prepare(target["image"])).float().softmax(1)
-        logits = self(target["strong"])
-        terms: dict[str, Tensor] = dict(self.loss(logits, target["label"], teacher_probabilities))
+                teacher_logits = self.teacher.coarse(self.prepare(target["image"]))
+        logits = self.network.coarse(self.prepare(target["strong"]))
+        terms: dict[str, Tensor] = dict(
+            self.loss.from_coarse(logits, target["label"], teacher_logits, upsampling)
+        )
         if self.source_weight:
             source = batch["source"]
-            terms["source_cross_entropy"] = source_cross_entropy(self(source["image"]), source["label"])
+            terms["source_cross_entropy"] = self.source_loss(source["image"], source["label"])
             terms["total"] = terms["total"] + self.source_weight * terms["source_cross_entropy"]
         return terms
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
-from hiast.objectives import source_cross_entropy
 from hiast.training.module import AdaptationModule
 
 
@@ -21,5 +20,5 @@ class SourceOnlyModule(AdaptationModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean cross-entropy over labeled pixels."""
         samples = batch["source"]
-        cross_entropy = source_cross_entropy(self(samples["image"]), samples["label"])
+        cross_entropy = self.source_loss(samples["image"], samples["label"])
         return {"cross_entropy": cross_entropy, "total": cross_entropy}
