@@ -280,11 +280,9 @@ def test_prediction_leaves_the_mode_as_it_was_and_takes_options():
     assert not np.array_equal(both.confidence, plain.confidence)
 
 
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
-)
+@pytest.mark.parametrize("wrong", [np.zeros((5, 5, 5), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4, 3))])
 def test_prediction_of_something_else_is_refused(wrong):
-    with pytest.raises(InputError, match="uint8 array"):
+    with pytest.raises(InputError):
         SourceOnlyModule(TinyNetwork(), CLASSES).predict(wrong)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hiast.classes import LabelSpace
-from hiast.data.io.images import read_image
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.readout import coarse_views
 from hiast.models.normalize import normalize
+from hiast.prediction.images import as_images, is_several
+from hiast.prediction.inference import (
+    InferenceSettings,
+    Sizes,
+    equal_sized,
+    predict_arrays,
+    to_planes,
+    to_predictions,
+)
+from hiast.prediction.windows import Blend
 from hiast.upsampling import ReadOut, read_out
 
 if TYPE_CHECKING:
@@ -119,29 +129,87 @@ class PredictionModule(pl.LightningModule):
         self.log("val/entropy", total[0] / total[1])
         self.log_dict({f"val/{title}": value for title, value in self.scores.means.items()})
 
-    @torch.inference_mode()
-    def predict(self, image: NDArray[np.uint8] | str | Path, **options: Any) -> Prediction:
-        """Labels and confidence of one image, at its own size.
+    def predict(
+        self,
+        x: Any,
+        *,
+        sizes: Sizes = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: Sequence[int] | None = None,
+        blend: Blend = "gaussian",
+        batch_size: int = 1,
+    ) -> Any:
+        """Labels and confidence of images, each at its own size.
+
+        The mode of the module and of all its parts is as before afterwards, after an error too.
 
         Args:
-            image: uint8 [H, W, 3] RGB array, or the path of an image file.
-            options: ``sizes`` (sequence of (height, width)), ``flip`` (bool) and ``window`` as in
-                ``hiast.evaluation.predict_probabilities``.
+            x: An image: a path, a PIL image, an open file, or an array or tensor as ``hiast.prediction.as_rgb`` takes
+                it; or a list of these, or a batch [B, ...].
+            sizes: List of (height, width) at which the network sees the images; None: as in validation; "native":
+                each image at its own size.
+            scales: Factors of these sizes; the class probabilities of all are averaged.
+            flip: Average with the mirrored image.
+            window: (height, width, stride) of a sliding window; None: the whole image at once.
+            blend: "gaussian" or "mean", see ``hiast.prediction.InferenceSettings``.
+            batch_size: Consecutive images of equal size that go through the network together.
 
         Returns:
-            ``Prediction(labels uint8 [H, W], confidence float32 [H, W])``.
+            ``Prediction(labels uint8 [H, W], confidence float32 [H, W])`` of one image; a list of them, in order, if
+            ``x`` is a list, a tuple or a batch.
 
         Raises:
-            InputError: The array has another shape or dtype, or the file cannot be read.
+            InputError: An image is of no kind that is known, empty or cannot be read, or a setting is out of range.
         """
-        array = read_image(Path(image)) if isinstance(image, str | Path) else image
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise InputError(f"predict needs a uint8 array [H, W, 3], not {array.dtype} {list(array.shape)}.")
-        images = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))[None].to(self.device)
-        was_training = self.training
-        self.eval()
-        try:
-            found = self.read_out(images, (array.shape[0], array.shape[1]), **options)
-        finally:
-            self.train(was_training)
-        return Prediction(found.labels[0].cpu().numpy(), found.confidence[0].float().cpu().numpy())
+        settings = InferenceSettings(
+            sizes=self.sizes_to_see(sizes),
+            scales=tuple(scales),
+            flip=flip,
+            window=None if window is None else tuple(window),  # type: ignore[arg-type]
+            blend=blend,
+        )
+        found: list[Prediction] = []
+        with evaluating(self):
+            for batch in equal_sized(as_images(x), batch_size):
+                found += self.predict_arrays(batch, settings)
+        return found if is_several(x) else found[0]
+
+    def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
+        """Predictions of images uint8 [B, H, W, 3] of one size; the module is in eval mode."""
+        if settings.window is None:
+            own = (images.shape[1], images.shape[2])
+            with torch.inference_mode():
+                planes = to_planes(images, self.device)
+                seen = self.read_out(planes, own, sizes=settings.sizes_of(own), flip=settings.flip)
+            return to_predictions(seen.labels, seen.confidence)
+        return predict_arrays(
+            self.evaluation_network,
+            images,
+            settings,
+            mean=self.network.mean,  # type: ignore[arg-type]
+            std=self.network.std,  # type: ignore[arg-type]
+            device=self.device,
+        )
+
+    def sizes_to_see(self, sizes: Sizes) -> tuple[tuple[int, int], ...] | None:
+        """The sizes at which the network sees images, as ``InferenceSettings`` has them."""
+        if sizes is None:
+            return None if self.validation_size is None else (self.validation_size,)
+        if isinstance(sizes, str):
+            if sizes != "native":
+                raise InputError(f"sizes is '{sizes}': give 'native', or a list of (height, width).")
+            return None
+        return tuple(tuple(size) for size in sizes)  # type: ignore[misc]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode within this context; behind it each part has its own mode again."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -38,23 +38,9 @@ def find_images(source: Path | str) -> list[Pair]:
         InputError: There is nothing, or nothing that is an image; or a listed file is missing.
     """
     path = Path(source)
-    if path.is_dir():
-        files = [path / inner for inner in walk_files(path)]
-        root = path
-    elif path.suffix.lower() in _LISTS and path.is_file() and not looks_like_image(path):
-        files = _listed(path)
-        root = _shared_folder(files)
-    elif path.exists():
+    if path.is_file() and not _is_list(path):
         return [Pair(path.stem, path, None)]
-    else:
-        # Path.glob takes relative patterns only.
-        matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
-        files = [Path(name) for name in matches if Path(name).is_file()]
-        if not files:
-            raise InputError(
-                f"{source} is neither an image, a folder nor a list file, and no file matches it."
-            )
-        root = _shared_folder(files)
+    files, root = find_files(source)
     images = [file for file in files if is_image(file)]
     kept = set(images)
     strays = [file for file in files if file not in kept]
@@ -68,7 +54,36 @@ def find_images(source: Path | str) -> list[Pair]:
             len(strays),
             describe_files(strays),
         )
-    return _named(images, root)
+    return name_files(images, root)
+
+
+def find_files(source: Path | str) -> tuple[list[Path], Path]:
+    """All files that a folder, pattern or list file stands for, and the folder that they lie below.
+
+    Args:
+        source: A folder, pattern or list file, as :func:`find_images` takes it.
+
+    Raises:
+        InputError: There is no file, or a listed file is missing.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return [path / inner for inner in walk_files(path)], path
+    if _is_list(path):
+        files = _listed(path)
+    else:
+        # Path.glob takes relative patterns only.
+        matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
+        files = [Path(name) for name in matches if Path(name).is_file()]
+        if not files:
+            raise InputError(
+                f"{source} is neither an image, a folder nor a list file, and no file matches it."
+            )
+    return files, _shared_folder(files)
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() in _LISTS and path.is_file() and not looks_like_image(path)
 
 
 def is_image(path: Path) -> bool:
@@ -99,7 +114,8 @@ def _shared_folder(files: Iterable[Path]) -> Path:
     return max(shared, key=lambda folder: len(folder.parts))
 
 
-def _named(images: list[Path], root: Path) -> list[Pair]:
+def name_files(images: list[Path], root: Path) -> list[Pair]:
+    """Pair each file with a unique name: its path below ``root``, without the suffix where that is unique."""
     inner = {image: image.absolute().relative_to(root.absolute()).as_posix() for image in images}
     stems = {image: name.removesuffix(image.suffix) for image, name in inner.items()}
     taken = Counter(stems.values())

@@ -1,0 +1,134 @@
+"""``hiast-export``: a trained network for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiast.cli.command import run_command
+from hiast.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USAGE = """
+hiast-export checkpoint=PATH format=FORMAT [key=value ...]
+
+Write a trained network for other programs, and compare the file with it.
+
+  format=onnx                   ONNX; needs hiast[onnx]
+  format=torch_export           a .pt2 file, which torch.export.load reads without this library
+  format=openvino               .xml and .bin; needs hiast[openvino]
+  format=tensorrt               an engine for the GPU of this machine; needs TensorRT
+  format=safetensors            the weights and how to rebuild the network, for load_model
+  format=pretrained             a folder for the Hugging Face Hub, with a model card
+  output=FILE                   default: beside the checkpoint
+  outputs=[labels,confidence,logits]
+  size=native                   do not resize images inside the graph; or size=[512,1024]
+  precision=16                  half precision
+  compare=DIR                   images to compare on; default: drawn scenes; compare=false: do not compare
+"""
+
+_FORMATS = ("onnx", "torch_export", "openvino", "tensorrt", "safetensors", "pretrained")
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run_command(export, "export", USAGE))
+
+
+def export(config: DictConfig) -> None:
+    """Write the file and say how far it is from the network."""
+    from hiast.cli.config import plain, require
+    from hiast.export.description import OUTPUTS
+    from hiast.export.write import WRITERS, need, trace, write_safetensors
+    from hiast.hub import SegmentationModel, load_model
+
+    checkpoint = Path(require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH."))
+    kind = require(config, "format", f"Which format? Add format=NAME, one of {', '.join(_FORMATS)}.")
+    if kind not in _FORMATS:
+        raise InputError(f"There is no format '{kind}': choose {', '.join(_FORMATS)}.")
+    if config.precision not in (16, 32):
+        raise InputError(f"precision is {config.precision}: choose 32 or 16.")
+    values = plain(config)
+    if not values["outputs"] or not set(values["outputs"]) <= set(OUTPUTS):
+        raise InputError(f"outputs is {values['outputs']}: give a list of some of [{', '.join(OUTPUTS)}].")
+    for package in {"onnx": ["onnx", "onnxscript"], "openvino": ["openvino", "onnx", "onnxscript"]}.get(
+        kind, []
+    ):
+        need(package)
+    if kind == "tensorrt":
+        need("tensorrt")
+    model = load_model(checkpoint, teacher=config.teacher)
+    if not isinstance(model, SegmentationModel):
+        raise InputError(f"{checkpoint} is exported already: name the checkpoint that it was made of.")
+    if kind == "pretrained":
+        folder = Path(config.output or checkpoint.parent / f"{checkpoint.stem}-pretrained")
+        facts = {key: values[key] for key in ("metrics", "license") if values[key]}
+        model.save_pretrained(folder, model_card_kwargs=facts)
+        sys.stdout.write(f"{folder}: config.json, model.safetensors and README.md.\n")
+        return
+    suffix = ".safetensors" if kind == "safetensors" else WRITERS[kind][0]
+    path = Path(config.output or checkpoint.with_name(checkpoint.stem + suffix))
+    if path.suffix != suffix:
+        raise InputError(f"output: a file of format {kind} ends with {suffix}, not as {path.name} does.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "safetensors":
+        write_safetensors(model.network, model.to_config(), path, config.precision)
+        sys.stdout.write(f"{path}\n")
+        return
+    description = _description(values, model)
+    WRITERS[kind][1](trace(model.network, description), description, path)
+    sys.stdout.write(f"{path}\n")
+    if values["compare"] is not False and kind != "tensorrt":
+        _compare(values["compare"], model, path, description)
+
+
+def _description(values: dict[str, Any], model: Any) -> Any:
+    from hiast.cli.build import size_of
+    from hiast.export.description import OUTPUTS, Description
+
+    size = model.validation_size
+    if values["size"] == "native":
+        size = None
+    elif values["size"] is not None:
+        size = size_of(values["size"], "size")
+    return Description(
+        classes=model.classes,
+        mean=tuple(model.network.mean),
+        std=tuple(model.network.std),
+        size=size,
+        outputs=tuple(name for name in OUTPUTS if name in values["outputs"]),
+        precision=values["precision"],
+        fixed=None if values["fixed"] is None else size_of(values["fixed"], "fixed"),
+        facts=model.facts,
+    )
+
+
+def _compare(source: str | None, model: Any, path: Path, description: Any) -> None:
+    from hiast.export.compare import largest_difference
+    from hiast.export.exported import load_exported
+
+    exported = load_exported(path)
+    found = largest_difference(model, exported, _images(source, description.fixed), description.size)
+    sys.stdout.write(
+        f"Compared with PyTorch on {found.images} images: the confidence differs by at most {found.confidence:.2g}, "
+        f"and {100 * found.labels:.4f} % of the pixels have another label.\n"
+    )
+
+
+def _images(source: str | None, fixed: tuple[int, int] | None) -> Iterator[Any]:
+    from hiast.data.geometry import resize_image
+    from hiast.data.io.images import read_image
+    from hiast.data.io.inputs import find_images
+
+    if source is None:
+        from hiast.export.samples import drawn_images
+
+        images: Iterator[Any] = drawn_images()
+    else:
+        images = (read_image(pair.image) for pair in find_images(source)[:32])
+    for image in images:
+        yield image if fixed is None else resize_image(image, *fixed)

@@ -1,0 +1,183 @@
+"""Exported files at work: ONNX by onnxruntime, OpenVINO, and torch.export, behind the same ``predict``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hiast.errors import InputError
+from hiast.evaluation.inference import Prediction
+from hiast.export.archive import check_archive
+from hiast.export.description import KEY, Description
+from hiast.export.write import need
+from hiast.prediction.images import as_images, is_several
+from hiast.prediction.inference import (
+    InferenceSettings,
+    Sizes,
+    equal_sized,
+    predict_arrays,
+    to_predictions,
+)
+from hiast.prediction.windows import Blend
+
+Run = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+"""Images uint8 [B, 3, H, W] -> outputs by name."""
+
+
+class ExportedModel:
+    """An exported file that predicts as a module does.
+
+    Attributes:
+        description: What the file says of itself.
+        classes: Its label space.
+
+    Args:
+        description: What the file says of itself.
+        run: Runs it.
+    """
+
+    def __init__(self, description: Description, run: Run) -> None:
+        self.description = description
+        self.classes = description.classes
+        self.run = run
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        sizes: Sizes = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: Sequence[int] | None = None,
+        blend: Blend = "gaussian",
+        batch_size: int = 1,
+    ) -> Any:
+        """As ``PredictionModule.predict``; sizes, scales, flip and window need the output "logits" in the file.
+
+        Raises:
+            InputError: As there, or the file lacks the output.
+        """
+        chosen = None if window is None else tuple(window)
+        seen = self.sizes_to_see(sizes)
+        settings = InferenceSettings(seen, tuple(scales), flip, chosen, blend)  # type: ignore[arg-type]
+        found: list[Prediction] = []
+        for batch in equal_sized(as_images(x), batch_size):
+            found += self.predict_arrays(batch, settings)
+        return found if is_several(x) else found[0]
+
+    def sizes_to_see(self, sizes: Sizes) -> tuple[tuple[int, int], ...] | None:
+        """As ``PredictionModule.sizes_to_see``; None and "native" hand images over at their own size."""
+        return (
+            None if sizes is None or isinstance(sizes, str) else tuple((size[0], size[1]) for size in sizes)
+        )
+
+    def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
+        """Predictions of images uint8 [B, H, W, 3] of one size."""
+        if settings.plain and {"labels", "confidence"} <= set(self.description.outputs):
+            found = self.run(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+            labels, confidence = (
+                torch.from_numpy(np.array(found[name])) for name in ("labels", "confidence")
+            )
+            return to_predictions(labels, confidence)
+        if "logits" not in self.description.outputs:
+            raise InputError(
+                "This exported file gives labels and confidence only: export it with "
+                "outputs=[labels,confidence,logits] to use sizes, scales, flip or windows."
+            )
+        # The graph normalizes by itself: with mean 0 and std 1/255 the values stay 0..255.
+        return predict_arrays(self._logits, images, settings, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        pixels = images.round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
+        return torch.from_numpy(np.array(self.run(pixels)["logits"], np.float32))
+
+
+def load_exported(path: Path, device: str | torch.device = "cpu") -> ExportedModel:
+    """An exported file, ready to predict.
+
+    Args:
+        path: ``.onnx``, ``.xml``, ``.pt2`` or ``.engine``.
+        device: "cpu", or "cuda" for ONNX and torch.export.
+
+    Raises:
+        InputError: The file is missing, damaged or not exported by this library, or a package is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    readers = {".onnx": _onnx, ".xml": _openvino, ".pt2": _torch}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path}: engines of TensorRT are not run by this library; use an ONNX file.")
+    return readers[path.suffix.lower()](path, torch.device(device))
+
+
+def _onnx(path: Path, device: torch.device) -> ExportedModel:
+    runtime = need("onnxruntime")
+    providers = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        providers = ["CUDAExecutionProvider", *providers]
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime has classes of its own for each kind of damage.
+        raise InputError(f"{path} cannot be read as ONNX: {' '.join(str(error).split())[:200]}") from error
+    description = Description.from_json(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+
+    def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return dict(
+            zip(description.outputs, session.run(list(description.outputs), {"images": images}), strict=True)
+        )
+
+    return ExportedModel(description, run)
+
+
+def _openvino(path: Path, device: torch.device) -> ExportedModel:
+    openvino = need("openvino")
+    try:
+        model = openvino.Core().read_model(str(path))
+        text = str(model.get_rt_info([KEY]).value) if model.has_rt_info([KEY]) else None
+        # The default of CPUs with bfloat16 would round more than the file says.
+        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} cannot be read by OpenVINO: {' '.join(str(error).split())[:200]}"
+        ) from error
+    description = Description.from_json(text, path)
+
+    def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        found = compiled([images])
+        return {name: found[name] for name in description.outputs}
+
+    return ExportedModel(description, run)
+
+
+def _torch(path: Path, device: torch.device) -> ExportedModel:
+    check_archive(path)
+    extra = {f"{KEY}.json": ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # A damaged archive may raise anything.
+        raise InputError(
+            f"{path} cannot be read by torch.export: {' '.join(str(error).split())[:200]}"
+        ) from error
+    description = Description.from_json(_text(extra[f"{KEY}.json"]), path)
+    module = program.module().to(device)
+
+    def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        with torch.inference_mode():
+            found = module(torch.from_numpy(images).to(device))
+        return {name: value.cpu().numpy() for name, value in zip(description.outputs, found, strict=True)}
+
+    return ExportedModel(description, run)
+
+
+def _text(value: Any) -> str:
+    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    return text if text.startswith("{") else json.dumps(None)

@@ -1,0 +1,248 @@
+"""Networks as they are shared: loaded from checkpoints, folders of the Hugging Face Hub and exported files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hiast.classes import LabelSpace
+from hiast.errors import InputError
+from hiast.export.card import card_text
+from hiast.files import write_atomically
+from hiast.models import build_from_recipe
+from hiast.training import load_module
+from hiast.training.prediction import PredictionModule
+
+if TYPE_CHECKING:
+    from hiast.export.exported import ExportedModel
+    from hiast.models import SegmentationNetwork
+
+FORMAT = 1
+"""Version of config.json; raised when older programs could not read it."""
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
+"""Suffixes of exported files: ONNX, OpenVINO, torch.export and TensorRT."""
+
+
+class SegmentationModel(
+    PredictionModule, ModelHubMixin, library_name="hiast", tags=["semantic-segmentation"]
+):
+    """A trained network with what is needed to use and to share it: classes, colors, normalization and size.
+
+    ``save_pretrained(folder)``, ``from_pretrained(folder or repository)`` and ``push_to_hub(repository)`` are those of
+    huggingface_hub. A folder holds config.json, model.safetensors and README.md, a model card; nothing is pickled.
+
+    Args:
+        network: The network; it is set to eval mode.
+        classes: The label space; its length is C.
+        validation_size: (height, width) at which the network sees images; None keeps the size of each image.
+        facts: Plain values for the model card: ``scenario``, ``stage``, ``round``, ``source``, ``target`` (names of
+            datasets) and ``metrics`` (name -> value in 0..1).
+
+    Example:
+        >>> model = SegmentationModel.from_pretrained("my-model")    # doctest: +SKIP
+        >>> model.predict("street.png").labels    # doctest: +SKIP
+    """
+
+    # The mixin would read a configuration off the arguments, which are objects here.
+    _hub_mixin_config: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        classes: LabelSpace,
+        validation_size: tuple[int, int] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(network, classes, validation_size)
+        self.facts = dict(facts or {})
+        self.eval()
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path, map_location: str | torch.device = "cpu", *, teacher: bool = False
+    ) -> Self:
+        """The network of a checkpoint of any stage.
+
+        Args:
+            path: A checkpoint of this library.
+            map_location: Device for the weights.
+            teacher: Take the teacher of a self-training checkpoint instead of the network that was evaluated.
+
+        Raises:
+            InputError: The file cannot be read, or has no teacher.
+        """
+        module: Any = load_module(path, map_location)
+        network = module.evaluation_network
+        if teacher:
+            if not hasattr(module, "teacher"):
+                raise InputError(
+                    f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out."
+                )
+            network = module.teacher.network
+        facts = run_facts(module.run_config) | {"stage": module.stage, "round": module.round_number}
+        return cls(network, module.classes, module.validation_size, facts).to(map_location)
+
+    def to_config(self) -> dict[str, Any]:
+        """Contents of config.json.
+
+        Raises:
+            InputError: The network is of a class of your own, which nobody else could rebuild.
+        """
+        recipe = getattr(self.network, "recipe", None)
+        if recipe is None:
+            raise InputError(
+                "The network is of your own class, without a recipe to rebuild it, and cannot be shared."
+            )
+        names = self.classes.names
+        return {
+            "format": FORMAT,
+            "library_name": "hiast",
+            "architectures": ["SegmentationModel"],
+            "num_labels": len(names),
+            "id2label": {str(index): name for index, name in enumerate(names)},
+            "label2id": {name: index for index, name in enumerate(names)},
+            "colors": [list(color) for color in self.classes.colors],
+            "reported_means": {title: list(of) for title, of in self.classes.reported.items()},
+            "image_mean": list(self.network.mean),  # type: ignore[arg-type]
+            "image_std": list(self.network.std),  # type: ignore[arg-type]
+            "inference_size": None if self.validation_size is None else list(self.validation_size),
+            "network_recipe": recipe,
+            "training_facts": self.facts,
+        }
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        config = json.dumps(self.to_config(), indent=2, ensure_ascii=False) + "\n"
+        write_atomically(save_directory / CONFIG, config.encode("utf-8"))
+        state = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
+        partial = save_directory / f".{WEIGHTS}.part"
+        save_file(_unshared(state), partial, metadata={"format": "pt"})
+        partial.replace(save_directory / WEIGHTS)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        config: dict[str, Any] | None = None,
+        map_location: str | torch.device = "cpu",
+    ) -> Self:
+        if config is None:
+            raise InputError(
+                f"{model_id} is neither a folder with a {CONFIG} of this library nor a repository that can be reached."
+            )
+        if Path(model_id).is_dir():
+            weights = Path(model_id) / WEIGHTS
+        else:
+            options: dict[str, Any] = {
+                "revision": revision,
+                "cache_dir": cache_dir,
+                "force_download": force_download,
+                "local_files_only": local_files_only,
+                "token": token,
+            }
+            try:
+                weights = Path(hf_hub_download(repo_id=model_id, filename=WEIGHTS, **options))
+            except (EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+                raise InputError(f"{model_id} has no {WEIGHTS} that can be fetched: {error}") from error
+        return cls._built(config, weights, model_id).to(map_location)
+
+    @classmethod
+    def _built(cls, config: dict[str, Any], weights: Path, name: str) -> Self:
+        if config.get("format") != FORMAT or not isinstance(config.get("network_recipe"), dict):
+            raise InputError(f"{name} was not saved by this library, or by a newer version of it.")
+        if not weights.is_file():
+            raise InputError(f"{name} is not complete: it holds no {WEIGHTS}.")
+        try:
+            names = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+            classes = LabelSpace(tuple(names), tuple(config["colors"]), config["reported_means"])
+            network = build_from_recipe(config["network_recipe"])
+            network.load_state_dict(load_file(weights))
+            size = config["inference_size"]
+            return cls(
+                network, classes, None if size is None else (size[0], size[1]), config["training_facts"]
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{name} is damaged: {reason}") from error
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The model card as README.md; ``save_pretrained(model_card_kwargs={...})`` adds or replaces facts.
+
+        Args:
+            args: Not used.
+            kwargs: Facts: ``metrics``, ``source``, ``target``, ``license``, ``data_licenses`` (dataset -> sentence).
+        """
+        return ModelCard(card_text(self.to_config(), self.facts | kwargs))
+
+
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", *, teacher: bool = False
+) -> SegmentationModel | ExportedModel:
+    """A trained network, ready to predict.
+
+    Args:
+        path: A checkpoint; a folder of ``save_pretrained`` or the name of a repository of the Hub; or an exported file:
+            ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch.export), ``.safetensors`` or ``.engine`` (TensorRT).
+        device: Where it runs.
+        teacher: Take the teacher of a self-training checkpoint.
+
+    Raises:
+        InputError: There is no such file, it cannot be read, or a package is missing that runs it.
+
+    Example:
+        >>> from hiast import load_model    # doctest: +SKIP
+        >>> prediction = load_model("last.ckpt").predict("street.jpg")    # doctest: +SKIP
+    """
+    place = Path(path)
+    if teacher and (place.is_dir() or place.suffix in (*EXPORTED, ".safetensors")):
+        raise InputError(f"{path} holds a single network: leave teacher=true out.")
+    if place.suffix.lower() in EXPORTED:
+        from hiast.export.exported import load_exported
+
+        return load_exported(place, device)
+    if place.suffix.lower() == ".safetensors":
+        from hiast.export.description import read_safetensors_description
+
+        config = read_safetensors_description(place)
+        return SegmentationModel._built(config, place, str(path)).to(device)
+    if place.is_dir() or not (place.exists() or place.suffix):
+        return SegmentationModel.from_pretrained(str(path), map_location=device)
+    return SegmentationModel.from_checkpoint(place, device, teacher=teacher)
+
+
+def run_facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What the configuration of a run says for a model card: scenario, source and target."""
+    facts: dict[str, Any] = {}
+    if isinstance(config.get("name"), str):
+        facts["scenario"] = config["name"]
+    data = config.get("data")
+    for side in ("source", "target"):
+        node = data.get(side) if isinstance(data, dict) else None
+        if isinstance(node, dict) and isinstance(node.get("_target_"), str):
+            kind = node["_target_"].rpartition(".")[2].removesuffix("DataModule")
+            facts[side] = str(node.get("name") or kind) if kind == "Folder" else kind
+    return facts
+
+
+def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that own their memory, which safetensors asks for."""
+    seen: set[int] = set()
+    own: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        own[key] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return own

@@ -1,0 +1,70 @@
+"""What hiast-predict works on: images and videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hiast.data.io.inputs import find_files, find_images, name_files
+from hiast.data.io.listing import Pair
+from hiast.errors import InputError
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".mts",
+        ".m2ts",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images and videos, each with a name of its own.
+
+    Attributes:
+        images: Ordered by name.
+        videos: Likewise.
+    """
+
+    images: tuple[Pair, ...]
+    videos: tuple[Pair, ...]
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_inputs(source: Path | str) -> Inputs:
+    """The images and videos that a path stands for, see ``hiast.data.io.inputs.find_images``.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = Path(source)
+    if path.is_file() and is_video(path):
+        return Inputs((), (Pair(path.stem, path, None),))
+    if path.is_file() and path.suffix.lower() not in (".txt", ".lst", ".list"):
+        return Inputs(tuple(find_images(source)), ())
+    files, root = find_files(source)
+    videos = tuple(name_files([file for file in files if is_video(file)], root))
+    try:
+        images = tuple(find_images(source))
+    except InputError:
+        if not videos:
+            raise
+        images = ()
+    taken = {pair.name for pair in images}
+    videos = tuple(Pair(v.name + v.image.suffix, v.image, None) if v.name in taken else v for v in videos)
+    return Inputs(images, videos)

@@ -1,0 +1,193 @@
+"""The work of hiast-predict: images and videos in, files out, going on where an earlier call stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.classes import LabelSpace
+from hiast.data.io.images import MAX_PIXELS, read_image
+from hiast.data.io.listing import Pair
+from hiast.errors import InputError
+from hiast.evaluation.inference import Prediction
+from hiast.prediction.inference import InferenceSettings
+from hiast.prediction.inputs import Inputs
+from hiast.prediction.outputs import Writer, overlay
+from hiast.prediction.records import Records
+from hiast.prediction.video import VideoWriter, open_video
+
+log = logging.getLogger(__name__)
+
+Image = NDArray[np.uint8]
+
+
+class Model(Protocol):
+    """What can predict: a module, or an exported file."""
+
+    classes: LabelSpace
+
+    def predict_arrays(self, images: Image, settings: InferenceSettings) -> list[Prediction]:
+        """Predictions of images uint8 [B, H, W, 3] of one size."""
+        ...
+
+
+@dataclass
+class Job:
+    """One process's share of a prediction.
+
+    Args:
+        model: What predicts.
+        settings: How it looks at images.
+        writer: What is written.
+        records: What is done.
+        batch_size: Consecutive images of equal size, or frames, that go through the network together.
+        skip_unreadable: Log images and videos that cannot be read, and go on; else they end the call.
+        workers: Threads that read images ahead and write files.
+        max_pixels: Larger images are refused.
+        rank: This process.
+        world_size: Number of processes; each takes every ``world_size``-th image and video.
+    """
+
+    model: Model
+    settings: InferenceSettings
+    writer: Writer
+    records: Records
+    batch_size: int = 1
+    skip_unreadable: bool = False
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+    rank: int = 0
+    world_size: int = 1
+
+    def run(self, inputs: Inputs, progress: Callable[[int, int], None]) -> list[str]:
+        """Predict what is not done yet.
+
+        Args:
+            inputs: All images and videos, of all processes.
+            progress: Called with the images and videos of this process that are done, and their number.
+
+        Returns:
+            Why images and videos were left out, one sentence each.
+
+        Raises:
+            InputError: One cannot be read and ``skip_unreadable`` is not set.
+        """
+        left_out: list[str] = []
+        images = inputs.images[self.rank :: self.world_size]
+        videos = inputs.videos[self.rank :: self.world_size]
+        total = len(images) + len(videos)
+        waiting = [pair for pair in images if not self._image_done(pair)]
+        finished = len(images) - len(waiting)
+        progress(finished, total)
+        with ThreadPoolExecutor(self.workers) as pool:
+            for batch in self._batches(waiting, pool, left_out):
+                self._images(batch, pool)
+                finished += len(batch)
+                progress(finished + len(left_out), total)
+        for number, video in enumerate(videos, 1):
+            try:
+                self._video(video)
+            except InputError as error:
+                if not self.skip_unreadable:
+                    raise
+                left_out.append(str(error))
+            progress(len(images) + number, total)
+        progress(total, total)
+        return left_out
+
+    def _image_done(self, pair: Pair) -> bool:
+        there = all(path.is_file() for path in self.writer.paths(pair.name).values())
+        return there and self.records.done(pair.name, pair.image)
+
+    def _batches(
+        self, pairs: Sequence[Pair], pool: ThreadPoolExecutor, left_out: list[str]
+    ) -> Iterator[list[tuple[Pair, Image]]]:
+        """Consecutive images of equal size together; what cannot be read is added to ``left_out``."""
+        together: list[tuple[Pair, Image]] = []
+        for pair, reading in self._read_ahead(pairs, pool):
+            try:
+                image = reading.result()
+            except InputError as error:
+                if not self.skip_unreadable:
+                    raise
+                left_out.append(str(error))
+                continue
+            if together and (len(together) == self.batch_size or image.shape != together[0][1].shape):
+                yield together
+                together = []
+            together.append((pair, image))
+        if together:
+            yield together
+
+    def _read_ahead(
+        self, pairs: Sequence[Pair], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[Pair, Future[Image]]]:
+        """Images in order, a few of them read ahead by the threads."""
+        ahead: deque[tuple[Pair, Future[Image]]] = deque()
+        for pair in pairs:
+            ahead.append((pair, pool.submit(read_image, pair.image, self.max_pixels)))
+            if len(ahead) > self.workers + self.batch_size:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _images(self, batch: list[tuple[Pair, Image]], pool: ThreadPoolExecutor) -> None:
+        images = [image for _, image in batch]
+        found = self.model.predict_arrays(np.stack(images), self.settings)
+        # Recorded when all files are written, so that a record never promises too much.
+        list(pool.map(self.writer.write, [pair.name for pair, _ in batch], images, found))
+        for (pair, _), prediction in zip(batch, found, strict=True):
+            self.records.add(pair.name, pair.image, prediction, len(self.model.classes))
+
+    def _video(self, video: Pair) -> None:
+        """Predict a video: its overlay as one MP4, the other outputs for each frame."""
+        folder, opacity, kinds = self.writer.folder, self.writer.opacity, self.writer.kinds
+        target = folder / "overlay" / f"{video.name}.mp4"
+        marker = f"{video.name}/"
+        if self.records.done(marker, video.image) and ("overlay" not in kinds or target.is_file()):
+            return
+        per_frame = Writer(
+            folder, tuple(k for k in kinds if k != "overlay"), self.writer.classes, self.writer.ids
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        count, last = 0, None
+        with (
+            open_video(video.image) as (facts, frames),
+            VideoWriter(target, facts) if "overlay" in kinds else nullcontext() as out,
+        ):
+            for batch in _chunks(frames, self.batch_size):
+                images = [frame.image for frame in batch]
+                for frame, prediction in zip(
+                    batch, self.model.predict_arrays(np.stack(images), self.settings), strict=True
+                ):
+                    if out is not None:
+                        out.write(
+                            overlay(frame.image, prediction.labels, self.writer.classes, opacity), frame.time
+                        )
+                    name = f"{video.name}/{count:08d}"
+                    per_frame.write(name, frame.image, prediction)
+                    self.records.add(name, video.image, prediction, len(self.model.classes))
+                    count, last = count + 1, prediction
+        if last is None:
+            raise InputError(f"{video.image} holds no frame that can be read.")
+        if facts.frames and count < facts.frames * 0.98 - 2:
+            log.warning("%s ends at frame %d of %d.", video.image, count, facts.frames)
+        self.records.add(marker, video.image, last, len(self.model.classes))
+
+
+def _chunks(frames: Iterator[Any], most: int) -> Iterator[list[Any]]:
+    together: list[Any] = []
+    for frame in frames:
+        if together and (len(together) == most or frame.image.shape != together[0].image.shape):
+            yield together
+            together = []
+        together.append(frame)
+    if together:
+        yield together

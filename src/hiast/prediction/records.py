@@ -1,0 +1,98 @@
+"""What is done already in an output folder, and with which network and settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiast.errors import InputError
+from hiast.evaluation.inference import Prediction
+from hiast.files import write_atomically
+
+FILE = "predict.json"
+_FOLDER = ".progress"
+
+
+class Records:
+    """One line for each image that is done, in a file of each process, so that an interrupted call goes on.
+
+    Args:
+        folder: The output folder.
+        rank: This process, counted from 0.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / _FOLDER / f"{rank}.jsonl"
+        self.known = self.read()
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """All records of all processes: name -> record."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted((self.folder / _FOLDER).glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # The last line of a process that was killed while it wrote.
+                found[record["name"]] = record
+        return found
+
+    def done(self, name: str, source: Path) -> bool:
+        """Whether an image is recorded, and its file has not changed since."""
+        record = self.known.get(name)
+        return record is not None and record["source"] == signature(source)
+
+    def add(self, name: str, source: Path, prediction: Prediction, classes: int) -> None:
+        """Record an image whose files are written."""
+        height, width = prediction.labels.shape
+        record = {
+            "name": name,
+            "source": signature(source),
+            "height": height,
+            "width": width,
+            "confidence": float(prediction.confidence.mean(dtype=np.float64)),
+            "counts": np.bincount(prediction.labels.ravel(), minlength=classes)[:classes].tolist(),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            # A line break first ends a line that a killed process has left half.
+            file.write("\n" + json.dumps(record, ensure_ascii=False))
+        self.known[name] = record
+
+
+def signature(path: Path) -> list[int]:
+    """Size and time of change of a file."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make an output folder, or go on in one of the same network and settings.
+
+    Raises:
+        InputError: It holds predictions of another network or other settings, and ``overwrite`` is not set.
+    """
+    path = folder / FILE
+    wanted = json.loads(json.dumps(identity))
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        if before != wanted and not overwrite:
+            keys = [key for key in {**wanted, **before} if before.get(key) != wanted.get(key)]
+            raise InputError(
+                f"{folder} holds predictions made with other settings ({', '.join(keys)}): choose another output, or "
+                "add overwrite=true."
+            )
+        if overwrite:
+            for record in (folder / _FOLDER).glob("*.jsonl"):
+                record.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(wanted, indent=2, ensure_ascii=False) + os.linesep).encode("utf-8"))

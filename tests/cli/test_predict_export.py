@@ -1,0 +1,140 @@
+"""hiast-predict and hiast-export as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hiast import load_model
+from hiast.classes import LabelSpace
+from hiast.cli.command import run_command
+from hiast.cli.export import USAGE as EXPORT_USAGE
+from hiast.cli.export import export
+from hiast.cli.predict import USAGE, predict
+from hiast.hub import SegmentationModel
+from hiast.models import DeepLabV2
+
+CLASSES = LabelSpace(("road", "sky", "car"), ((128, 64, 128), (70, 130, 180), (0, 0, 142)))
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder of a trained network, and images beside it."""
+    torch.manual_seed(0)
+    network = DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+    SegmentationModel(network, CLASSES, (48, 64)).save_pretrained(tmp_path / "model")
+    (tmp_path / "in").mkdir()
+    for seed, size in enumerate([(40, 60), (40, 60), (70, 50)]):
+        pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{seed}.png")
+    return tmp_path
+
+
+def call_predict(*words: str) -> int:
+    return run_command(predict, "predict", USAGE, ["trainer.accelerator=cpu", *words])
+
+
+def call_export(*words: str) -> int:
+    return run_command(export, "export", EXPORT_USAGE, list(words))
+
+
+def test_predict_writes_what_python_predicts_and_goes_on(shared: Path, capsys):
+    words = [f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/out", "batch_size=2"]
+    assert call_predict(*words) == 0
+    model = load_model(shared / "model")
+    for path in sorted((shared / "in").iterdir()):
+        labels = np.asarray(Image.open(shared / "out" / "labels" / path.name))
+        assert (labels == model.predict(path).labels).mean() > 0.999
+    assert (shared / "out" / "shares.csv").read_text().count("\n") == 4
+    before = {path: path.stat().st_mtime_ns for path in (shared / "out" / "labels").iterdir()}
+    assert call_predict(*words) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (shared / "out" / "labels").iterdir()}
+    assert json.loads((shared / "out" / "predict.json").read_text())["sizes"] == [[48, 64]]
+    capsys.readouterr()
+    assert call_predict(*words, "flip=true") == 2
+    assert "flip" in capsys.readouterr().err
+    assert call_predict(*words, "flip=true", "overwrite=true") == 0
+
+
+def test_predict_through_windows_at_the_own_size(shared: Path):
+    words = [f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/out"]
+    assert call_predict(*words, "size=native", "window=[32,32,16]", "scales=[1.0,0.5]", "flip=true") == 0
+    (found,) = load_model(shared / "model").predict(
+        [shared / "in" / "0.png"], sizes="native", window=(32, 32, 16), scales=(1.0, 0.5), flip=True
+    )
+    labels = np.asarray(Image.open(shared / "out" / "labels" / "0.png"))
+    assert (labels == found.labels).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("save=[label]", "save"),
+        ("ids=mars", "ids"),
+        ("window=[3,3]", "window"),
+        ("size=big", "sizes"),
+        ("opacity=2", "opacity"),
+        ("batch_size=0", "batch_size"),
+        ("unreadable=never", "unreadable"),
+        ("input=nowhere", "nowhere"),
+        ("checkpoint=nowhere.ckpt", "nowhere.ckpt"),
+        ("ids=dataset", "ids=dataset"),
+    ],
+)
+def test_wrong_words_are_one_sentence(shared: Path, capsys, word: str, said: str):
+    words = {"checkpoint": f"{shared}/model", "input": f"{shared}/in", "output": f"{shared}/out"}
+    key, _, value = word.partition("=")
+    assert call_predict(*(f"{k}={v}" for k, v in (words | {key: value}).items())) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and "Traceback" not in error
+
+
+def test_output_within_input_is_refused(shared: Path, capsys):
+    assert call_predict(f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/in/out") == 2
+    assert "inside of input" in capsys.readouterr().err
+
+
+def test_torch_export_is_written_compared_and_predicts(shared: Path, capsys):
+    assert call_export(f"checkpoint={shared}/model", "format=torch_export", f"output={shared}/m.pt2") == 0
+    assert "confidence differs by at most" in capsys.readouterr().out
+    assert call_predict(f"checkpoint={shared}/m.pt2", f"input={shared}/in", f"output={shared}/out") == 0
+    labels = np.asarray(Image.open(shared / "out" / "labels" / "0.png"))
+    assert (labels == load_model(shared / "model").predict(shared / "in" / "0.png").labels).mean() > 0.999
+
+
+def test_safetensors_and_folders(shared: Path, capsys):
+    assert (
+        call_export(f"checkpoint={shared}/model", "format=safetensors", f"output={shared}/m.safetensors") == 0
+    )
+    words = ["format=pretrained", f"output={shared}/again", "metrics={mIoU-3: 0.5}"]
+    assert call_export(f"checkpoint={shared}/m.safetensors", *words) == 0
+    assert "50.00" in (shared / "again" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["format=onyx"], "onyx"),
+        (["format=torch_export", "outputs=[label]"], "outputs"),
+        (["format=torch_export", "precision=8"], "precision"),
+        (["format=torch_export", "output=m.onnx"], r".pt2"),
+        (["format=tensorrt"], "TensorRT"),
+    ],
+)
+def test_exports_that_cannot_be(shared: Path, capsys, words: list[str], said: str):
+    assert call_export(f"checkpoint={shared}/model", *words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "package"), [("onnx", "onnx"), ("openvino", "openvino")])
+def test_a_missing_extra_is_named(shared: Path, capsys, monkeypatch, kind: str, package: str):
+    import sys
+
+    monkeypatch.setitem(sys.modules, package, None)
+    assert call_export(f"checkpoint={shared}/model", f"format={kind}") == 2
+    assert f"pip install 'hiast[{kind}]'" in capsys.readouterr().err

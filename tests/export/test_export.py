@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import CLASSES
+
+from hiast.errors import InputError
+from hiast.export.compare import largest_difference
+from hiast.export.description import Description
+from hiast.export.exported import load_exported
+from hiast.export.graph import FixedPadding, with_fixed_padding
+from hiast.export.samples import drawn_images
+from hiast.export.write import WRITERS, trace, write_safetensors
+from hiast.hub import SegmentationModel, load_model
+from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
+
+PACKAGES = {
+    "onnx": ["onnx", "onnxscript", "onnxruntime"],
+    "torch_export": [],
+    "openvino": ["openvino", "onnxscript"],
+}
+
+
+def deeplab() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+
+
+def unet() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return SmpNetwork("Unet", "tu-resnet10t", None, len(CLASSES), decoder_channels=[16, 8, 8, 8, 4])
+
+
+def description(network: SegmentationNetwork, **changes) -> Description:
+    values = {"size": None, "outputs": ("labels", "confidence", "logits")} | changes
+    return Description(CLASSES, tuple(network.mean), tuple(network.std), **values)
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, tuple[SegmentationModel, Description, torch.export.ExportedProgram]]:
+    """Two networks, followed once: one that takes any size as it is, and one that pads."""
+    found = {}
+    for name, build in (("deeplab", deeplab), ("unet", unet)):
+        network = build().eval()
+        about = description(network)
+        found[name] = (SegmentationModel(network, CLASSES), about, trace(network, about))
+    return found
+
+
+def written(program, about: Description, kind: str, folder: Path):
+    for package in PACKAGES[kind]:
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'hiast[{kind}]'")
+    suffix, write = WRITERS[kind]
+    write(program, about, folder / f"model{suffix}")
+    return load_exported(folder / f"model{suffix}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("torch_export", "deeplab"),
+        ("torch_export", "unet"),
+        ("onnx", "deeplab"),
+        ("onnx", "unet"),
+        ("openvino", "unet"),
+    ],
+)
+def test_the_file_says_what_the_network_says_at_any_size(tmp_path: Path, programs, kind: str, name: str):
+    model, about, program = programs[name]
+    if kind == "openvino":
+        program = trace(model.network, about)  # One program can be turned into ONNX only once.
+    found = written(program, about, kind, tmp_path)
+    assert found.classes == CLASSES
+    difference = largest_difference(model, found, drawn_images(), None)
+    assert difference.images == 5
+    assert difference.confidence < 1e-4 and difference.labels < 1e-3
+    batch = np.stack([image[:60, :60] for image in drawn_images()])
+    for one, other in zip(model.predict(batch), found.predict(batch, batch_size=5), strict=True):
+        np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
+    image = next(drawn_images())
+    options = {"flip": True, "window": (64, 64, 32)}
+    np.testing.assert_allclose(
+        model.predict(image, **options).confidence, found.predict(image, **options).confidence, atol=1e-4
+    )
+
+
+def test_onnx_names_its_axes_and_classes(tmp_path: Path, programs):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'hiast[onnx]'")
+    model, about, _ = programs["deeplab"]
+    written(trace(model.network, about), about, "onnx", tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    axes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    assert axes["images"] == ["batch", 3, "height", "width"] and axes["labels"] == [
+        "batch",
+        "height",
+        "width",
+    ]
+    assert '"1": "sky"' in {entry.key: entry.value for entry in model.metadata_props}["names"]
+
+
+def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network, size=(64, 96), outputs=("labels", "confidence"))
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    model = SegmentationModel(network, CLASSES, (64, 96))
+    assert largest_difference(model, found, drawn_images(), (64, 96)).confidence < 1e-4
+    with pytest.raises(InputError, match="outputs="):
+        found.predict(next(drawn_images()), flip=True)
+
+
+@pytest.mark.slow
+def test_half_precision_is_close(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network, precision=16)
+    found = written(trace(network, about), about, "onnx", tmp_path)
+    assert (
+        largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None).confidence < 2e-2
+    )
+
+
+def test_fixed_padding_is_that_of_tensorflow():
+    torch.manual_seed(0)
+    network = SmpNetwork("FPN", "tu-tf_efficientnet_lite0", None, 3).eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        wanted = network(images)
+        with_fixed_padding(network)
+        assert any(isinstance(part, FixedPadding) for part in network.modules())
+        torch.testing.assert_close(network(images), wanted, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [32, 16])
+def test_safetensors_rebuild_the_network(tmp_path: Path, precision: int):
+    model = SegmentationModel(deeplab(), CLASSES, (64, 96))
+    write_safetensors(model.network, model.to_config(), tmp_path / "model.safetensors", precision)
+    image = next(drawn_images())
+    found = load_model(tmp_path / "model.safetensors").predict(image)
+    np.testing.assert_allclose(
+        found.confidence, model.predict(image).confidence, atol=0 if precision == 32 else 1e-2
+    )
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2", ".safetensors", ".engine"])
+def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, suffix: str):
+    path = tmp_path / f"model{suffix}"
+    with pytest.raises(InputError, match="no file"):
+        load_model(path)
+    path.write_bytes(b"nothing of use")
+    with pytest.raises(InputError):
+        load_model(path)
+
+
+def test_a_description_of_another_version_is_refused():
+    text = description(deeplab()).to_json()
+    assert Description.from_json(text, "x").classes == CLASSES
+    for wrong in (text.replace('"format": 1', '"format": 2'), "{}", None, "[]"):
+        with pytest.raises(InputError):
+            Description.from_json(wrong, "x")
+
+
+@pytest.mark.parametrize("damage", ["pickle flag", "formula", "member", "objects"])
+def test_a_strangers_program_is_refused(tmp_path: Path, programs, damage: str):
+    _, about, program = programs["deeplab"]
+    written(program, about, "torch_export", tmp_path)
+    content = {}
+    with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    top = next(iter(content)).partition("/")[0]
+    weights, model = f"{top}/data/weights/model_weights_config.json", f"{top}/models/model.json"
+    if damage == "pickle flag":
+        content[weights] = content[weights].replace(b'"use_pickle": false', b'"use_pickle": true', 1)
+    elif damage == "formula":
+        changed = re.sub(rb'"expr_str": "[^"]*"', b'"expr_str": "eval(chr(49))"', content[model], count=1)
+        assert changed != content[model]
+        content[model] = changed
+    elif damage == "member":
+        content[f"{top}/data/weights/model.pt"] = b""
+    else:
+        buffer = io.BytesIO()
+        torch.save(Path("x"), buffer)
+        content[f"{top}/data/sample_inputs/model.pt"] = buffer.getvalue()
+    with zipfile.ZipFile(tmp_path / "strange.pt2", "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match="refused"):
+        load_exported(tmp_path / "strange.pt2")

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tiny import CLASSES
+
+from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
+from hiast.errors import InputError
+from hiast.evaluation.inference import Prediction
+from hiast.formats import open_annotations
+from hiast.prediction import InferenceSettings
+from hiast.prediction.handover import WRITERS, check_format, hand_over
+from hiast.prediction.ids import class_ids, id_lookup
+from hiast.prediction.inputs import find_inputs
+from hiast.prediction.job import Job
+from hiast.prediction.outputs import Writer, check_kinds, overlay, polygon_json
+from hiast.prediction.records import Records, open_folder
+
+
+class Brightness:
+    """Predicts the class by the red value, and counts the images that it has seen."""
+
+    classes = CLASSES
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def predict_arrays(self, images, settings):
+        self.seen += len(images)
+        return [
+            Prediction((image[..., 0] // 64).astype(np.uint8), np.full(image.shape[:2], 0.5, np.float32))
+            for image in images
+        ]
+
+
+def picture(seed: int, size=(12, 16)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "in"
+    (place / "sub").mkdir(parents=True)
+    for seed, name in enumerate(["a.png", "b.png", "sub/ü c.PNG", "a.jpg"]):
+        Image.fromarray(picture(seed, (12, 16 + seed // 2))).save(place / name)
+    (place / "Thumbs.db").write_bytes(b"x")
+    return place
+
+
+def run(folder: Path, out: Path, kinds=("labels", "csv"), **options):
+    model = Brightness()
+    writer = Writer(out, check_kinds(kinds), CLASSES, tuple(range(4)))
+    told: list[tuple[int, int]] = []
+    job = Job(model, InferenceSettings(), writer, Records(out, options.get("rank", 0)), **options)
+    left_out = job.run(find_inputs(folder), lambda done, total: told.append((done, total)))
+    return model, left_out, told
+
+
+def test_every_image_is_predicted_once_and_files_are_named_like_images(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    model, left_out, told = run(
+        folder, out, ["labels", "overlay", "confidence", "polygons", "csv"], batch_size=2
+    )
+    assert model.seen == 4 and left_out == [] and told[-1] == (4, 4)
+    names = {path.relative_to(out / "labels").as_posix() for path in (out / "labels").rglob("*.png")}
+    assert names == {"a.png.png", "a.jpg.png", "b.png", "sub/ü c.png"}
+    labels = np.asarray(Image.open(out / "labels" / "b.png"))
+    np.testing.assert_array_equal(labels, picture(1)[..., 0] // 64)
+    assert (np.asarray(Image.open(out / "confidence" / "b.png")) == 128).all()
+    assert Image.open(out / "overlay" / "b.jpg").size == (16, 12)
+
+
+def test_a_second_call_does_what_is_missing_only(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(folder, out)
+    assert run(folder, out)[0].seen == 0
+    (out / "labels" / "b.png").unlink()
+    assert run(folder, out)[0].seen == 1
+    assert run(folder, out, ["labels", "confidence"])[0].seen == 4
+    Image.fromarray(picture(9, (30, 30))).save(folder / "b.png")
+    model, _, _ = run(folder, out)
+    assert model.seen == 1 and Image.open(out / "labels" / "b.png").size == (30, 30)
+
+
+def test_a_record_that_was_cut_off_is_made_again(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(folder, out)
+    path = out / ".progress" / "0.jsonl"
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    assert run(folder, out)[0].seen == 1
+    assert run(folder, out)[0].seen == 0
+
+
+def test_processes_share_the_images(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    seen = [run(folder, out, rank=rank, world_size=3)[0].seen for rank in range(3)]
+    assert seen == [2, 1, 1] and len(Records(out).known) == 4
+
+
+def test_damaged_images_stop_or_are_left_out(folder: Path, tmp_path: Path):
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:60])
+    with pytest.raises(InputError, match=r"b\.png"):
+        run(folder, tmp_path / "one")
+    model, left_out, told = run(folder, tmp_path / "two", skip_unreadable=True)
+    assert model.seen == 3 and len(left_out) == 1 and told[-1] == (4, 4)
+
+
+def test_other_settings_are_refused_in_the_same_folder(tmp_path: Path):
+    open_folder(tmp_path, {"weights": "a", "sizes": ((1, 2),)}, overwrite=False)
+    open_folder(tmp_path, {"weights": "a", "sizes": ((1, 2),)}, overwrite=False)
+    with pytest.raises(InputError, match="weights"):
+        open_folder(tmp_path, {"weights": "b", "sizes": ((1, 2),)}, overwrite=False)
+    open_folder(tmp_path, {"weights": "b", "sizes": None}, overwrite=True)
+    assert json.loads((tmp_path / "predict.json").read_text()) == {"weights": "b", "sizes": None}
+
+
+def test_shares_are_those_of_the_labels(folder: Path, tmp_path: Path):
+    from hiast.prediction.outputs import shares_csv
+
+    run(folder, tmp_path / "out")
+    text = shares_csv(list(Records(tmp_path / "out").known.values()), CLASSES).decode()
+    row = next(row for row in csv.DictReader(io.StringIO(text)) if row["name"] == "b")
+    labels = picture(1)[..., 0] // 64
+    for index, name in enumerate(CLASSES.names):
+        assert float(row[name]) == pytest.approx((labels == index).mean(), abs=1e-6)
+    assert float(row["mean_confidence"]) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_polygons_drawn_in_order_give_the_labels_back(seed: int):
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.integers(0, 4, (7, 9)), np.ones((1 + seed % 3, 1 + seed % 2), int)).astype(np.uint8)
+    content = json.loads(polygon_json(labels, CLASSES))
+    canvas = Image.new("L", (content["imgWidth"], content["imgHeight"]), 255)
+    draw = ImageDraw.Draw(canvas)
+    for shape in content["objects"]:
+        draw.polygon([tuple(point) for point in shape["polygon"]], fill=CLASSES.names.index(shape["label"]))
+    np.testing.assert_array_equal(np.asarray(canvas), labels)
+
+
+def test_overlay_mixes_image_and_colors():
+    image, labels = np.full((2, 2, 3), 100, np.uint8), np.zeros((2, 2), np.uint8)
+    np.testing.assert_array_equal(overlay(image, labels, CLASSES, 0), image)
+    assert overlay(image, labels, CLASSES, 1)[0, 0].tolist() == list(CLASSES.colors[0])
+
+
+def test_ids_of_datasets():
+    assert class_ids("scenario", CLASSES) == (0, 1, 2, 3)
+    official = class_ids("cityscapes", CITYSCAPES_19)
+    assert all(CITYSCAPES_IDS[raw] == index for index, raw in enumerate(official))
+    target = {"_target_": "hiast.data.CityscapesDataModule"}
+    assert class_ids("dataset", CITYSCAPES_19, target) == official
+    own = {
+        "_target_": "hiast.data.FolderDataModule",
+        "ids": {9: "a", 5: "a", 1: "sky", 2: "car", 300: "person", 3: None},
+    }
+    assert class_ids("dataset", CLASSES, own | {"class_map": {"a": "road"}}) == (5, 1, 2, 300)
+    assert id_lookup((5, 1, 2, 300)).dtype == np.uint16 and id_lookup((5, 1))[255] == 255
+    for wrong in ("mars", {"road": 1}, {"road": -1, "sky": 1, "car": 2, "person": 3}):
+        with pytest.raises(InputError):
+            class_ids(wrong, CLASSES)
+    with pytest.raises(InputError, match="target dataset"):
+        class_ids("dataset", CLASSES, None)
+
+
+@pytest.mark.parametrize("kinds", [[], ["label"], "labels"])
+def test_unknown_outputs_are_refused(kinds):
+    with pytest.raises(InputError, match="save"):
+        check_kinds(kinds)
+
+
+def make_video(path: Path, rotation: int = 0, rate: Fraction = Fraction(30000, 1001)) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'hiast[video]'")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(9):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 28, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_videos_give_an_mp4_of_the_same_rate_and_files_per_frame(tmp_path: Path):
+    make_video(tmp_path / "drive.mp4")
+    import av
+
+    out = tmp_path / "out"
+    model, _, told = run(tmp_path / "drive.mp4", out, ["labels", "overlay", "csv"], batch_size=4)
+    assert model.seen == 9 and told[-1] == (1, 1)
+    assert len(list((out / "labels" / "drive").glob("*.png"))) == 9
+    with av.open(str(out / "overlay" / "drive.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.average_rate) == ("h264", Fraction(30000, 1001))
+        assert (stream.width, stream.height) == (64, 48) and sum(1 for _ in container.decode(stream)) == 9
+    assert run(tmp_path / "drive.mp4", out, ["labels", "overlay", "csv"])[0].seen == 0
+    assert not list((out / "overlay").glob(".*"))
+
+
+def test_a_damaged_video_leaves_no_file(tmp_path: Path):
+    pytest.importorskip("av", reason="PyAV is not installed: pip install 'hiast[video]'")
+    (tmp_path / "drive.mp4").write_bytes(b"nothing of use")
+    with pytest.raises(InputError, match="drive"):
+        run(tmp_path / "drive.mp4", tmp_path / "out", ["overlay"])
+    assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_exports_for_annotation_tools_hold_the_labels(folder: Path, tmp_path: Path, name: str):
+    out, ids = tmp_path / "out", (7, 300, 5, 0)
+    inputs = find_inputs(folder)
+    writer = Writer(out, check_kinds(["labels", "confidence"]), CLASSES, ids)
+    Job(Brightness(), InferenceSettings(), writer, Records(out)).run(inputs, lambda done, total: None)
+    check_format(name, ["labels"])
+    for _ in range(2):
+        place = hand_over(name, out, inputs.images, CLASSES, ids, "last.ckpt")
+    options = {"use": "predictions"} if name == "label_studio" else {}
+    kind = "cityscapes_polygons" if name == "cityscapes" else name
+    reader = open_annotations(kind, place, CLASSES.names, **options)
+    found = next(item for item in reader.items() if item.startswith("b"))
+    np.testing.assert_array_equal(reader.read(found), picture(1)[..., 0] // 64)
+
+
+def test_a_format_needs_labels():
+    check_format(None, [])
+    with pytest.raises(InputError, match="choose cvat"):
+        check_format("mars", ["labels"])
+    with pytest.raises(InputError, match="add labels"):
+        check_format("cvat", ["csv"])

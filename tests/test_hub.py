@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny import CLASSES, TinyNetwork, bare_trainer
+
+from hiast import SegmentationModel, load_model
+from hiast.errors import InputError
+from hiast.models import DeepLabV2
+from hiast.training import HIASTModule, SourceOnlyModule
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+
+
+def network(seed: int = 0) -> DeepLabV2:
+    torch.manual_seed(seed)
+    return DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+
+
+@pytest.fixture
+def model() -> SegmentationModel:
+    facts = {
+        "scenario": "gta5_cityscapes",
+        "stage": "self_training",
+        "source": "GTA5",
+        "target": "Cityscapes",
+    }
+    return SegmentationModel(network(), CLASSES, (32, 48), facts)
+
+
+def test_a_saved_folder_gives_the_model_back(tmp_path: Path, model: SegmentationModel):
+    model.save_pretrained(tmp_path / "model", model_card_kwargs={"metrics": {"mIoU-4": 0.5612}})
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    }
+    for loaded in (SegmentationModel.from_pretrained(tmp_path / "model"), load_model(tmp_path / "model")):
+        assert loaded.classes == CLASSES and loaded.validation_size == (32, 48) and not loaded.training
+        assert loaded.facts["target"] == "Cityscapes"
+        one, other = model.predict(IMAGE), loaded.predict(IMAGE)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_array_equal(one.confidence, other.confidence)
+
+
+def test_the_config_names_the_classes_as_transformers_does(tmp_path: Path, model: SegmentationModel):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["id2label"] == {"0": "road", "1": "sky", "2": "car", "3": "person"}
+    assert config["label2id"] == {"road": 0, "sky": 1, "car": 2, "person": 3}
+    assert config["image_mean"] == list(model.network.mean) and config["inference_size"] == [32, 48]
+    assert config["network_recipe"] == model.network.recipe
+
+
+def test_the_card_says_what_it_is_and_whose_data(tmp_path: Path, model: SegmentationModel):
+    model.save_pretrained(
+        tmp_path, model_card_kwargs={"metrics": {"mIoU-4": 0.5612}, "license": "cc-by-nc-4.0"}
+    )
+    text = (tmp_path / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["library_name"] == "hiast" and head["pipeline_tag"] == "image-segmentation"
+    assert head["license"] == "cc-by-nc-4.0"
+    assert head["model-index"][0]["results"][0]["metrics"][0] == {
+        "type": "mean_iou",
+        "name": "mIoU-4",
+        "value": 0.5612,
+    }
+    for words in ("| 2 | car | 0, 0, 142 |", "56.12", "GTA5", "non-commercial", "load_model", "DeepLabV2"):
+        assert words in text, words
+
+
+def test_push_to_hub_uploads_the_folder(monkeypatch, model: SegmentationModel):
+    uploaded: dict[str, set[str]] = {}
+
+    class Api:
+        def __init__(self, token=None) -> None:
+            pass
+
+        def create_repo(self, repo_id, **_):
+            return type("Url", (), {"repo_id": repo_id})
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            uploaded[repo_id] = {path.name for path in Path(folder_path).iterdir()}
+            return "url"
+
+    monkeypatch.setattr(sys.modules["huggingface_hub.hub_mixin"], "HfApi", Api)
+    assert model.push_to_hub("someone/model") == "url"
+    assert uploaded == {"someone/model": {"README.md", "config.json", "model.safetensors"}}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    module = HIASTModule(network(), CLASSES, ema_decay=0.5, validation_size=(32, 48), max_steps=1)
+    module.run_config = {
+        "name": "mine",
+        "data": {
+            "source": {"_target_": "hiast.GTA5DataModule"},
+            "target": {"_target_": "hiast.FolderDataModule", "name": "yard"},
+        },
+    }
+    trainer = bare_trainer(max_steps=1)
+    trainer.strategy.connect(module)
+    with torch.no_grad():
+        for weight in module.teacher.parameters():
+            weight.mul_(0.5)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    return tmp_path / "last.ckpt"
+
+
+def test_a_checkpoint_is_a_model_too(checkpoint: Path, tmp_path: Path):
+    student, teacher = load_model(checkpoint), load_model(checkpoint, teacher=True)
+    assert student.facts == {
+        "scenario": "mine",
+        "source": "GTA5",
+        "target": "yard",
+        "stage": "self_training",
+        "round": 1,
+    }
+    assert not np.array_equal(student.predict(IMAGE).confidence, teacher.predict(IMAGE).confidence)
+    student.save_pretrained(tmp_path / "shared")
+    again = load_model(tmp_path / "shared").predict(IMAGE)
+    np.testing.assert_array_equal(student.predict(IMAGE).confidence, again.confidence)
+
+
+def test_a_network_of_your_own_cannot_be_shared(tmp_path: Path):
+    with pytest.raises(InputError, match="your own class"):
+        SegmentationModel(TinyNetwork(), CLASSES).save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage", ["no config", "no weights", "cut", "other network", "strange", "no classes"]
+)
+def test_damaged_folders_are_refused_in_a_sentence(tmp_path: Path, model: SegmentationModel, damage: str):
+    model.save_pretrained(tmp_path)
+    config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    content = json.loads(config.read_text())
+    if damage == "no config":
+        config.unlink()
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "other network":
+        config.write_text(json.dumps(content | {"network_recipe": content["network_recipe"] | {"width": 8}}))
+    elif damage == "strange":
+        config.write_text(json.dumps(content | {"network_recipe": {"network": "os.system"}}))
+    else:
+        config.write_text(json.dumps(content | {"id2label": {"0": "a"}}))
+    with pytest.raises(InputError):
+        load_model(tmp_path)
+
+
+def test_a_teacher_is_asked_of_checkpoints_only(tmp_path: Path, model: SegmentationModel):
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="single network"):
+        load_model(tmp_path, teacher=True)
+
+
+def test_modes_of_all_parts_are_kept_and_lists_give_lists(tmp_path: Path):
+    module = SourceOnlyModule(TinyNetwork(), CLASSES).train()
+    module.network.head.eval()
+    before = [part.training for part in module.modules()]
+    single, several = (
+        module.predict(IMAGE),
+        module.predict([IMAGE, IMAGE[:20], torch.zeros(3, 20, 56)], batch_size=2),
+    )
+    assert [one.labels.shape for one in several] == [(40, 56), (20, 56), (20, 56)]
+    np.testing.assert_array_equal(single.labels, several[0].labels)
+    assert module.predict([]) == [] and len(module.predict(np.stack([IMAGE, IMAGE]))) == 2
+    with pytest.raises(InputError):
+        module.predict([IMAGE, tmp_path / "nothing.png"])
+    module.network.forward = lambda images: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        module.predict(IMAGE)
+    assert [part.training for part in module.modules()] == before
