@@ -1,4 +1,4 @@
-"""Dark Zurich as downloaded: rgb_anon in folders of splits, times of day and sequences; gt for the night images of val."""
+"""Dark Zurich as downloaded: rgb_anon in folders of splits, times of day and sequences; gt for the nights of val."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def list_dark_zurich(
         raise InputError(f"Dark Zurich: time is '{time}': choose {', '.join(get_args(Time))}.")
     labeled = split == "val" if labeled is None else labeled
     if labeled and split == "train":
-        raise InputError("Dark Zurich's training images have no labels: use it as a target, or its val split.")
+        raise InputError(
+            "Dark Zurich's training images have no labels: use it as a target, or its val split."
+        )
     root = Path(data_root) / "dark_zurich"
     place = f"{split}/{time if split == 'train' else 'night'}/{{name}}"
     labels = [f"gt/{place}_gt_{kind}.png" for kind in ("labelTrainIds", "labelIds")]

@@ -65,8 +65,8 @@ class IDDLabels:
     - ``_polygons.json``, as downloaded: drawn as IDD's tools draw them, through the centers of pixels, later ones over
       earlier ones.
     - ``_labelcsTrainIds.png`` (train ids of Cityscapes) and ``_labelids.png`` (IDD's ids), made by IDD's tools.
-    - ``_labellevel3Ids.png``, made by IDD's tools for its challenges. Some labels share an id there: trains are ignored,
-      animals count as persons, rail tracks as terrain, groups of poles as poles and the far background as sky.
+    - ``_labellevel3Ids.png``, made by IDD's tools for its challenges. Some labels share an id there: trains are
+      ignored, animals count as persons, rail tracks as terrain, groups of poles as poles, the far background as sky.
     """
 
     def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
@@ -167,7 +167,7 @@ def _size(content: dict[str, Any], path: Path, max_pixels: int) -> tuple[int, in
         raise _damaged(path, "names no size of the image (imgHeight, imgWidth)")
     if height * width > max_pixels:
         raise InputError(
-            f"{path} is of {width} x {height} pixels, more than the {max_pixels} allowed: set max_pixels if it is right."
+            f"{path} is of {width} x {height} pixels, more than {max_pixels} in all: set max_pixels if that is right."
         )
     return height, width
 

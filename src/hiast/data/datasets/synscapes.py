@@ -59,7 +59,7 @@ class SynscapesDataModule(DatasetDataModule):
     one_split = True
     archives = Archives(
         "Synscapes",
-        advice="Synscapes is downloaded as a .tar file: unpack it by hand so that DATA_ROOT/Synscapes/img/rgb is there.",
+        advice="Synscapes is a .tar file: unpack it by hand so that DATA_ROOT/Synscapes/img/rgb is there.",
     )
 
     def __init__(self, *args: Any, images: Images = "rgb", **options: Any) -> None:

@@ -24,9 +24,7 @@ DASHBOARD = replace(
 """A dash camera on wide roads, in changing light: the look of BDD100K."""
 
 
-def write_bdd100k(
-    data_root: Path | str, train: int, val: int, size: Size = (90, 160), seed: int = 0
-) -> Path:
+def write_bdd100k(data_root: Path | str, train: int, val: int, size: Size = (90, 160), seed: int = 0) -> Path:
     """Write ``bdd100k/images/10k/{train,val}/*.jpg`` and ``bdd100k/labels/sem_seg/masks/{train,val}/*.png``.
 
     Labels are gray PNGs of train ids, 255 for void. Arguments, result and errors as for ``write_cityscapes``.

@@ -75,7 +75,7 @@ def _write_part(folder: Path, seed: tuple[int, ...], train: int, val: int, size:
     for stream, split, count in ((0, "train", train), (1, "val", val)):
         for index in range(count):
             name = f"{index:06d}" if part == 0 else f"frame{60 * index:04d}"
-            stem = f"{split}/{201 + index % 2}/{name}"
+            stem = f"{split}/{201 + 100 * stream + index % 2}/{name}"
             image = f"leftImg8bit/{stem}_leftImg8bit.{'png' if part == 0 else 'jpg'}"
             files: dict[str, Encode] = {
                 image: image_png if part == 0 else image_jpeg,
@@ -105,7 +105,14 @@ def _polygons(image: NDArray[np.uint8], ids: NDArray[np.uint8]) -> bytes:
             within = np.ptp(corners, axis=0) + 1
             # A polygon of IDD has at least three corners.
             corners += [corners[-1]] * max(0, 3 - len(corners))
-            thing = {"date": "", "deleted": 0, "draw": True, "id": len(regions), "label": name, "polygon": corners}
+            thing = {
+                "date": "",
+                "deleted": 0,
+                "draw": True,
+                "id": len(regions),
+                "label": name,
+                "polygon": corners,
+            }
             regions.append((float(within.prod()), thing))
     ordered = [thing for _, thing in sorted(regions, key=lambda region: -region[0])]
     return json.dumps({"imgHeight": height, "imgWidth": width, "objects": ordered}).encode()
