@@ -120,7 +120,8 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
     for stage in stages_of(config).values():
         for number, settings in enumerate(stage.rounds, 1):
             module_of(config, settings, number)
-    assert len(policies_of(config)) == 3
+    if "self_training" in config.stages:
+        assert len(policies_of(config)) == 3
     if group == "backbone":
         assert network_of(config).num_classes == 19
     assert all(instantiate(logger) is not None for logger in config.logger.loggers if group != "logger")

@@ -274,7 +274,7 @@ def test_other_settings_replace_the_drawn_files_and_no_others(tmp_path: Path) ->
 def test_an_interrupted_writing_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hiast.scenes import writers
+    from hiast.scenes.writers import shots
 
     def fail_at_the_third(
         seed: tuple[int, ...], size: tuple[int, int], look: Look
@@ -283,9 +283,9 @@ def test_an_interrupted_writing_is_finished_by_the_next(
             raise KeyboardInterrupt
         return draw_ids(seed, size, look)
 
-    draw_ids = writers.draw_ids
+    draw_ids = shots.draw_ids
     with monkeypatch.context() as patch:
-        patch.setattr(writers, "draw_ids", fail_at_the_third)
+        patch.setattr(shots, "draw_ids", fail_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             write_gta5(tmp_path / "a", 3, (48, 96))
     write_gta5(tmp_path / "a", 3, (48, 96))
