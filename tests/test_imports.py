@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"models"},
     "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
     "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
-    "inspection": {"data", "evaluation"},
+    "inspection": {"data", "evaluation", "formats"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
     "__init__": {"data", "training"},
