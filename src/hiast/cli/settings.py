@@ -46,7 +46,9 @@ _OF_MODULE = frozenset(
         "seed",
     }
 )
-_OF_DATASET = frozenset({"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers"})
+_OF_DATASET = frozenset(
+    {"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers", "list_folders"}
+)
 
 _STAGE: Table = {
     "max_steps": Whole(1),
@@ -67,7 +69,7 @@ TRAIN: Table = {
         "num_workers": Whole(),
         "unreadable": Choice(("stop", "skip")),
         "cache": Choice(CACHE_FORMATS, null=True),
-        "cache_folder": FilePath(),
+        "cache_folder": FilePath(null=True),
         "rare_class_sampling": Fields("hiast.data.loading.rare_classes.RareClassSampling", null=True),
         "max_images": Whole(1, null=True),
         "source": Built(_OF_DATASET),
