@@ -90,7 +90,7 @@ def test_datasets_with_folders_of_their_own_need_no_data_root(tmp_path: Path, ru
     ("change", "wanted"),
     [
         (("target/images", "target/pictures"), "data/target holds the folders pictures, val. Set data_root, or change"),
-        (("target", "Target"), "data/target/images is missing: the images of own_target train belong there; set data_root"),
+        (("target", "Target"), "the images of own_target train belong there; set data_root"),
     ],
 )  # fmt: skip
 def test_a_missing_folder_of_own_data_is_named_with_what_is_there(

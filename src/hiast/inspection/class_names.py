@@ -102,9 +102,7 @@ def _known(kind: Kind, table: ValueTable, pattern: str) -> Mapping[Value, str | 
     """Names of values that datasets share: colors of Cityscapes and PASCAL VOC, ids of Cityscapes."""
     if kind == "threshold":
         return {0: "background", 1: "foreground"}
-    streets: dict[Value, str] = {
-        _text(color): name for name, color in zip(CITYSCAPES_19.names, CITYSCAPES_19.colors, strict=True)
-    }
+    streets = street_colors()
     objects: dict[Value, str] = {
         _text(color): name for color, name in zip(voc_colors(), VOC_NAMES, strict=False)
     }
@@ -123,6 +121,11 @@ def _known(kind: Kind, table: ValueTable, pattern: str) -> Mapping[Value, str | 
         if found and all(found.values()):
             return {raw: name for raw, name in found.items() if name is not None}
     return {}
+
+
+def street_colors() -> dict[Value, str]:
+    """Colors of Cityscapes, which many datasets share, and the names that they stand for."""
+    return {_text(color): name for name, color in zip(CITYSCAPES_19.names, CITYSCAPES_19.colors, strict=True)}
 
 
 def _palette(table: ValueTable) -> dict[Value, str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hiast.data.checks.label_ids import count_ids
 from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
-from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
+from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import MINUS_ONE, Decode, Ids, read_first_channel, read_ids
 from hiast.errors import InputError
 
@@ -38,7 +38,7 @@ class Found:
     Attributes:
         pixels: Pixels that hold it.
         images: Label files that hold it.
-        example: The label file that holds most of it.
+        example: The file that holds most of it: a label or its image, as the table was filled.
         most: Pixels of it there.
     """
 
@@ -62,15 +62,15 @@ class ValueTable:
     values: dict[Value, Found] = field(default_factory=dict)
     total: int = 0
 
-    def add(self, label: Path, counts: Mapping[Value, int]) -> None:
-        """Add the values of one label file."""
+    def add(self, file: Path, counts: Mapping[Value, int]) -> None:
+        """Add the values of one label, which is named by one of its files."""
         for value, pixels in counts.items():
             found = self.values.setdefault(value, Found())
             found.pixels += pixels
             found.images += 1
             self.total += pixels
             if pixels > found.most:
-                found.example, found.most = label, pixels
+                found.example, found.most = file, pixels
 
     def share(self, value: Value) -> float:
         """Share of the pixels that hold a value, 0 to 1."""
@@ -92,22 +92,6 @@ def color_values(path: Path, max_pixels: int = MAX_PIXELS) -> dict[Value, int]:
         InputError: The file cannot be read or holds no colors.
     """
     return dict(ColorIds({}).unknown(path, max_pixels))
-
-
-def coded_values(path: Path, decode: Decode, max_pixels: int = MAX_PIXELS) -> tuple[bool, dict[Value, int]]:
-    """The values of a label file as a dataset reads it: whether they are colors, and value -> pixels.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    counts = count_ids(decode(path, max_pixels))
-    if not isinstance(decode, ColorIds):
-        return False, dict(counts)
-    named = {raw: decode.named([raw])[0] for raw in counts if raw != UNKNOWN_COLOR}
-    colors: dict[Value, int] = {color: counts[raw] for raw, color in named.items()}
-    if UNKNOWN_COLOR in counts:
-        colors |= decode.unknown(path, max_pixels)
-    return True, colors
 
 
 def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[Kind, ValueTable]:

@@ -208,7 +208,7 @@ def _missing_folder(root: Path, folder: Path, pattern: str, purpose: str) -> str
     """What is missing of a folder, and what lies where it should be."""
     missing = next(part for part in (*reversed(folder.parents), folder) if not part.is_dir())
     if missing.is_symlink():
-        return f"{missing} is a link to {os.readlink(missing)}, which is missing: the {purpose} belong there."
+        return f"{missing} is a link to {missing.readlink()}, which is missing: the {purpose} belong there."
     if missing in (root, *root.parents):
         return (
             f"{folder} is missing: the {purpose} belong there; set data_root to the folder that holds them."
