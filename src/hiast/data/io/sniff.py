@@ -104,9 +104,7 @@ def open_file(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         broken = path.is_symlink() and not path.exists()
-        reason = (
-            f"it is a link to {path.readlink()}, which is missing" if broken else error.strerror or error
-        )
+        reason = f"it is a link to {path.readlink()}, which is missing" if broken else error.strerror or error
         raise InputError(f"{path} cannot be read: {reason}; replace or remove it.") from error
     except ValueError as error:
         if isinstance(error, InputError):
