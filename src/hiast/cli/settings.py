@@ -72,6 +72,8 @@ TRAIN: Table = {
         "source": Built(_OF_DATASET),
         "target": Built(_OF_DATASET),
         "source_crop": Built(),
+        "full_source_crop": Built(null=True),
+        "full_target_crop": Built(null=True),
         "target_crop": Built(),
     },
     "validation": {"size": Numbers(null=True), "every_n_steps": Whole(1)},
