@@ -71,6 +71,8 @@ TRAIN: Table = {
         "max_images": Whole(1, null=True),
         "source": Built(_OF_DATASET),
         "target": Built(_OF_DATASET),
+        "labeled_target": Built(_OF_DATASET, null=True),
+        "labeled_target_share": Number(),
         "source_crop": Built(),
         "full_source_crop": Built(null=True),
         "full_target_crop": Built(null=True),
