@@ -42,7 +42,12 @@ ALLOWED: dict[str, set[str]] = {
     "selection": {"evaluation"},
     "pseudo_labels": set(),
     "evaluation": {"models"},
-    "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
+    "prediction": {"data", "evaluation", "formats", "models"},
+    "export": {"data", "evaluation", "models", "prediction", "scenes"},
+    "training": {
+        *("data", "models", "objectives", "online", "prediction", "pseudo_labels", "evaluation", "selection"),
+    },
+    "hub": {"export", "models", "prediction", "training"},
     "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
     "inspection": {"data", "evaluation", "formats"},
     "run": EVERYTHING - {"cli"},
@@ -54,6 +59,7 @@ ONLY = {
     "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
     "selection": {"evaluation": {"hiast.evaluation.metrics"}},
     "evaluation": {"models": {"hiast.models.normalize"}},
+    "prediction": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {
     "classes",
@@ -69,6 +75,8 @@ LIGHTNING_FREE = {
     "online",
     "formats",
     "pseudo_labels",
+    "prediction",
+    "export",
     "selection",
     "evaluation",
 }

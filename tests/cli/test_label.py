@@ -14,7 +14,6 @@ import torch
 from small_network import CLASSES, batches, fit
 
 from hiast.data.geometry import resize_labels
-from hiast.errors import InputError
 from hiast.models import DeepLabV2
 from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.scenes import draw_scene
@@ -157,9 +156,7 @@ def test_labels_at_the_size_of_each_image(
     for index, name in sorted((int(name[-1]), name) for name in ALL):
         wanted = resize_labels(plain.label(name), *SIZES[index % 3])
         np.testing.assert_array_equal(reader.label(name), wanted)
-    assert any(
-        "64 x 32 pixels; label maps are written at the size of each image" in m for m in caplog.messages
-    )
+    assert "64 x 32 pixels; label maps are written at the size of each image" in caplog.text
 
 
 def test_a_checkpoint_without_a_size(run: Run, checkpoints: Path, images: Path, tmp_path: Path) -> None:
@@ -184,7 +181,7 @@ def test_a_single_image(run: Run, checkpoints: Path, images: Path, tmp_path: Pat
     [
         (["unreadable=ignore"], "choose stop or skip"),
         (["size=large"], "size"),
-        (["max_pixels=1000"], "more than a picture of 1000 pixels"),
+        (["max_pixels=1000"], "more than the limit of 1000"),
         (["output=images/labels"], "lies inside of input"),
     ],
 )

@@ -58,8 +58,8 @@ def build_classes(config: DictConfig) -> LabelSpace:
 
 def build_domains(
     config: DictConfig, classes: LabelSpace, *, cached: bool = True
-) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule]:
-    """Source and target.
+) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule | JoinedDataModule]:
+    """Source and target. Labeled images of the target (``data.labeled_target``) are a part of the source.
 
     Args:
         config: As of ``train.yaml``.
@@ -78,14 +78,26 @@ def build_domains(
     of_source = {} if sampling is None else {"rare_class_sampling": plain(sampling)}
     source = _dataset(config, "source", options | of_source)
     target = _dataset(config, "target", options)
-    for module in single_sources(source):
+    for module in single_datasets(source):
         if config.selection.source_fraction and not module.has_val:
             module.val_fraction = config.selection.source_fraction
-    if isinstance(target, JoinedDataModule):
-        raise InputError(
-            "data.target joins several datasets, which only data.source may: name a single dataset."
-        )
-    return source, target
+    if config.data.labeled_target is None:
+        return source, target
+    labeled = _dataset(config, "labeled_target", options)
+    share = config.data.labeled_target_share
+    if not 0 < share < 1:
+        raise InputError(f"data.labeled_target_share is {share}: give a number between 0 and 1.")
+    weights = [(1 - share) * weight for weight in _weights(source)]
+    both = JoinedDataModule([*single_datasets(source), *single_datasets(labeled)], [*weights, share])
+    return both, target
+
+
+def _weights(source: DatasetDataModule | JoinedDataModule) -> list[float]:
+    """How often each dataset of a source is drawn; the weights sum to 1."""
+    modules = single_datasets(source)
+    given = getattr(source, "weights", None)
+    weights = [len(module.train_dataset()) for module in modules] if given is None else list(given)
+    return [weight / sum(weights) for weight in weights]
 
 
 def _dataset(config: DictConfig, side: str, options: dict[str, Any]) -> Any:
@@ -157,11 +169,11 @@ def build_cache(config: DictConfig) -> Cache | None:
     return None if name is None else Cache(derived_folder(config, root) / name, root)
 
 
-def single_sources(source: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
-    """The datasets of a source."""
+def single_datasets(side: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
+    """The datasets of a source or of a target."""
     from hiast.data import JoinedDataModule
 
-    return source.modules if isinstance(source, JoinedDataModule) else (source,)
+    return side.modules if isinstance(side, JoinedDataModule) else (side,)
 
 
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:

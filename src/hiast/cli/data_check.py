@@ -129,19 +129,22 @@ def _smallest(config: DictConfig) -> dict[str, int]:
 
 
 def _roles(
-    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule | JoinedDataModule
 ) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
-    from hiast.cli.build import single_sources
+    from hiast.cli.build import single_datasets
 
-    for module in single_sources(source):
+    for module in single_datasets(source):
         yield module, "source", "train"
-    yield target, "target", "train"
-    if target.has_val:
-        yield target, "target", "val"
+    for module in single_datasets(target):
+        yield module, "target", "train"
+        if module.has_val:
+            yield module, "target", "val"
 
 
 def _scan(
-    config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+    config: DictConfig,
+    source: DatasetDataModule | JoinedDataModule,
+    target: DatasetDataModule | JoinedDataModule,
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
     from hiast.data import VideoDataModule
     from hiast.inspection.dry_run import of_start

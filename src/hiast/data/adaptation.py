@@ -20,7 +20,7 @@ from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
-from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Sample
@@ -83,7 +83,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def __init__(
         self,
         source: DatasetDataModule | JoinedDataModule,
-        target: DatasetDataModule,
+        target: DatasetDataModule | JoinedDataModule,
         *,
         source_augmentation: WeakAugmentation,
         target_augmentation: WeakAugmentation,
@@ -147,7 +147,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             if self.target.has_val:
                 self.target.val_dataset()
 
-    def labeling_images(self) -> SegmentationDataset:
+    def labeling_images(self) -> SegmentationDataset | JoinedDataset:
         """The target's training images without labels, which a round labels."""
         return self.target.train_dataset(labeled=False)
 
@@ -210,7 +210,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
         rank, world_size = rank_and_world_size(self)
         images = self._images(domain)
-        order = self.source.train_order() if domain == "source" else Shuffled(len(images))
+        order = self.source.train_order() if domain == "source" else self.target.unlabeled_order()
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, plan.round, _ORDERS[domain]),

@@ -39,7 +39,6 @@ from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
 from hiast.data.datasets.joined import JoinedDataset
-from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError, RunError
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
@@ -183,16 +182,14 @@ class Pipeline:
         """List all images and read their headers now, so that problems are reported before training starts."""
         data = self.datamodule
         data.prepare_data()
-        datasets: list[SegmentationDataset] = []
-        if "source" in domains:
-            source = data.source.train_dataset()
-            datasets += source.datasets if isinstance(source, JoinedDataset) else [source]
+        listed = [data.source.train_dataset()] if "source" in domains else []
         if "target" in domains:
-            datasets.append(data.labeling_images())
+            listed.append(data.labeling_images())
         if data.target.has_val:
-            datasets.append(data.target.val_dataset())
-        for dataset in datasets:
-            check_headers(dataset)
+            listed.append(data.target.val_dataset())
+        for dataset in listed:
+            for part in dataset.datasets if isinstance(dataset, JoinedDataset) else [dataset]:
+                check_headers(part)
 
     def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
         """Build the module of a round around a copy of ``network``."""
