@@ -117,8 +117,8 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
     colors = [pair for pair in summary.unreadable if "holds colors where" in str(pair.error)]
     if colors and summary.found.colors:
         text = (
-            f"Labels hold colors where ids are expected ({_count(len(colors), 'file')}): name the colors with label_colors "
-            "in the dataset file, as the report lists them ready to be copied."
+            f"Labels hold colors where ids are expected ({_count(len(colors), 'file')}): name the colors with "
+            "label_colors in the dataset file, as the report lists them ready to be copied."
         )
         yield Finding("error", part.title, text, tuple(as_yaml(part, summary).splitlines()))
         if len(colors) == len(summary.unreadable):
