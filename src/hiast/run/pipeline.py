@@ -155,7 +155,7 @@ class Pipeline:
         if not candidates:
             return
         choice = choose(candidates)
-        write_choice(self.directory.path, choice, raised(candidates, {}))
+        write_choice(self.directory.path, choice, raised(candidates))
         link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
         log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
