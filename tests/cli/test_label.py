@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from small_network import CLASSES, batches, fit
 
-from hiast.cli.label import find_images
 from hiast.data.geometry import resize_labels
 from hiast.errors import InputError
 from hiast.models import DeepLabV2
@@ -93,22 +92,6 @@ def test_strays_are_passed_over_and_listed_once(
     (images / "README.txt").unlink()
     (images / "notes.txt").write_text("x")
     assert run("label", *words(checkpoints, images))[0] == 0
-
-
-def test_what_find_images_finds(images: Path, tmp_path: Path) -> None:
-    assert [pair.name for pair in find_images(images)] == ALL
-    assert [pair.name for pair in find_images(images / "day/0.png")] == ["0"]
-    write_image(images / "day/0.jpg", 0)
-    (images / "day/2.png").rename(images / "day/2")
-    assert [pair.name for pair in find_images(images)] == ["day/0.jpg", "day/0.png", *ALL[1:]]
-    with pytest.raises(InputError, match="neither an image nor a folder"):
-        find_images(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"holds no images\.$"):
-        find_images(tmp_path / "empty")
-    (tmp_path / "empty/list.txt").touch()
-    with pytest.raises(InputError, match=r"holds no images; there are list\.txt"):
-        find_images(tmp_path / "empty")
 
 
 def test_an_image_without_a_header_stops_before_the_first_label(
