@@ -403,7 +403,7 @@ def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
 
 
 def table() -> Iterator[str]:
-    """The table of docs/data.md, in Markdown."""
+    """The table of docs/benchmarks/damaged_files.md, in Markdown."""
     yield "| damage | files | refused, with the path | read unchanged | anything else |"
     yield "|---|---:|---:|---:|---:|"
     total = np.zeros(2, int)
