@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "hub": {"export", "models", "prediction", "training"},
     "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
-    "inspection": {"data", "evaluation"},
+    "inspection": {"data", "evaluation", "formats"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
     "__init__": {"data", "training"},

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from hiast.classes import LabelSpace
 from hiast.inspection.estimate import readable
+from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
 from hiast.inspection.report import Report
+from hiast.inspection.value_rows import as_yaml, value_rows
 
 _SHOWN = 20
 """Details of a finding on the page; the JSON file has all."""
@@ -65,6 +67,7 @@ def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
             *_findings(report.findings),
             _parts(report.parts),
             *_histogram(report),
+            *(_values(part, summary) for part, summary in report.parts if summary.found.values),
             *_needs(report),
             *_picture(sheet, report.classes),
         ]
@@ -157,6 +160,41 @@ def _histogram(report: Report) -> Iterator[str]:
         f"{''.join(rows)}</table><p class='soft'>Length of a bar: square root of the share. "
         "Labels of the target's training images are never read.</p></section>"
     )
+
+
+def _values(part: Part, summary: Summary) -> str:
+    """All ids or colors in the labels of a part."""
+    rows = []
+    for row in value_rows(part, summary):
+        swatch = (
+            "" if row.color is None else f'<span class="swatch" style="background:rgb{row.color}"></span>'
+        )
+        meaning = escape(row.meaning or "ignored") if row.named else '<span class="none">not named</span>'
+        picture = "" if row.thumbnail is None else f'<img alt="" src="{_embedded(row.thumbnail)}">'
+        rows.append(
+            f'<tr><td class="name">{swatch}{escape(str(row.value))}</td><td>{meaning}</td>'
+            f'<td class="number">{100 * row.share:.3f}</td><td class="number">{row.images:,}</td>'
+            f"<td>{picture}</td></tr>"
+        )
+    what = "colors" if summary.found.colors else "ids"
+    more = len(summary.found.values) - len(rows)
+    rest = f"<p class='soft'>and {more:,} more {what}, which are rarer</p>" if more > 0 else ""
+    head = (
+        f"<tr><th>{what[:-1]}</th><th>class</th><th class='number'>share, %</th><th class='number'>in images</th>"
+        "<th>where most of it is</th></tr>"
+    )
+    return (
+        f"<section><h2>Values in the labels of {escape(part.title)}</h2><details{' open' if len(rows) <= 40 else ''}>"
+        f"<summary>{len(rows)} {what}</summary><table>{head}{''.join(rows)}</table>{rest}</details>"
+        f"<details><summary>as YAML, to copy into the dataset file</summary><pre>{escape(as_yaml(part, summary))}</pre>"
+        "</details></section>"
+    )
+
+
+def _embedded(picture: NDArray[np.uint8]) -> str:
+    """An image uint8 [H, W, 3], RGB, as the source of an HTML image."""
+    content = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1]
+    return f"data:image/png;base64,{b64encode(content.tobytes()).decode()}"
 
 
 def _needs(report: Report) -> Iterator[str]:

@@ -190,6 +190,8 @@ class Pipeline:
         for dataset in listed:
             for part in dataset.datasets if isinstance(dataset, JoinedDataset) else [dataset]:
                 check_headers(part)
+        if any(settings.labels is not None for stage in self.stages for settings in stage.rounds):
+            data.check_strong_view()
 
     def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
         """Build the module of a round around a copy of ``network``."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hiast.errors import InputError
 from hiast.online import BlockMasking, ColorStep, StyleTransfer, generator_at
 from hiast.online.checks import check_shares
 
@@ -68,6 +69,10 @@ class Views:
 
     def __post_init__(self) -> None:
         check_shares("Views", plain=self.plain)
+        # A step that does not keep type and size is found now, and not when the online stage begins.
+        images = torch.arange(3 * 64 * 64).remainder(256).to(torch.uint8).view(1, 3, 64, 64)
+        for view in ("source", "mixed", "masked"):
+            self.colored(images, view, StepKey(0, 1, 0, 0))
 
     def diversified(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
         """Source images in the colors of the target images ``references``, after the color augmentation."""
@@ -79,7 +84,22 @@ class Views:
         """Images after the color augmentation of a view: ``source``, ``mixed`` or ``masked``."""
         generator = key.generator(view)
         for step in getattr(self, view):
-            images = step(images, generator)
+            changed = step(images, generator)
+            if (
+                not isinstance(changed, Tensor)
+                or changed.dtype != images.dtype
+                or changed.shape != images.shape
+            ):
+                what = (
+                    f"{changed.dtype} {list(changed.shape)}"
+                    if isinstance(changed, Tensor)
+                    else type(changed).__name__
+                )
+                raise InputError(
+                    f"views.{view}: {type(step).__name__} gives {what} for images {images.dtype} {list(images.shape)}: "
+                    "it has to keep type and size."
+                )
+            images = changed
         return images
 
     def source_view(self, images: Tensor, diversified: Tensor, key: StepKey) -> Tensor:
