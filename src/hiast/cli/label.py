@@ -167,14 +167,14 @@ def _generate(
     from hiast.callbacks.hashing import weights_hash
     from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli.config import plain
+    from hiast.cli.hardware import settle_inference
     from hiast.progress import ProgressFunction
     from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
-    from hiast.run.distributed import check_processes, fabric_strategy
+    from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
 
-    options = plain(config.trainer)
-    check_processes(options)
+    options = settle_inference(plain(config.trainer), 0).trainer
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
