@@ -51,6 +51,7 @@ def train(config: DictConfig) -> int:
     from rich.console import Console
 
     from hiast.cli.build import build_classes
+    from hiast.cli.forecast import Forecaster
     from hiast.cli.hardware import settle, use
     from hiast.evaluation.tables import stage_table
     from hiast.ranks import is_rank_zero
@@ -65,13 +66,16 @@ def train(config: DictConfig) -> int:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
         pipeline = _pipeline(config, classes, directory)
+        forecaster = Forecaster(config, classes, hardware.on_cpu)
+        pipeline.on_ready = forecaster.show
     except InputError:
         if is_new:
             directory.path.rmdir()  # It is empty yet.
         raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
     try:
-        results = pipeline.run()
+        with forecaster.watching(directory.path):
+            results = pipeline.run()
     except SIGTERMException:
         if is_rank_zero():
             sys.stderr.write(

@@ -79,7 +79,9 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if path.is_file():
             remedy = "restore it, or choose another directory with run=DIR"
-            difference = first_difference(_read_yaml(path, remedy), config, self._started_stages())
+            difference = first_difference(
+                _read_yaml(path, remedy), config, self._started_stages(), self._untrained_stages()
+            )
             if difference is not None:
                 raise InputError(
                     f"{self.path} holds a run of another configuration ({difference}): give the same settings to "
@@ -149,6 +151,12 @@ class RunDirectory:
             stage
             for stage in STAGES
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
+        ]
+
+    def _untrained_stages(self) -> list[str]:
+        """Stages that have left pseudo-labels behind, but no checkpoint."""
+        return [
+            stage for stage in self._started_stages() if not (self.checkpoints(stage) / "last.ckpt").is_file()
         ]
 
     def _result(self, stage: str, round_number: int) -> Path:

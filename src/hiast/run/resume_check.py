@@ -20,13 +20,17 @@ _OF_SELF_TRAINING = ("loss", "pseudo_label", "augmentation")
 """Parts of the configuration that only self-training reads."""
 
 
-def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
+def first_difference(
+    there: str, here: str, begun: Sequence[str], untrained: Sequence[str] = ()
+) -> str | None:
     """Find the first setting that differs and affects stages that have started.
 
     Args:
         there: Configuration of the existing run, as YAML.
         here: Configuration of the current start, as YAML.
         begun: Stages that have started, in order.
+        untrained: Those of them that have no checkpoint yet. Their batches may still be divided in another way, as
+            where the first step did not fit into memory.
     """
     old, new = yaml.safe_load(there), yaml.safe_load(here)
     if not begun:
@@ -36,13 +40,14 @@ def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
         return f"stages was {stages[0]} and is {stages[1]}"
     later = set(stages[0] + stages[1]) - set(begun)
     unread = later | set(_OF_SELF_TRAINING if "self_training" in later else ())
-    left_to_machine = set(old.get(_CHOSEN) or ()) & set(new.get(_CHOSEN) or ())
+    free = {f"{stage}.accumulate_grad_batches" for stage in untrained}
+    free |= set(old.get(_CHOSEN) or ()) & set(new.get(_CHOSEN) or ())
     before, now = (
         _settings({key: value for key, value in config.items() if key not in {"stages", _CHOSEN, *unread}})
         for config in (old, new)
     )
     for key in [*before, *now]:
-        if key not in left_to_machine and before.get(key) != now.get(key):
+        if key not in free and before.get(key) != now.get(key):
             was, becomes = (settings.get(key, "nothing") for settings in (before, now))
             return f"{key} was {was} and is {becomes}"
     return None
