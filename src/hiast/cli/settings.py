@@ -109,6 +109,12 @@ TABLES: dict[str, Table] = {
         "archives": FilePath(),
     },
     "data_new": {"name": Text(), "out": FilePath(output=True), "target": Choice(("folder", "video"))},
+    "doctor": {
+        "data_root": FilePath(),
+        "outputs": FilePath(),
+        "self_test": Flag(),
+        "seconds": Whole(1),
+    },
     "data_demo": {
         "data_root": FilePath(output=True),
         "datasets": Words((*SOURCES, *TARGETS), single=True),
