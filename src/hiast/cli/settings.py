@@ -66,9 +66,9 @@ TRAIN: Table = {
     "seed": Whole(),
     "stages": Words(STAGES),
     "data": {
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "unreadable": Choice(("stop", "skip")),
-        "cache": Choice(CACHE_FORMATS, null=True),
+        "cache": Choice((*CACHE_FORMATS, "auto"), null=True),
         "cache_folder": FilePath(null=True),
         "rare_class_sampling": Fields("hiast.data.loading.rare_classes.RareClassSampling", null=True),
         "max_images": Whole(1, null=True),
@@ -123,6 +123,12 @@ TABLES: dict[str, Table] = {
         "val_labels": FilePath(null=True),
         "names": TextList(null=True),
     },
+    "doctor": {
+        "data_root": FilePath(),
+        "outputs": FilePath(),
+        "self_test": Flag(),
+        "seconds": Whole(1),
+    },
     "data_demo": {
         "data_root": FilePath(output=True),
         "datasets": Words((*SOURCES, *TARGETS), single=True),
@@ -140,7 +146,7 @@ TABLES: dict[str, Table] = {
         "teacher": Flag(),
         "masks": FilePath(output=True, null=True),
         "output": FilePath(output=True, null=True),
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "trainer": Options("Trainer"),
     },
     "predict": {

@@ -75,6 +75,8 @@ class Pipeline:
         selection: Which candidates are kept and measured, of which one is chosen without labels.
         bare_network: Function that builds the network without pretrained weights, for runs that start from a
             checkpoint. None: ``network`` is used.
+        on_ready: Called with the pipeline and the network when all stages can be built and all images are listed,
+            before the first stage.
     """
 
     directory: RunDirectory
@@ -94,6 +96,7 @@ class Pipeline:
     pictures: int = 4
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
+    on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
     def run(self) -> list[dict[str, Any]]:
@@ -114,6 +117,8 @@ class Pipeline:
             self.directory.lock()
         self.datamodule.use_skip_list(self.directory.skipped)
         network = self._check()
+        if self.on_ready is not None:
+            self.on_ready(self, network)
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
         start, steps = self.init_from, 0
