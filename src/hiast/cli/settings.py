@@ -75,6 +75,7 @@ TRAIN: Table = {
     "checkpoint_every_n_steps": Whole(1),
     "log_every_n_steps": Whole(1),
     "pictures": Whole(),
+    "report": Flag(),
     "source_only": _STAGE,
     "warmup": _STAGE,
     "online": {**_STAGE, "max_steps": Whole(1, null=True), "batch_size": Whole(1, null=True)},
@@ -86,7 +87,12 @@ TRAIN: Table = {
     "augmentation": {"strong": Built(null=True), "hard_class": Built(null=True)},
     "crop": {"source": Built(), "target": Built()},
     "trainer": Options("Trainer"),
-    "logger": {"loggers": BuiltList()},
+    "logger": {
+        "loggers": BuiltList(),
+        "tensorboard": Built(null=True),
+        "wandb": Built(null=True),
+        "mlflow": Built(null=True),
+    },
 }
 
 TABLES: dict[str, Table] = {
