@@ -118,6 +118,7 @@ TABLES: dict[str, Table] = {
         "val": Whole(1),
         "seed": Whole(),
     },
+    "report": {"run": FilePath(), "out": FilePath(output=True)},
     "eval": {
         "checkpoint": FilePath(),
         "data_root": FilePath(null=True),

@@ -21,6 +21,8 @@ from hiast.report.history import Round
 from hiast.report.notices import notices_of
 
 TEMPLATES = Path(__file__).parent / "templates"
+EXAMPLES_SHOWN, IMAGES_SHOWN = 4, 2
+"""Rounds of which pictures are shown, the latest ones: a page of many rounds would become heavy."""
 _LOSSES = ("total", "loss")
 _HIDDEN = ("trusted",)
 
@@ -38,7 +40,9 @@ def run_page(facts: RunFacts) -> str:
         classes=_class_rows(facts),
         confusions=[_confusion(facts, title) for title in facts.validations],
         coverage=_coverage_charts(facts),
-        thresholds=_threshold_rows(facts),
+        thresholds=_threshold_tables(facts),
+        examples=_latest(facts.examples, EXAMPLES_SHOWN),
+        images=_latest(facts.validations, IMAGES_SHOWN),
         candidates=_candidate_rows(facts),
         scores=_score_charts(facts),
         losses=_loss_charts(facts),
@@ -243,28 +247,32 @@ def _coverage_charts(facts: RunFacts) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _threshold_rows(facts: RunFacts) -> dict[str, Any] | None:
-    """Thresholds and coverage of each class in each round, or thresholds that moved online."""
+def _latest(records: Mapping[str, dict[str, Any]], count: int) -> list[tuple[str, dict[str, Any]]]:
+    """The last records, the latest first."""
+    return list(reversed(records.items()))[:count]
+
+
+def _threshold_tables(facts: RunFacts) -> list[dict[str, Any]]:
+    """Thresholds and coverage of each class, a table per round; of moving thresholds at the end of the stage."""
     if facts.classes is None:
-        return None
+        return []
     names, colors = facts.classes.names, facts.classes.colors
-    titles, columns = [], []
+    tables = []
     for labels in facts.labels:
         if len(labels.shares) == len(names):
-            titles.append(labels.title)
-            columns.append([_of_class(labels, index) for index in range(len(names))])
+            rows = [_of_class(labels, index) for index in range(len(names))]
+            tables.append({"title": labels.title, "labeled": True, "rows": rows})
     for one in facts.rounds:
         moved = [[value for _, value in one.values.get(f"threshold/{name}", [])] for name in names]
         if any(moved):
-            titles.append(one.title)
-            columns.append([{"threshold": values[-1] if values else math.nan, "spark": spark(values)} for values in moved])
-    if not titles:
-        return None
-    rows = [
-        {"name": name, "color": colors[index], "rounds": [column[index] for column in columns]}
-        for index, name in enumerate(names)
-    ]
-    return {"titles": titles, "rows": rows, "labeled": bool(facts.labels)}
+            rows = [
+                {"threshold": values[-1] if values else math.nan, "spark": spark(values)} for values in moved
+            ]
+            tables.append({"title": one.title, "labeled": False, "rows": rows})
+    for table in tables:
+        for row, name, color in zip(table["rows"], names, colors, strict=True):  # type: ignore[call-overload]
+            row |= {"name": name, "color": color}
+    return tables
 
 
 def _of_class(labels: Any, index: int) -> dict[str, Any]:
