@@ -1,6 +1,6 @@
 """The mIoU of every candidate on labeled target images, to be shown beside its label-free scores.
 
-A real adaptation does not have these labels. They are written to a file of their own, and nothing that chooses reads it.
+A real adaptation does not have these labels. The scores go to a file of their own, and nothing that chooses reads it.
 """
 
 from __future__ import annotations

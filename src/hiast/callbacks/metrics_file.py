@@ -19,7 +19,6 @@ from hiast.online.thresholds import MovingThresholds
 from hiast.report.files import COLUMNS, read_metrics
 from hiast.training.module import AdaptationModule
 
-
 Follower = Callable[[AdaptationModule, dict[str, float]], None]
 """Is given the module and every row that is written."""
 

@@ -91,9 +91,7 @@ class RoundRecord(pl.Callback):
             with unharmed("The examples of the report"):
                 self._write_end(module, [name for name, _ in images], predictions, trusted)
 
-    def _images(
-        self, trainer: pl.Trainer, module: AdaptationModule
-    ) -> list[tuple[str, NDArray[np.uint8]]]:
+    def _images(self, trainer: pl.Trainer, module: AdaptationModule) -> list[tuple[str, NDArray[np.uint8]]]:
         """Names and pixels of the images, at the size at which the network sees them."""
         if not self.count:
             return []
@@ -179,9 +177,7 @@ class RoundRecord(pl.Callback):
                 "probability": float(hard.probabilities[index]),
                 "images": len(hard.donors(index)),
                 "draws": draws[index],
-                "most_used": [
-                    [names[donor], count] for donor, count in _most(donors.get(index, Counter()))
-                ],
+                "most_used": [[names[donor], count] for donor, count in _most(donors.get(index, Counter()))],
             }
             for index in hard.hard_classes
         ]

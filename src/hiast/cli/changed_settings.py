@@ -12,8 +12,8 @@ from hiast.cli.config import compose
 from hiast.cli.own_folder import OwnFolder, folders_searched
 from hiast.errors import InputError
 
-_NOT_SHOWN = ("run", "name")
-"""Settings that tell runs apart and do not change them."""
+_NOT_SHOWN = frozenset({"cache_folder", "data_root", "name", "report", "run"})
+"""Settings that say where things are; they change no result."""
 
 
 def changed_settings(config: DictConfig) -> dict[str, Any]:
@@ -70,16 +70,14 @@ def _plain(config: DictConfig) -> dict[str, Any]:
             continue
         node = config._get_node(name)
         value = config[name]
-        found[str(name)] = (
-            OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(node) else value
-        )
+        found[str(name)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(node) else value
     return found
 
 
 def _differences(usual: Any, here: Any, key: str = "") -> Iterator[tuple[str, list[Any]]]:
     if isinstance(usual, dict) and isinstance(here, dict):
         for name in [*usual, *(name for name in here if name not in usual)]:
-            if key or name not in _NOT_SHOWN:
+            if name not in _NOT_SHOWN or (key and name == "name"):
                 place = f"{key}.{name}" if key else str(name)
                 yield from _differences(usual.get(name), here.get(name), place)
     elif usual != here:

@@ -1,16 +1,17 @@
 """Line charts as SVG in the page, with a table of values for the box that follows the pointer.
 
-They are drawn here and not by a library. plotly's smallest bundle (basic) is 1.1 MB and the one in its Python package 4.7
-MB, vega with vega-lite and vega-embed 0.8 MB; either would stand in every report, which is written again after every
-look and may be one of hundreds. What a report needs, lines with marks, takes 2 KB of script and can be read on paper and
-without JavaScript, too. Series differ by color, dashes and marks, so color is not needed to tell them apart.
+They are drawn here and not by a library. The bundles of plotly (about 1 MB in its smallest form, more than 4 MB in its
+Python package) and of vega (about 0.8 MB with vega-lite) would stand in every report, which is written again after
+every look and may be one of hundreds, and no package brings the small ones along. What a report needs, lines with
+marks, takes 1 KB of script, can be read on paper and without JavaScript, and is a drawing that text readers know by its
+summary. Series differ by color, dashes and marks, so color is not needed to tell them apart.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 720.0, 290.0
@@ -18,6 +19,9 @@ LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 26.0, 34.0
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 2 1 2")
 MARKS = ("circle", "square", "triangle", "diamond")
 COLORS = 8
+LETTER = 6.6
+"""Width of a letter of the names of parts, about."""
+Place = Callable[[float], float]
 MOST_MARKS = 60
 """Points of a series beyond which only its line is drawn."""
 
@@ -61,6 +65,25 @@ class Path:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Where a part of the x-axis begins.
+
+    Attributes:
+        at: Its place.
+        name: Its name.
+        row: Row of its name, 0 or 1; None: there is no room for it.
+        text_at: Place of the name.
+        anchor: ``start`` or ``end``: which end of the name is there.
+    """
+
+    at: float
+    name: str
+    row: int | None
+    text_at: float
+    anchor: str
+
+
+@dataclass(frozen=True)
 class Chart:
     """All that the template draws.
 
@@ -71,7 +94,7 @@ class Chart:
         left: Left edge of the area of the plot; ``right``, ``top`` and ``bottom`` are its others.
         x_ticks: (place, text).
         y_ticks: (place, text).
-        bands: (place, name): where a stage or round begins.
+        bands: Where a stage or round begins.
         paths: The series.
         columns: JSON of the values at each x.
         x_name: What x is.
@@ -87,7 +110,7 @@ class Chart:
     bottom: float
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    bands: tuple[tuple[float, str], ...]
+    bands: tuple[Band, ...]
     paths: tuple[Path, ...]
     columns: str
     x_name: str
@@ -116,7 +139,9 @@ def line_chart(
         return None
     xs, ys = [x for x, _ in finite] + [x for x, _ in bands], [y for _, y in finite]
     x_low, x_high = _spread(min(xs), max(xs))
-    y_ticks = ticks(*_spread(min(ys), max(ys), 0.06))
+    y_low, y_high = _spread(min(ys), max(ys), 0.06)
+    # Counts, shares and losses are never negative, so no tick should suggest it.
+    y_ticks = ticks(max(0.0, y_low) if min(ys) >= 0 else y_low, y_high)
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
@@ -138,19 +163,19 @@ def line_chart(
         bottom=bottom,
         x_ticks=tuple((place_x(tick), text(tick)) for tick in x_ticks),
         y_ticks=tuple((place_y(tick), text(tick)) for tick in y_ticks),
-        bands=tuple((place_x(x), name) for x, name in bands),
+        bands=_bands([(place_x(x), name) for x, name in bands], right),
         paths=tuple(
             _path(one, number if one.style is None else one.style, place_x, place_y)
             for number, one in enumerate(shown)
         ),
-        columns=_columns(shown, x_name, digits, place_x),
+        columns=_columns(shown, x_name, digits, place_x, bands),
         x_name=x_name,
         summary=_summary(title, shown, digits),
     )
 
 
 def spark(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> str:
-    """Points of a small line in a box of 110 x 22, as ``points`` of an SVG polyline; empty for fewer than two values."""
+    """A small line in a box of 110 x 22, as ``points`` of an SVG polyline; empty for fewer than two values."""
     known = [(place, value) for place, value in enumerate(values) if math.isfinite(value)]
     if len(known) < 2:
         return ""
@@ -200,7 +225,7 @@ def _spread(low: float, high: float, margin: float = 0.0) -> tuple[float, float]
     return low - margin * (high - low), high + margin * (high - low)
 
 
-def _path(series: Series, style: int, place_x, place_y) -> Path:  # type: ignore[no-untyped-def]
+def _path(series: Series, style: int, place_x: Place, place_y: Place) -> Path:
     places = [
         (place_x(x), place_y(y)) if math.isfinite(x) and math.isfinite(y) else None for x, y in series.points
     ]
@@ -234,16 +259,39 @@ def mark_path(mark: str, x: float, y: float, size: float = 4.5) -> str:
     return f"M{x - s:.1f} {y:.1f}a{s} {s} 0 1 0 {2 * s} 0a{s} {s} 0 1 0 {-2 * s} 0"
 
 
-def _columns(series: Sequence[Series], x_name: str, digits: int | None, place_x) -> str:  # type: ignore[no-untyped-def]
-    """JSON of the lines of text at each x: step, then the value of every series that has one there."""
+def _bands(bands: Sequence[tuple[float, str]], right: float) -> tuple[Band, ...]:
+    """Names in two rows, as far as there is room for them."""
+    taken = [-math.inf, -math.inf]
+    found = []
+    for place, name in bands:
+        length = LETTER * len(name)
+        end = place + 3 + length <= right
+        begin = place + 3 if end else place - 3 - length
+        row = next((number for number, until in enumerate(taken) if begin > until + 6), None)
+        if row is not None:
+            taken[row] = begin + length
+        found.append(Band(place, name, row, round(place + (3 if end else -3), 1), "start" if end else "end"))
+    return tuple(found)
+
+
+def _columns(
+    series: Sequence[Series],
+    x_name: str,
+    digits: int | None,
+    place_x: Place,
+    bands: Sequence[tuple[float, str]],
+) -> str:
+    """JSON of the lines of text at each x: step and part, then the value of every series that has one there."""
     values: dict[float, list[str]] = {}
     for one in series:
         for x, y in one.points:
             if math.isfinite(x) and math.isfinite(y):
                 values.setdefault(x, []).append(f"{one.name}: {text(y, digits)}")
-    columns = [
-        {"at": place_x(x), "lines": [f"{x_name} {text(x)}", *lines]} for x, lines in sorted(values.items())
-    ]
+    columns = []
+    for x, lines in sorted(values.items()):
+        # The end of a part is the beginning of the next one: its values belong to the part before.
+        part = next((f", {name}" for begin, name in reversed(bands) if begin < x), "")
+        columns.append({"at": place_x(x), "lines": [f"{x_name} {text(x)}{part}", *lines]})
     return json.dumps(columns, ensure_ascii=False, allow_nan=False)
 
 

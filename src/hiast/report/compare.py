@@ -205,7 +205,9 @@ def _runs_in(path: Path, depth: int = DEPTH) -> list[Path]:
         return [path]
     if depth == 0 or not path.is_dir():
         return []
-    inner = sorted((each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")), key=_natural)
+    inner = sorted(
+        (each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")), key=_natural
+    )
     return [run for each in inner for run in _runs_in(each, depth - 1)]
 
 
@@ -263,7 +265,11 @@ def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[A
     keys = dict.fromkeys(key for each in chosen for key in each)
     differing = [key for key in keys if any(each.get(key) != chosen[0].get(key) for each in chosen)]
     names = [
-        ", ".join(f"{key.rpartition('.')[2] if '@' not in key else key}={each[key]}" for key in differing if key in each)
+        ", ".join(
+            f"{key.rpartition('.')[2] if '@' not in key else key}={each[key]}"
+            for key in differing
+            if key in each
+        )
         or (group[0].facts.settings.get("scenario") or "")
         for each, group in zip(chosen, groups, strict=True)
     ]
@@ -274,7 +280,10 @@ def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[A
 
 
 def _chosen(facts: RunFacts) -> dict[str, Any]:
-    found: dict[str, Any] = {"scenario": facts.settings.get("scenario"), "method": facts.settings.get("method")}
+    found: dict[str, Any] = {
+        "scenario": facts.settings.get("scenario"),
+        "method": facts.settings.get("method"),
+    }
     for part in ("choices", "settings"):
         values = facts.settings.get(part)
         if isinstance(values, Mapping):

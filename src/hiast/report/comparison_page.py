@@ -95,6 +95,7 @@ def _class_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "color": colors.get(name, (150, 150, 150)),
                 "figures": figures,
                 "best": max((each.mean for each in figures if each.count), default=math.nan),
+                "differ": len({each.mean for each in figures if each.count}) > 1,
                 "change": figures[-1].mean - figures[0].mean if len(figures) > 1 else math.nan,
             }
         )

@@ -32,7 +32,19 @@ from hiast.selection import Candidate, CandidateRecords
 from hiast.selection.alarms import raised
 
 _START: dict[str, Any] = dict.fromkeys(
-    ("time", "command", "seed", "git", "python", "platform", "cpu_count", "torch_threads", "devices", "cuda", "packages"),
+    (
+        "time",
+        "command",
+        "seed",
+        "git",
+        "python",
+        "platform",
+        "cpu_count",
+        "torch_threads",
+        "devices",
+        "cuda",
+        "packages",
+    ),
 )
 """What an entry of environment.json has; what an older one lacks is not known."""
 
@@ -167,9 +179,8 @@ def _read_selection(facts: RunFacts) -> None:
     record = read_record(facts.folder / LABELED)
     if record is None:
         return
-    facts.labeled_on = (
-        f"{record.get('mean', 'mIoU')} on {record.get('images', '?')} of {record.get('of', '?')} labeled images"
-    )
+    count, total = record.get("images", "?"), record.get("of", "?")
+    facts.labeled_on = f"{record.get('mean', 'mIoU')} on {count} of {total} labeled images"
     for name, entry in (record.get("candidates") or {}).items():
         facts.labeled[name] = (int(entry.get("step", 0)), number(entry.get("miou")))
         if math.isfinite(number(entry.get("teacher"))):

@@ -99,7 +99,9 @@ def _thinned(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
 def _covered(reader: RoundReader, order: object) -> tuple[tuple[int, float], ...]:
     names = reader.manifest["identity"]["names"]
     rows = {name: row for row, name in enumerate(reader.names)}
-    in_order = [rows[names[index]] for index in order if names[index] in rows] if isinstance(order, list) else []
+    in_order = (
+        [rows[names[index]] for index in order if names[index] in rows] if isinstance(order, list) else []
+    )
     if not in_order:
         return ()
     kept = reader.image_pixels[in_order].sum(1)

@@ -54,7 +54,8 @@ def _state(facts: RunFacts) -> Iterator[Notice]:
     if not facts.finished and facts.planned:
         yield Notice(
             "note",
-            f"The run has not ended: it is at step {last.seen:,} of {last.steps:,} of {last.title}, or was stopped there.",
+            f"The run has not ended: it is at step {last.seen:,} of {last.steps:,} of {last.title}, or was stopped "
+            "there.",
         )
     if facts.rounds and not facts.main_mean and any(one.result is not None for one in facts.rounds):
         yield Notice(
@@ -135,15 +136,14 @@ def _classes(facts: RunFacts) -> Iterator[Notice]:
             yield Notice("warning", f"The IoU fell since {scored[0].title}: {_listed(fell)}.")
     absent = [name for name, value in last.items() if math.isnan(value)]
     if absent:
-        yield Notice(
-            "note", f"{_listed(absent)}: neither in the labels nor predicted, so in no mean."
-        )
+        yield Notice("note", f"{_listed(absent)}: neither in the labels nor predicted, so in no mean.")
 
 
 def _files(facts: RunFacts) -> Iterator[Notice]:
     for role, files in facts.skipped.items():
         yield Notice(
-            "warning", f"{len(files)} files of {role} could not be read and are left out, such as {next(iter(files))}."
+            "warning",
+            f"{len(files)} files of {role} could not be read and are left out, such as {next(iter(files))}.",
         )
 
 
@@ -152,9 +152,7 @@ def _starts(facts: RunFacts) -> Iterator[Notice]:
     if len(starts) > 1:
         yield Notice("note", f"The run was started {len(starts)} times.")
         versions = [dict(start.get("packages") or {}) for start in starts]
-        changed = sorted(
-            {name for one in versions for name in one if one.get(name) != versions[0].get(name)}
-        )
+        changed = sorted({name for one in versions for name in one if one.get(name) != versions[0].get(name)})
         if changed:
             yield Notice("warning", f"Versions changed between starts: {_listed(changed)}.")
     if any(str(start.get("git") or "").endswith("-dirty") for start in starts):

@@ -29,26 +29,30 @@ _HIDDEN = ("trusted",)
 
 def run_page(facts: RunFacts) -> str:
     """The report of a run as HTML; equal facts give equal text."""
-    return page_environment().get_template("run.html").render(
-        title=f"{facts.name}: report",
-        facts=facts,
-        notices=notices_of(facts),
-        cards=_cards(facts),
-        means=list(dict.fromkeys(title for one in facts.rounds for title in one.means())),
-        miou=_miou_chart(facts),
-        stages=_stage_rows(facts),
-        classes=_class_rows(facts),
-        confusions=[_confusion(facts, title) for title in facts.validations],
-        coverage=_coverage_charts(facts),
-        thresholds=_threshold_tables(facts),
-        examples=_latest(facts.examples, EXAMPLES_SHOWN),
-        images=_latest(facts.validations, IMAGES_SHOWN),
-        candidates=_candidate_rows(facts),
-        scores=_score_charts(facts),
-        losses=_loss_charts(facts),
-        times=_time_rows(facts),
-        settings=_settings(facts),
-        lineage=facts.lineage,
+    return (
+        page_environment()
+        .get_template("run.html")
+        .render(
+            title=f"{facts.name}: report",
+            facts=facts,
+            notices=notices_of(facts),
+            cards=_cards(facts),
+            means=list(dict.fromkeys(title for one in facts.rounds for title in one.means())),
+            miou=_miou_chart(facts),
+            stages=_stage_rows(facts),
+            classes=_class_rows(facts),
+            confusions=[_confusion(facts, title) for title in facts.validations],
+            coverage=_coverage_charts(facts),
+            thresholds=_threshold_tables(facts),
+            examples=_latest(facts.examples, EXAMPLES_SHOWN),
+            images=_latest(facts.validations, IMAGES_SHOWN),
+            candidates=_candidate_rows(facts),
+            scores=_score_charts(facts),
+            losses=_loss_charts(facts),
+            times=_time_rows(facts),
+            settings=_settings(facts),
+            lineage=facts.lineage,
+        )
     )
 
 
@@ -116,7 +120,9 @@ def _cards(facts: RunFacts) -> list[Card]:
         shown = percent(miou) if math.isfinite(miou) else "chosen"
         cards.append(Card(shown, f"{name}, chosen without labels"))
     if facts.labels:
-        cards.append(Card(f"{percent(facts.labels[-1].coverage)} %", f"pixels labeled in {facts.labels[-1].title}"))
+        cards.append(
+            Card(f"{percent(facts.labels[-1].coverage)} %", f"pixels labeled in {facts.labels[-1].title}")
+        )
     if math.isfinite(facts.device_seconds):
         cards.append(Card(_duration(facts.device_seconds), "device time, h:min:s"))
     return cards
@@ -128,7 +134,9 @@ def _miou_chart(facts: RunFacts) -> Chart | None:
     for one in facts.rounds:
         points += [(one.begin + step, 100 * v) for step, v in one.values.get(f"val/{facts.main_mean}", [])]
     series = [Series("validated network", tuple(points), style=0)] if points else []
-    teachers = {name: found for name, found in facts.labeled.items() if name.endswith(("(teacher)", "-teacher"))}
+    teachers = {
+        name: found for name, found in facts.labeled.items() if name.endswith(("(teacher)", "-teacher"))
+    }
     others = {name: found for name, found in facts.labeled.items() if name not in teachers}
     for title, group, style in (("candidates", others, 1), ("teacher", teachers, 2)):
         marks = tuple(sorted((float(step), 100 * value) for step, value in group.values()))
@@ -179,7 +187,6 @@ def _class_rows(facts: RunFacts) -> dict[str, Any] | None:
     if not scored or facts.classes is None:
         return None
     table = {one.title: one.iou() for one in scored}
-    reported = {name for names in facts.classes.reported.values() for name in names}
     rows = []
     for index, name in enumerate(facts.classes.names):
         values = [table[one.title].get(name, math.nan) for one in scored]
@@ -191,7 +198,7 @@ def _class_rows(facts: RunFacts) -> dict[str, Any] | None:
                 "values": values,
                 "change": values[-1] - values[0] if len(values) > 1 else math.nan,
                 "best": max(finite, default=math.nan),
-                "reported": name in reported,
+                "differ": len(set(finite)) > 1,
                 "spark": spark(values),
             }
         )
@@ -214,7 +221,12 @@ def _confusion(facts: RunFacts, title: str) -> dict[str, Any] | None:
     np.fill_diagonal(off, 0)
     places = np.argsort(-off, axis=None, kind="stable")[:8]
     worst = [
-        (names[place // len(names)], names[place % len(names)], float(off.flat[place]), int(matrix.flat[place]))
+        (
+            names[place // len(names)],
+            names[place % len(names)],
+            float(off.flat[place]),
+            int(matrix.flat[place]),
+        )
         for place in places.tolist()
         if off.flat[place] >= 0.01
     ]
@@ -225,7 +237,11 @@ def _confusion(facts: RunFacts, title: str) -> dict[str, Any] | None:
         "images": record.get("images"),
         "accuracy": record.get("pixel_accuracy"),
         "rows": [
-            (name, int(totals[row, 0]), [(float(share), int(count)) for share, count in zip(shares[row], matrix[row], strict=True)])
+            (
+                name,
+                int(totals[row, 0]),
+                [(float(share), int(count)) for share, count in zip(shares[row], matrix[row], strict=True)],
+            )
             for row, name in enumerate(names)
             if totals[row, 0]
         ],
@@ -238,11 +254,22 @@ def _coverage_charts(facts: RunFacts) -> list[Chart]:
         Series(labels.title, tuple((float(x), 100 * y) for x, y in labels.covered)) for labels in facts.labels
     ]
     trusted = [
-        (one.begin + step, 100 * value) for one in facts.rounds for step, value in one.values.get("trusted", [])
+        (one.begin + step, 100 * value)
+        for one in facts.rounds
+        for step, value in one.values.get("trusted", [])
     ]
     charts = [
-        line_chart("pixels with a pseudo-label, in percent, as the images were labeled", over_rounds, x_name="image", digits=1),
-        line_chart("weight of the teacher's labels in training, in percent", [Series("trusted", tuple(trusted))], digits=1),
+        line_chart(
+            "pixels with a pseudo-label, in percent, as the images were labeled",
+            over_rounds,
+            x_name="image",
+            digits=1,
+        ),
+        line_chart(
+            "weight of the teacher's labels in training, in percent",
+            [Series("trusted", tuple(trusted))],
+            digits=1,
+        ),
     ]
     return [chart for chart in charts if chart is not None]
 
@@ -288,7 +315,9 @@ def _of_class(labels: Any, index: int) -> dict[str, Any]:
 
 
 def _candidate_rows(facts: RunFacts) -> list[dict[str, Any]]:
-    table = {row.get("name"): row for row in (facts.choice or {}).get("table") or [] if isinstance(row, Mapping)}
+    table = {
+        row.get("name"): row for row in (facts.choice or {}).get("table") or [] if isinstance(row, Mapping)
+    }
     selected = _selected(facts)
     rows = []
     for candidate in facts.candidates:
@@ -343,7 +372,10 @@ def _loss_charts(facts: RunFacts) -> list[Chart]:
     for one in facts.rounds:
         names = [name for name in one.values if "/" not in name and name not in _HIDDEN]
         names.sort(key=lambda name: name not in _LOSSES)
-        series = [Series(name, tuple((float(step), value) for step, value in one.values[name])) for name in names[:8]]
+        series = [
+            Series(name, tuple((float(step), value) for step, value in one.values[name]))
+            for name in names[:8]
+        ]
         charts.append(line_chart(f"losses of {one.title}", series))
     rates = {name for one in facts.rounds for name in one.values if name.startswith("lr/")}
     lr = [Series(name.removeprefix("lr/"), _over_run(facts, name)) for name in sorted(rates)]
@@ -366,7 +398,9 @@ def _time_rows(facts: RunFacts) -> list[dict[str, Any]]:
     of_round = {(one.stage, one.number): one for one in facts.rounds}
     rows = []
     for fit in facts.times:
-        one = of_round.get((fit.get("stage"), fit.get("round")), Round(str(fit.get("stage")), int(fit.get("round", 1))))
+        one = of_round.get(
+            (fit.get("stage"), fit.get("round")), Round(str(fit.get("stage")), int(fit.get("round", 1)))
+        )
         steps = int(fit.get("to", 0)) - int(fit.get("from", 0))
         training = float(fit.get("training", 0))
         rows.append(
@@ -411,5 +445,7 @@ def _swatch(color: Sequence[int]) -> str:
 
 def _color_names(classes: LabelSpace) -> str:
     """JSON pairs of color and class, for the name under the pointer."""
-    pairs = [[",".join(map(str, color)), name] for color, name in zip(classes.colors, classes.names, strict=True)]
+    pairs = [
+        [",".join(map(str, color)), name] for color, name in zip(classes.colors, classes.names, strict=True)
+    ]
     return json.dumps(pairs, ensure_ascii=False)

@@ -37,7 +37,10 @@ _DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
     "fast_dev_run": ((False, 0), "add +debug=fast_dev_run"),
     "limit_train_batches": ((1.0,), f"{_STEPS}; or add +debug=limit"),
     "log_every_n_steps": ((), "set log_every_n_steps of the run"),
-    "logger": ((False,), "choose logger=tensorboard, wandb, mlflow or none, or a file of your own in the group logger"),
+    "logger": (
+        (False,),
+        "choose logger=tensorboard, wandb, mlflow or none, or a file of your own in the group logger",
+    ),
     "max_epochs": ((1,), _STEPS),
     "max_steps": ((-1,), _STEPS),
     "min_epochs": ((), _STEPS),
