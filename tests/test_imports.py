@@ -17,7 +17,7 @@ import hiast
 
 PACKAGE = Path(hiast.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ANYONE = {"classes", "errors", "files", "locks", "progress", "ranks", "stage_names", "upsampling"}
+ANYONE = {"classes", "errors", "files", "locks", "pages", "progress", "ranks", "stage_names", "upsampling"}
 EVERYTHING = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()} - {
     "__init__",
     "__pycache__",
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "locks": set(),
+    "pages": set(),
     "progress": set(),
     "ranks": set(),
     "upsampling": set(),
@@ -43,7 +44,10 @@ ALLOWED: dict[str, set[str]] = {
     "pseudo_labels": set(),
     "evaluation": {"models"},
     "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
-    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
+    "callbacks": {
+        *("training", "data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection", "report"),
+    },
+    "report": {"evaluation", "pseudo_labels", "selection"},
     "inspection": {"data", "evaluation"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
@@ -60,6 +64,7 @@ LIGHTNING_FREE = {
     "errors",
     "files",
     "locks",
+    "pages",
     "progress",
     "ranks",
     "upsampling",
@@ -69,6 +74,7 @@ LIGHTNING_FREE = {
     "online",
     "formats",
     "pseudo_labels",
+    "report",
     "selection",
     "evaluation",
 }
@@ -159,6 +165,7 @@ def test_other_packages_stay_where_they_belong(name: str):
             "errors",
             "files",
             "locks",
+            "pages",
             "progress",
             "stage_names",
         ), f"{place}: {part} is without torch"

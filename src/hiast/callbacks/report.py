@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from hiast.callbacks.round_record import unharmed
+from hiast.callbacks.unharmed import unharmed
 from hiast.ranks import is_rank_zero
 
 PAUSE = 20.0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hiast.callbacks.rounds import LabelRound
+from hiast.callbacks.unharmed import unharmed
 from hiast.classes import IGNORED
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image, resize_labels
@@ -30,8 +28,6 @@ from hiast.report.files import FORMAT, examples_path, hard_classes_path, read_re
 from hiast.selection.samples import evenly_spaced
 from hiast.training import AdaptationModule, OnlineModule
 from hiast.training.prediction import evaluating
-
-log = logging.getLogger(__name__)
 
 COUNTED = 10_000
 """Crops of a round whose donors are counted, from the first on."""
@@ -61,10 +57,10 @@ class RoundRecord(pl.Callback):
         """Record the start of a round that begins."""
         if not isinstance(pl_module, AdaptationModule) or pl_module.batches_done:
             return
-        images = self._images(trainer, pl_module)
-        predictions = [_predicted(pl_module, image) for _, image in images]
-        if trainer.is_global_zero:
-            with unharmed("The examples of the report"):
+        with unharmed("The examples of the report"):
+            images = self._images(trainer, pl_module)
+            predictions = [_predicted(pl_module, image) for _, image in images]
+            if trainer.is_global_zero:
                 loader = _pseudo_labeled(trainer)
                 if loader is not None:
                     self._write_hard_classes(loader, pl_module)
@@ -84,11 +80,11 @@ class RoundRecord(pl.Callback):
             return
         if module.batches_done < module.batches:
             return
-        images = self._images(trainer, module)
-        predictions = [_predicted(module, image) for _, image in images]
-        trusted = [_trusted(module, image) for _, image in images]
-        if trainer.is_global_zero:
-            with unharmed("The examples of the report"):
+        with unharmed("The examples of the report"):
+            images = self._images(trainer, module)
+            predictions = [_predicted(module, image) for _, image in images]
+            trusted = [_trusted(module, image) for _, image in images]
+            if trainer.is_global_zero:
                 self._write_end(module, [name for name, _ in images], predictions, trusted)
 
     def _images(self, trainer: pl.Trainer, module: AdaptationModule) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -184,15 +180,6 @@ class RoundRecord(pl.Callback):
         path = hard_classes_path(self.directory, module.stage, module.round_number)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": FORMAT, "crops": crops, "classes": classes})
-
-
-@contextmanager
-def unharmed(what: str) -> Iterator[None]:
-    """Let a run go on where something that is only shown cannot be made; a warning says so."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, a run of days must not end by it
-        log.warning("%s could not be written: %s: %s", what, type(error).__name__, error)
 
 
 def _pseudo_labeled(trainer: pl.Trainer) -> TrainLoader | None:

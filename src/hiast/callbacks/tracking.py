@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +11,9 @@ import cv2
 import numpy as np
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from hiast.callbacks.round_record import unharmed
+from hiast.callbacks.unharmed import unharmed
 from hiast.ranks import is_rank_zero
 from hiast.training import AdaptationModule
-
-log = logging.getLogger(__name__)
 
 SHARED = ("val/", "labels/", "threshold/")
 """Beginnings of names that mean the same in all stages."""

@@ -11,9 +11,11 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiast.callbacks.unharmed import unharmed
 from hiast.classes import IGNORED, LabelSpace
 from hiast.data.geometry import resize_labels
 from hiast.data.sample import Sample
+from hiast.evaluation.metrics import Scores
 from hiast.evaluation.pictures import fitted, jpeg, label_png, resized
 from hiast.files import write_json
 from hiast.pages import data_uri
@@ -95,8 +97,11 @@ class ValidationRecord(pl.Callback):
             return
         if not isinstance(pl_module, AdaptationModule) or pl_module.scores is None:
             return
-        classes = pl_module.classes
-        path = validation_path(self.directory, pl_module.stage, pl_module.round_number)
+        with unharmed("The record of the validation"):
+            self._write(pl_module, pl_module.scores)
+
+    def _write(self, module: AdaptationModule, scores: Scores) -> None:
+        path = validation_path(self.directory, module.stage, module.round_number)
         path.parent.mkdir(parents=True, exist_ok=True)
         # With few images each one is shown once only.
         worst = {id(seen) for seen in self._worst}
@@ -105,12 +110,12 @@ class ValidationRecord(pl.Callback):
             path,
             {
                 "format": FORMAT,
-                "step": pl_module.steps_done,
+                "step": module.steps_done,
                 "images": self._images,
-                "pixel_accuracy": pl_module.scores.pixel_accuracy,
-                "matrix": pl_module.scores.matrix.tolist(),
-                "worst": [seen.to_dict(classes) for seen in self._worst],
-                "best": [seen.to_dict(classes) for seen in best],
+                "pixel_accuracy": scores.pixel_accuracy,
+                "matrix": scores.matrix.tolist(),
+                "worst": [seen.to_dict(module.classes) for seen in self._worst],
+                "best": [seen.to_dict(module.classes) for seen in best],
             },
         )
 
