@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from hiast.cli import build
@@ -156,6 +158,20 @@ def test_every_dataset_builds_as_a_target(choice: str):
 )
 def test_every_command_has_a_base_that_composes(path: str):
     assert isinstance(compose(path, []), DictConfig)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p.stem for p in conf_directory().glob("*.yaml")), ids=lambda stem: f"{stem}.yaml"
+)
+def test_no_command_lets_hydra_write_a_log_or_a_folder(path: str):
+    """Hydra's own logging would take the messages of the commands away from standard error."""
+    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        config = hydra_compose(path, return_hydra_config=True)
+    assert (config.hydra.run.dir, config.hydra.output_subdir, config.hydra.job_logging.root) == (
+        ".",
+        None,
+        None,
+    )
 
 
 def test_choices_of_policies_are_those_of_pseudo_labels():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import CLASSES, TinyNetwork, bare_trainer
+from small_network import CLASSES, TinyNetwork, bare_trainer
 
 from hiast import SegmentationModel, load_model
 from hiast.errors import InputError

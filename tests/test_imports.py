@@ -43,9 +43,15 @@ ALLOWED: dict[str, set[str]] = {
     "selection": {"evaluation"},
     "pseudo_labels": set(),
     "evaluation": {"models"},
-    "training": {"data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"},
+    "prediction": {"data", "evaluation", "formats", "models"},
+    "export": {"data", "evaluation", "models", "prediction", "scenes"},
+    "training": {
+        *("data", "models", "objectives", "online", "prediction", "pseudo_labels", "evaluation", "selection"),
+    },
+    "hub": {"export", "models", "prediction", "training"},
     "callbacks": {
-        *("training", "data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection", "report"),
+        *("training", "data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"),
+        "report",
     },
     "report": {"evaluation", "pseudo_labels", "selection"},
     "inspection": {"data", "evaluation"},
@@ -58,6 +64,7 @@ ONLY = {
     "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
     "selection": {"evaluation": {"hiast.evaluation.metrics"}},
     "evaluation": {"models": {"hiast.models.normalize"}},
+    "prediction": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = {
     "classes",
@@ -75,6 +82,8 @@ LIGHTNING_FREE = {
     "formats",
     "pseudo_labels",
     "report",
+    "prediction",
+    "export",
     "selection",
     "evaluation",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES
+from small_network import CLASSES
 
 from hiast.errors import InputError
 from hiast.export.compare import largest_difference

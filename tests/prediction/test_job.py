@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from tiny import CLASSES
+from small_network import CLASSES
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.errors import InputError

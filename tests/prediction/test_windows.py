@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, TinyNetwork
+from small_network import CLASSES, TinyNetwork
 from torch.nn import functional
 
 from hiast.errors import InputError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,8 +43,6 @@ also after images were removed or added.
   trainer.devices=2             several processes label together, with the same result
 """
 
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-
 
 def main() -> None:
     """Entry point."""
@@ -74,59 +71,14 @@ def label(config: DictConfig) -> None:
         Console().print(_summary(reader, module.classes.names))
 
 
-def find_images(source: Path | str) -> list[Pair]:
-    """The images that a path stands for: one file, or all images in a folder and below.
-
-    An image is recognized by its content. Other files, such as Thumbs.db, ._0.png, list.txt or a video, are passed
-    over and logged in one line.
-
-    Returns:
-        Pairs without label, ordered by name: the path below the folder, with "/" and without suffix. Images that
-        differ in their suffix alone keep it.
-
-    Raises:
-        InputError: There is nothing, or nothing that is an image.
-    """
-    from hiast.data.io.listing import Pair
-
-    path = Path(source)
-    if path.is_file():
-        return [Pair(path.stem, path, None)]
-    if not path.is_dir():
-        raise InputError(f"input: {path} is neither an image nor a folder.")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    images = [file for file in files if not file.name.startswith(".") and _is_image(file)]
-    strays = sorted(set(files) - set(images))
-    shown = ", ".join(file.relative_to(path).as_posix() for file in strays[:5])
-    shown += ", ..." if len(strays) > 5 else ""
-    if not images:
-        raise InputError(f"input: {path} holds no images{f'; there are {shown}' if strays else ''}.")
-    if strays:
-        log.info("%s: %d files are not images and are passed over: %s.", path, len(strays), shown)
-    names = [image.relative_to(path).as_posix() for image in images]
-    stems = [name.removesuffix(image.suffix) for name, image in zip(names, images, strict=True)]
-    taken = Counter(stems)
-    pairs = [
-        Pair(stem if taken[stem] == 1 else name, image, None)
-        for stem, name, image in zip(stems, names, images, strict=True)
-    ]
-    return sorted(pairs, key=lambda pair: pair.name)
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_SIGNATURES)
-    except OSError:
-        return path.suffix.lower() in (".png", ".jpg", ".jpeg")
-
-
 def _images_of(source: str, output: str) -> list[Pair]:
     """The images to label.
 
     Raises:
         InputError: There are none, or the labels would be written among them.
     """
+    from hiast.data.io.inputs import find_images
+
     images = find_images(source)
     if Path(source).is_dir() and Path(output).resolve().is_relative_to(Path(source).resolve()):
         raise InputError(

@@ -42,10 +42,10 @@ def predict(config: DictConfig) -> None:
     from lightning_fabric import Fabric
     from rich.console import Console
 
-    from hiast.callbacks.progress import LabelProgress
     from hiast.cli.config import plain, require
     from hiast.prediction.inputs import find_inputs
     from hiast.prediction.records import Records, open_folder
+    from hiast.progress import ProgressFunction
     from hiast.run.distributed import check_processes, fabric_strategy
     from hiast.run.trainer import trainer_refusals
 
@@ -65,7 +65,7 @@ def predict(config: DictConfig) -> None:
         open_folder(folder, identity, overwrite=config.overwrite)
     fabric.barrier()
     job.records = Records(folder, fabric.global_rank)
-    with LabelProgress("predicting") as progress:
+    with ProgressFunction("predicting", unit="files") as progress:
         left_out = job.run(inputs, progress)
     fabric.barrier()
     if fabric.is_global_zero:
@@ -134,13 +134,7 @@ def _job(
 
 
 def _check_values(config: Any) -> None:
-    from hiast.cli.build import check_whole_number
-
-    for key in ("batch_size", "num_workers", "max_pixels"):
-        check_whole_number(config[key], key, 1)
-    if config.unreadable not in ("stop", "skip"):
-        raise InputError(f"unreadable is '{config.unreadable}': choose stop or skip.")
-    if not isinstance(config.opacity, int | float) or not 0 <= config.opacity <= 1:
+    if not 0 <= config.opacity <= 1:
         raise InputError(f"opacity is {config.opacity}: give a number from 0 to 1.")
 
 
@@ -188,7 +182,7 @@ def _target(checkpoint: str, values: dict[str, Any]) -> Any:
 def _weights(model: Any, path: Path) -> str:
     import hashlib
 
-    from hiast.callbacks.rounds import weights_hash
+    from hiast.callbacks.hashing import weights_hash
 
     if hasattr(model, "evaluation_network"):
         return weights_hash(model.evaluation_network)

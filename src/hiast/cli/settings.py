@@ -16,6 +16,7 @@ from hiast.cli.kinds import (
     FilePath,
     Flag,
     Kind,
+    Number,
     Numbers,
     Options,
     Sizes,
@@ -28,6 +29,8 @@ from hiast.cli.kinds import (
 from hiast.stage_names import STAGES
 
 CACHE_FORMATS = ("raw", "zstd", "jpeg")
+EXPORT_FORMATS = ("onnx", "torch_export", "openvino", "tensorrt", "safetensors", "pretrained")
+PREDICTION_OUTPUTS = ("labels", "overlay", "confidence", "polygons", "csv")
 SOURCES, TARGETS = ("gta5", "synthia"), ("cityscapes", "robotcar")
 """Drawn datasets: labeled sources, and targets."""
 
@@ -69,6 +72,8 @@ TRAIN: Table = {
         "source": Built(_OF_DATASET),
         "target": Built(_OF_DATASET),
         "source_crop": Built(),
+        "full_source_crop": Built(null=True),
+        "full_target_crop": Built(null=True),
         "target_crop": Built(),
     },
     "validation": {"size": Numbers(null=True), "every_n_steps": Whole(1)},
@@ -130,6 +135,40 @@ TABLES: dict[str, Table] = {
         "output": FilePath(output=True, null=True),
         "num_workers": Whole(),
         "trainer": Options("Trainer"),
+    },
+    "predict": {
+        "checkpoint": FilePath(),
+        "input": FilePath(),
+        "output": FilePath(output=True),
+        "save": Words(PREDICTION_OUTPUTS, single=True),
+        "format": Text(null=True),
+        "ids": Kind(),
+        "size": Numbers(words=("native",), null=True),
+        "scales": Kind(),
+        "flip": Flag(),
+        "window": Numbers("[height, width, stride]", null=True),
+        "blend": Choice(("gaussian", "mean")),
+        "opacity": Number(),
+        "batch_size": Whole(1),
+        "num_workers": Whole(1),
+        "max_pixels": Whole(1),
+        "unreadable": Choice(("stop", "skip")),
+        "teacher": Flag(),
+        "overwrite": Flag(),
+        "trainer": Options("Fabric"),
+    },
+    "export": {
+        "checkpoint": FilePath(),
+        "format": Choice(EXPORT_FORMATS),
+        "output": FilePath(output=True, null=True),
+        "outputs": Words(("labels", "confidence", "logits"), single=True),
+        "size": Numbers(words=("native",), null=True),
+        "fixed": Numbers(null=True),
+        "precision": Whole(1),
+        "compare": Kind(),
+        "teacher": Flag(),
+        "metrics": Kind(null=True),
+        "license": Text(null=True),
     },
     "label": {
         "policy": Built(frozenset({"num_classes"})),

@@ -167,7 +167,7 @@ class OnlineModule(AdaptationModule):
         pseudo, probabilities = self._pseudo_labels(target)
         mixed = self.mixing(Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None)
         inputs = (
-            self.prepare(self.views.colored(styled, "source", key)),
+            self.prepare(self.views.source_view(source["image"], styled, key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])

@@ -9,8 +9,18 @@ import torch
 from torch import Tensor
 
 from hiast.online import BlockMasking, ColorStep, StyleTransfer, generator_at
+from hiast.online.checks import check_shares
 
-_STREAMS = {"style": 1, "source": 2, "mixed": 3, "masked": 4, "masking": 5, "mixing": 6, "donors": 7}
+_STREAMS = {
+    "style": 1,
+    "source": 2,
+    "mixed": 3,
+    "masked": 4,
+    "masking": 5,
+    "mixing": 6,
+    "donors": 7,
+    "plain": 8,
+}
 """One stream of random numbers for each purpose."""
 
 
@@ -42,6 +52,8 @@ class Views:
     Attributes:
         style: Gives source images the colors of target images, before anything else; None: not.
         source: Color augmentation of source images, one step after the other.
+        plain: Share of the source images, 0..1, that the source loss sees without style transfer and color
+            augmentation. Pasted pixels are always taken from the styled images.
         mixed: Color augmentation of mixed images.
         masked: Color augmentation of target images that are then masked.
         masking: Masks of the masked consistency; None: target images are not masked.
@@ -49,9 +61,13 @@ class Views:
 
     style: StyleTransfer | None = None
     source: Sequence[ColorStep] = ()
+    plain: float = 0.0
     mixed: Sequence[ColorStep] = ()
     masked: Sequence[ColorStep] = ()
     masking: BlockMasking | None = None
+
+    def __post_init__(self) -> None:
+        check_shares("Views", plain=self.plain)
 
     def styled(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
         """Source images in the colors of the target images ``references``."""
@@ -65,3 +81,11 @@ class Views:
         for step in getattr(self, view):
             images = step(images, generator)
         return images
+
+    def source_view(self, images: Tensor, styled: Tensor, key: StepKey) -> Tensor:
+        """What the source loss sees of source images and of the same images after the style transfer."""
+        colored = self.colored(styled, "source", key)
+        if not self.plain:
+            return colored
+        kept = torch.rand(len(images), generator=key.generator("plain")) < self.plain
+        return torch.where(kept.view(-1, 1, 1, 1).to(images.device), images, colored)

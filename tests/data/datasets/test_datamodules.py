@@ -115,7 +115,7 @@ def test_warmup_batches(drawn_data: Path) -> None:
     module = make(drawn_data)
     source, target = batches(module, "source")[0], batches(module, "target")[0]
     assert set(source) == {"image", "label", "name"}
-    assert set(target) == {"image", "name"}
+    assert set(target) == {"image", "name", "window", "image_size", "flipped"}
     for batch in (source, target):
         assert batch["image"].shape == (2, 3, 32, 64)
         assert batch["image"].dtype == torch.uint8

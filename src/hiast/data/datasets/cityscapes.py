@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
+from hiast.data.datasets.label_files import read_label_ids
 from hiast.data.io.archives import Archives
-from hiast.data.io.images import MAX_PIXELS
-from hiast.data.io.labels import Ids, read_ids
 from hiast.data.io.listing import Listing, Pair, Split
 from hiast.data.io.pairing import MissingLabelsError, make_pairs
 from hiast.data.io.patterns import find_files
@@ -20,21 +17,6 @@ _LABEL_IDS = "_gtFine_labelIds.png"
 
 VOID = (frozenset(range(34)) | {255}) - set(CITYSCAPES_IDS)
 """Ids that stand for none of the classes; 255 is -1, the license plate, in 8 bits."""
-
-
-def read_label(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
-    """Raw label ids uint8 [H, W] of a labelIds file, or of a labelTrainIds file, whose ids are turned back.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    ids = read_ids(path, max_pixels)
-    if not path.name.endswith(_TRAIN_IDS):
-        return ids
-    table = np.zeros(1 << 16, np.uint8)
-    for raw, train in CITYSCAPES_IDS.items():
-        table[train] = raw
-    return table[ids]
 
 
 def list_cityscapes(data_root: Path | str, split: Split, *, labeled: bool = True) -> Listing:
@@ -60,7 +42,7 @@ def list_cityscapes(data_root: Path | str, split: Split, *, labeled: bool = True
         pairs=pairs,
         ids=CITYSCAPES_IDS,
         classes=CITYSCAPES_19,
-        decode=read_label,
+        decode=read_label_ids,
         void=VOID,
         orphans=orphans,
     )

@@ -10,7 +10,8 @@ from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.cityscapes import VOID
 from hiast.data.datasets.label_files import first_found, read_label_ids
 from hiast.data.io.archives import Archives
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 from hiast.errors import InputError
 
 Time = Literal["night", "twilight", "day"]

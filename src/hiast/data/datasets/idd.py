@@ -10,7 +10,8 @@ from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.idd_labels import IDD_IDS, VOID, IDDLabels
 from hiast.data.datasets.label_files import first_found
 from hiast.data.io.archives import Archives
-from hiast.data.io.listing import Listing, MissingLabelsError, Pair, Split, make_pairs
+from hiast.data.io.listing import Listing, Pair, Split
+from hiast.data.io.pairing import MissingLabelsError, make_pairs
 from hiast.errors import InputError
 
 PARTS = ("IDD_Segmentation", "idd20kII")

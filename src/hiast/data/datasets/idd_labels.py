@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 
 from hiast.classes import CITYSCAPES_19
 from hiast.data.datasets.label_files import read_translated
-from hiast.data.io.images import MAX_PIXELS, Ids, label_size, read_ids
+from hiast.data.io.images import MAX_PIXELS
+from hiast.data.io.labels import Ids, label_size, read_ids
 from hiast.errors import InputError
 
 IDD_NAMES = (

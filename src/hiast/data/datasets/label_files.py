@@ -9,7 +9,8 @@ from types import MappingProxyType
 import numpy as np
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, IGNORED
-from hiast.data.io.images import MAX_PIXELS, Ids, read_ids
+from hiast.data.io.images import MAX_PIXELS
+from hiast.data.io.labels import Ids, read_ids
 from hiast.data.io.patterns import find_files
 from hiast.errors import InputError
 

@@ -15,8 +15,9 @@ from hiast.classes import CITYSCAPES_19
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.label_files import first_found
 from hiast.data.io.archives import Archives
-from hiast.data.io.images import read_ids
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.labels import read_ids
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 from hiast.errors import InputError
 
 Version = Literal["v1.2", "v2.0"]

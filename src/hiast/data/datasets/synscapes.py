@@ -9,8 +9,9 @@ from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.cityscapes import VOID
 from hiast.data.io.archives import Archives
-from hiast.data.io.images import read_ids
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.labels import read_ids
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 from hiast.errors import InputError
 
 Images = Literal["rgb", "rgb-2k"]

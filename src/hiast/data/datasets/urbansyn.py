@@ -8,8 +8,9 @@ from hiast.classes import CITYSCAPES_19
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.datasets.label_files import TRAIN_IDS, TRAIN_VOID
 from hiast.data.io.archives import Archives
-from hiast.data.io.images import read_ids
-from hiast.data.io.listing import Listing, Split, make_pairs
+from hiast.data.io.labels import read_ids
+from hiast.data.io.listing import Listing, Split
+from hiast.data.io.pairing import make_pairs
 
 VOID = TRAIN_VOID | {19}
 """Ids that stand for none of the classes."""
