@@ -14,6 +14,7 @@ import yaml
 import hiast.classes as known_classes
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
+from hiast.report import shapes
 from hiast.report.files import (
     CLASSES,
     LABELED,
@@ -30,23 +31,6 @@ from hiast.report.history import Round, planned_rounds, read_history
 from hiast.report.labels import LabeledRound, read_labels
 from hiast.selection import Candidate, CandidateRecords
 from hiast.selection.alarms import raised
-
-_START: dict[str, Any] = dict.fromkeys(
-    (
-        "time",
-        "command",
-        "seed",
-        "git",
-        "python",
-        "platform",
-        "cpu_count",
-        "torch_threads",
-        "devices",
-        "cuda",
-        "packages",
-    ),
-)
-"""What an entry of environment.json has; what an older one lacks is not known."""
 
 
 @dataclass
@@ -92,7 +76,7 @@ class RunFacts:
     hard_classes: dict[str, dict[str, Any]] = field(default_factory=dict)
     starts: list[dict[str, Any]] = field(default_factory=list)
     times: list[dict[str, Any]] = field(default_factory=list)
-    lineage: list[dict[str, Any]] = field(default_factory=list)
+    lineage: list[dict[str, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -123,7 +107,7 @@ class RunFacts:
         if not self.times:
             seconds = [number((one.result or {}).get("seconds")) for one in self.rounds if one.result]
             return sum(seconds) if seconds else math.nan
-        return sum(number(fit.get("seconds", 0)) * max(1, int(fit.get("devices", 1))) for fit in self.times)
+        return float(sum(fit["seconds"] * max(1, fit["devices"]) for fit in self.times))
 
 
 def read_run(folder: Path | str) -> RunFacts:
@@ -148,20 +132,18 @@ def read_run(folder: Path | str) -> RunFacts:
     facts.classes = _classes(folder, facts.rounds)
     _read_selection(facts)
     for one in facts.rounds:
-        for found, path in (
-            (facts.validations, validation_path(folder, one.stage, one.number)),
-            (facts.examples, examples_path(folder, one.stage, one.number)),
-            (facts.hard_classes, hard_classes_path(folder, one.stage, one.number)),
+        for found, path, shape in (
+            (facts.validations, validation_path(folder, one.stage, one.number), shapes.validation),
+            (facts.examples, examples_path(folder, one.stage, one.number), shapes.examples),
+            (facts.hard_classes, hard_classes_path(folder, one.stage, one.number), shapes.hard_classes),
         ):
             record = read_record(path)
             if record is not None:
-                found[one.title] = record
-    facts.starts = [_START | start for start in _list(read_record(folder / "environment.json"), "starts")]
-    facts.times = _list(read_record(folder / TIMES), "fits")
-    facts.lineage = [
-        {"checkpoint": "", "started_from": ""} | entry
-        for entry in _list(read_record(folder / LINEAGE), "rounds")
-    ]
+                found[one.title] = shape(record)
+    facts.starts = [shapes.start(each) for each in _list(read_record(folder / "environment.json"), "starts")]
+    fits = [shapes.fit(each) for each in _list(read_record(folder / TIMES), "fits")]
+    facts.times = [each for each in fits if each is not None]
+    facts.lineage = [shapes.origin(each) for each in _list(read_record(folder / LINEAGE), "rounds")]
     facts.settings = read_record(folder / SETTINGS) or {}
     facts.skipped = _skipped(folder)
     return facts
@@ -173,7 +155,9 @@ def _read_selection(facts: RunFacts) -> None:
         facts.candidates = records.read()
     except InputError as error:
         facts.problems.append(str(error))
-    facts.choice = read_record(facts.folder / "selected.json")
+    choice = read_record(facts.folder / "selected.json")
+    usable = choice is not None and isinstance(choice.get("selected"), dict) and "reason" in choice
+    facts.choice = choice if usable else None
     for end in range(1, len(facts.candidates) + 1):
         facts.alarms += [text for text in raised(facts.candidates[:end]) if text not in facts.alarms]
     record = read_record(facts.folder / LABELED)
@@ -181,10 +165,13 @@ def _read_selection(facts: RunFacts) -> None:
         return
     count, total = record.get("images", "?"), record.get("of", "?")
     facts.labeled_on = f"{record.get('mean', 'mIoU')} on {count} of {total} labeled images"
-    for name, entry in (record.get("candidates") or {}).items():
-        facts.labeled[name] = (int(entry.get("step", 0)), number(entry.get("miou")))
+    candidates = record.get("candidates")
+    for name, entry in candidates.items() if isinstance(candidates, dict) else ():
+        if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+            continue
+        facts.labeled[name] = (entry["step"], number(entry.get("miou")))
         if math.isfinite(number(entry.get("teacher"))):
-            facts.labeled[f"{name} (teacher)"] = (int(entry.get("step", 0)), number(entry.get("teacher")))
+            facts.labeled[f"{name} (teacher)"] = (entry["step"], number(entry.get("teacher")))
 
 
 def _config(folder: Path) -> dict[str, Any]:

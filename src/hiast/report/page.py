@@ -67,6 +67,7 @@ def page_environment() -> Any:
         "spark": spark,
         "sortable": sortable,
         "value": _value,
+        "known": _known,
         "swatch": _swatch,
         "color_names": _color_names,
     }
@@ -398,25 +399,15 @@ def _time_rows(facts: RunFacts) -> list[dict[str, Any]]:
     of_round = {(one.stage, one.number): one for one in facts.rounds}
     rows = []
     for fit in facts.times:
-        one = of_round.get(
-            (fit.get("stage"), fit.get("round")), Round(str(fit.get("stage")), int(fit.get("round", 1)))
-        )
-        steps = int(fit.get("to", 0)) - int(fit.get("from", 0))
-        training = float(fit.get("training", 0))
+        one = of_round.get((fit["stage"], fit["round"]), Round(fit["stage"], fit["round"]))
+        steps, training = fit["to"] - fit["from"], float(fit["training"])
         rows.append(
             {
+                **fit,
                 "title": one.title,
-                "from": fit.get("from"),
-                "to": fit.get("to"),
-                "seconds": fit.get("seconds"),
-                "training": training,
-                "validation": fit.get("validation"),
-                "labeling": fit.get("labeling") if one.labeled else None,
+                "labeling": fit["labeling"] if one.labeled else None,
                 "steps_per_second": steps / training if training and steps else math.nan,
-                "images_per_second": fit.get("images", 0) / training if training and steps else math.nan,
-                "devices": fit.get("devices", 1),
-                "device": fit.get("device", ""),
-                "memory": fit.get("memory"),
+                "images_per_second": fit["images"] / training if training and steps else math.nan,
             }
         )
     return rows
@@ -437,6 +428,10 @@ def _duration(seconds: float | None) -> str:
 
 def _value(value: Any) -> str:
     return "null" if value is None else str(value)
+
+
+def _known(value: Any) -> str:
+    return "not known" if value is None else str(value)
 
 
 def _swatch(color: Sequence[int]) -> str:
