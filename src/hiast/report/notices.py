@@ -64,6 +64,7 @@ def _state(facts: RunFacts) -> Iterator[Notice]:
 
 
 def _adaptation(facts: RunFacts) -> Iterator[Notice]:
+    yield from _since_start(facts)
     means = [(one, facts.mean(one)) for one in facts.rounds if math.isfinite(facts.mean(one))]
     if len(means) < 2:
         return
@@ -79,6 +80,21 @@ def _adaptation(facts: RunFacts) -> Iterator[Notice]:
         yield Notice(
             "warning",
             f"{best.title} was better than the end: {facts.main_mean} {_percent(top)} against {_percent(now)}.",
+        )
+
+
+def _since_start(facts: RunFacts) -> Iterator[Notice]:
+    """Of a run that starts from a checkpoint, which is measured as a candidate."""
+    if "start" not in facts.labeled or not facts.candidates:
+        return
+    before, now = facts.labeled["start"][1], facts.labeled.get(facts.candidates[-1].name, (0, math.nan))[1]
+    ended = facts.rounds and facts.rounds[-1].result is not None
+    last = facts.candidates[-1].name
+    if ended and now < before:
+        yield Notice(
+            "error",
+            f"Adaptation has done harm: {last} has {_percent(now)} and the checkpoint that the run started from "
+            f"{_percent(before)} ({facts.labeled_on}).",
         )
 
 

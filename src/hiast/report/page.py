@@ -135,18 +135,24 @@ def _miou_chart(facts: RunFacts) -> Chart | None:
     for one in facts.rounds:
         points += [(one.begin + step, 100 * v) for step, v in one.values.get(f"val/{facts.main_mean}", [])]
     series = [Series("validated network", tuple(points), style=0)] if points else []
-    teachers = {
-        name: found for name, found in facts.labeled.items() if name.endswith(("(teacher)", "-teacher"))
-    }
-    others = {name: found for name, found in facts.labeled.items() if name not in teachers}
-    for title, group, style in (("candidates", others, 1), ("teacher", teachers, 2)):
-        marks = tuple(sorted((float(step), 100 * value) for step, value in group.values()))
-        series.append(Series(title, marks, joined=title == "teacher", style=style))
-    name = _selected(facts)
-    if name in facts.labeled:
-        step, value = facts.labeled[name]
-        series.append(Series(f"chosen: {name}", ((float(step), 100 * value),), joined=False, style=3))
+    groups: dict[str, list[tuple[float, float]]] = {"other candidates": [], "student": [], "teacher": []}
+    for name, (step, value) in facts.labeled.items():
+        groups[_role(name, facts)].append((float(step), 100 * value))
+    for style, (title, marks) in enumerate(groups.items(), 1):
+        series.append(Series(title, tuple(sorted(marks)), joined=title != "other candidates", style=style))
+    chosen = _selected(facts)
+    if chosen in facts.labeled:
+        step, value = facts.labeled[chosen]
+        series.append(Series(f"chosen: {chosen}", ((float(step), 100 * value),), joined=False, style=7))
     return line_chart(f"{facts.main_mean or 'mIoU'} in percent", series, digits=2, bands=_bands(facts))
+
+
+def _role(name: str, facts: RunFacts) -> str:
+    """Whether a candidate is a student, its teacher, or neither: source_only, target statistics and the like."""
+    if name.endswith(("(teacher)", "-teacher")) or f"{name}-student" in facts.labeled:
+        return "teacher"
+    pair = f"{name} (teacher)" in facts.labeled or f"{name}-teacher" in facts.labeled
+    return "student" if pair or name.endswith("-student") else "other candidates"
 
 
 def _bands(facts: RunFacts) -> list[tuple[float, str]]:
