@@ -77,6 +77,9 @@ class Tracking:
                     if file.is_file():
                         _send_file(logger, file)
                 logger.finalize(status)
+                if isinstance(logger, WandbLogger):
+                    # Otherwise the next run of the same process would go on with this one.
+                    logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
 def metric_name(stage: str, name: str) -> str:

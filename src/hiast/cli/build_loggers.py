@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from omegaconf import DictConfig
@@ -22,6 +23,9 @@ def build_loggers(config: DictConfig) -> list[Any]:
 
 
 def _built(name: str, node: DictConfig) -> Any:
+    if str(node.get("_target_")).endswith("MLFlowLogger"):
+        # MLflow 3 refuses plain files otherwise, and a database needs its whole package.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     try:
         return instantiate(node)
     except ModuleNotFoundError as error:
