@@ -74,7 +74,8 @@ def picture(run: Path) -> NDArray[np.uint8]:
     before = predictions(run / "source_only" / "checkpoints" / "last.ckpt", images)
     after = predictions(adapted_checkpoint(run), images)
     shares = [
-        [correct_share(one, label) for one, label in zip(found, labels, strict=True)] for found in (before, after)
+        [correct_share(one, label) for one, label in zip(found, labels, strict=True)]
+        for found in (before, after)
     ]
     colors = np.asarray([*CITYSCAPES_19.colors, *[(0, 0, 0)] * (256 - len(CITYSCAPES_19))], np.uint8)
     source = GTA5DataModule(root).train_dataset(labeled=False)

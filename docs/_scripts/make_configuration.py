@@ -168,7 +168,9 @@ def _ordered(kinds: dict[str, Kind], known: dict[str, tuple[str, str]]) -> list[
     for key, kind in kinds.items():
         found.append(key)
         if not isinstance(kind, ByRound):
-            found += [other for other, (default, _) in known.items() if other.startswith(f"{key}.") and default]
+            found += [
+                other for other, (default, _) in known.items() if other.startswith(f"{key}.") and default
+            ]
     return [key for key in dict.fromkeys(found) if not key.endswith(("_target_", "_partial_"))]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.hashing import weights_hash
+from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
@@ -103,6 +104,7 @@ class CandidateKeeper(pl.Callback):
         self.seed = seed
         self.labels = labels
         self.records = CandidateRecords(folder)
+        self.labeled = LabeledScores(folder, settings.images)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the checkpoint that the run starts from."""
@@ -173,6 +175,8 @@ class CandidateKeeper(pl.Callback):
         module.eval()
         try:
             candidate = self._scored(trainer, module, name, checkpoint, identity)
+            # Before the candidate is recorded, since one that is recorded is not measured again.
+            self.labeled.measure(trainer, module, name, candidate.step)
         finally:
             module.train(was_training)
         if trainer.is_global_zero:

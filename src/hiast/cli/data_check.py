@@ -84,10 +84,13 @@ def _check_root(
     Raises:
         InputError: Names the folder.
     """
-    from hiast.cli.build import single_sources
+    from hiast.cli.build import single_datasets
 
     root = Path(config.data_root)
-    inside = any(module.data_root.is_relative_to(root) for module in (*single_sources(source), target))
+    inside = any(
+        module.data_root.is_relative_to(root)
+        for module in (*single_datasets(source), *single_datasets(target))
+    )
     if inside and not root.is_dir():
         raise InputError(f"data_root: there is no folder {root}.")
 

@@ -85,6 +85,7 @@ TRAIN: Table = {
     "checkpoint_every_n_steps": Whole(1),
     "log_every_n_steps": Whole(1),
     "pictures": Whole(),
+    "report": Flag(),
     "source_only": _STAGE,
     "warmup": _STAGE,
     "online": {**_STAGE, "max_steps": Whole(1, null=True), "batch_size": Whole(1, null=True)},
@@ -96,7 +97,12 @@ TRAIN: Table = {
     "augmentation": {"strong": Built(null=True), "hard_class": Built(null=True)},
     "crop": {"source": Built(), "target": Built()},
     "trainer": Options("Trainer"),
-    "logger": {"loggers": BuiltList()},
+    "logger": {
+        "loggers": BuiltList(),
+        "tensorboard": Built(null=True),
+        "wandb": Built(null=True),
+        "mlflow": Built(null=True),
+    },
 }
 
 TABLES: dict[str, Table] = {
@@ -137,6 +143,7 @@ TABLES: dict[str, Table] = {
         "val": Whole(1),
         "seed": Whole(),
     },
+    "report": {"run": FilePath(), "out": FilePath(output=True)},
     "eval": {
         "checkpoint": FilePath(),
         "data_root": FilePath(null=True),

@@ -165,7 +165,9 @@ class OnlineModule(AdaptationModule):
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
         diversified = self.views.diversified(source["image"], target["image"], key)
         pseudo, probabilities = self._pseudo_labels(target)
-        mixed = self.mixing(Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None)
+        mixed = self.mixing(
+            Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
+        )
         inputs = (
             self.prepare(self.views.source_view(source["image"], diversified, key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
