@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OPEN = {"trainer.accelerator": AUTO, "trainer.devices": AUTO, "trainer.precision": AUTO}
-_OPEN |= {"data.num_workers": None, "data.cache": AUTO}
+_OPEN: dict[str, str | None] = {
+    "trainer.accelerator": AUTO,
+    "trainer.devices": AUTO,
+    "trainer.precision": AUTO,
+    "data.num_workers": None,
+    "data.cache": AUTO,
+}
 """Settings that may be left to the machine -> the value that does so."""
 _LOSSLESS = ("raw", "zstd")
 """Caches that change no pixel, in order of speed."""
