@@ -138,7 +138,9 @@ def _values(part: Part, summary: Summary) -> str:
             "" if row.color is None else f'<span class="swatch" style="background:rgb{row.color}"></span>'
         )
         meaning = escape(row.meaning or "ignored") if row.named else '<span class="none">not named</span>'
-        picture = "" if row.thumbnail is None else f'<img alt="" src="{data_uri(jpeg(row.thumbnail), "jpeg")}">'
+        picture = (
+            "" if row.thumbnail is None else f'<img alt="" src="{data_uri(jpeg(row.thumbnail), "jpeg")}">'
+        )
         rows.append(
             f'<tr><td class="name">{swatch}{escape(str(row.value))}</td><td>{meaning}</td>'
             f'<td class="number">{100 * row.share:.3f}</td><td class="number">{row.images:,}</td>'
