@@ -158,7 +158,7 @@ def test_damaged_archives_are_named(run, downloads: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     code, _, said = run("data_prepare", *words)
-    assert code == 2 and "01_images.zip is no whole zip archive" in said
+    assert code == 2 and "01_images.zip is not a complete zip archive" in said
     middle = len(whole) // 2
     path.write_bytes(
         whole[:middle] + bytes(b ^ 255 for b in whole[middle : middle + 50]) + whole[middle + 50 :]

@@ -57,7 +57,7 @@ _OF_THE_MACHINE = {
 
 
 class JobFailedError(Exception):
-    """Raised for a job of a sweep that has ended with an exit code other than 0, and has said why."""
+    """Raised for a job of a sweep that has ended with an exit code other than 0 after printing its reason."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)

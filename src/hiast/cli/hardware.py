@@ -41,7 +41,7 @@ _LOSSLESS = ("raw", "zstd")
 def settle(config: DictConfig, classes: LabelSpace, run: Path | None = None) -> Hardware:
     """Replace what a training configuration leaves open by what suits this machine.
 
-    The keys that were open are noted in ``config.chosen_by_machine``: a run may go on where other values suit.
+    The keys that were open are noted in ``config.chosen_by_machine``: a run may be resumed where other values suit.
 
     Args:
         config: As of ``train.yaml``; changed in place.
@@ -127,6 +127,6 @@ def _find_cache(config: DictConfig, classes: LabelSpace) -> str | None:
                 module.train_dataset()
             target.train_dataset(labeled=False)
         except InputError:
-            continue  # Incomplete, or of other data; what is wrong with the data itself is said later.
+            continue  # Incomplete, or of other data; errors in the data itself are reported later.
         return name
     return None

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def predict(config: DictConfig) -> None:
-    """Predict, or go on where an interrupted call stopped."""
+    """Predict, or resume an interrupted call."""
     from lightning_fabric import Fabric
     from rich.console import Console
 

@@ -130,7 +130,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def use_skip_list(self, path: Path | str) -> None:
         """Keep in a file which pairs are left out of the run, and leave out those that it already names.
 
-        So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
+        So a resumed run has the images it began with, whatever was repaired or broken in between. Without
         ``unreadable`` or ``size_mismatch`` of "skip" nothing is left out and nothing is written.
 
         Args:
@@ -174,7 +174,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             round: Round of self-training, from 1; 0 in other stages.
             round_directory: Pseudo-labels of the round; it need not be complete before the first batch is
                 asked for. None: target images come without labels.
-            start_step: Step to go on at; the batches before are not replayed.
+            start_step: First step; the batches before are not replayed.
 
         Raises:
             InputError: The numbers do not make sense, or a part is missing.

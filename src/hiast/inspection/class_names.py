@@ -165,7 +165,7 @@ def read_names(path: Path) -> dict[Value, str]:
     it; CSV with a column of names and one of values, or three of colors; JSON with a list of names, or names by value.
 
     Raises:
-        InputError: The file is no text.
+        InputError: The file is not text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

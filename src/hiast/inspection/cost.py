@@ -121,7 +121,7 @@ def rates(device: torch.device, half: bool) -> Rates:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done what it was told to do."""
+    """Wait until all queued work of a device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

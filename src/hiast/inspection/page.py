@@ -52,7 +52,7 @@ def _verdict(report: Report) -> str:
     fails = report.would_fail
     word = "Training would fail." if fails else "Ready for training."
     errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
-    counts = f"{errors} to put right, {warnings} to look at, {notes} to know"
+    counts = f"{errors} to fix, {warnings} to look at, {notes} to know"
     style = "verdict fails" if fails else "verdict"
     return f'<section class="{style}"><strong>{word}</strong><p class="soft">{counts}</p></section>'
 

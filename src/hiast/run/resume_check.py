@@ -11,7 +11,7 @@ _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "repo
 """Settings that do not change results."""
 
 _OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")
-"""Arguments of the trainer that say where a run goes on. Batch sizes are totals over all devices."""
+"""Arguments of the trainer that say where a run is resumed. Batch sizes are totals over all devices."""
 
 _CHOSEN = "chosen_by_machine"
 """Key that lists the settings which were left to the machine."""

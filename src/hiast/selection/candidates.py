@@ -66,7 +66,7 @@ class CandidateScores:
         """The inverse of ``to_dict``.
 
         Raises:
-            TypeError: A score has no such name, or a value is no number.
+            TypeError: A score has no such name, or a value is not a number.
         """
         return cls(**{name: _read(value) for name, value in values.items()})
 
@@ -81,7 +81,7 @@ class Candidate:
             checkpoint was kept, which alarms may use and which cannot be chosen.
         step: Optimizer steps in all stages until then; fewer steps mean less adapted.
         scores: What was measured.
-        network: What tells its weights from others, such as their hash.
+        network: Identifies its weights, such as their hash.
     """
 
     name: str

@@ -63,7 +63,7 @@ class OnlineModule(AdaptationModule):
             ``"batch"``: it normalizes by the statistics of the target batch (DAFormer).
         teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
-        evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
+        evaluate: Which network is validated, labels and is the result: ``"student"`` (published) or ``"teacher"``.
         trust: Labels and weights of the prediction of the teacher. A ``functools.partial``, here and for
             ``calibration``, is called with ``num_classes``.
         mixing: Pastes source pixels onto target images.
