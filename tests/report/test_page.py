@@ -181,7 +181,7 @@ def test_half_a_record_is_left_out(run: Path, tmp_path: Path) -> None:
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run directory"):
+    with pytest.raises(InputError, match="not a run directory"):
         read_run(tmp_path)
 
 
