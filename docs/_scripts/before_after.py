@@ -1,8 +1,9 @@
 """Draw docs/assets/before_after.png from a run on drawn scenes: ``python docs/_scripts/before_after.py RUN [FILE]``.
 
-RUN is a run directory of ``hiast-train +scenario=demo data_root=DIR run=RUN`` after ``hiast-data-demo data_root=DIR``. Each row
-shows a target image that the run was not trained on, the prediction of the source-only network, the prediction of the
-adapted network, and the label. The rows are the images whose gain is closest to the mean gain, so that they are typical.
+RUN is a run directory of ``hiast-train +scenario=demo data_root=DIR run=RUN`` after ``hiast-data-demo data_root=DIR``.
+Each row shows a source image, a target image that the run was not trained on, the prediction of the source-only
+network, the prediction of the adapted network, and the label. The rows are typical: the gain of these images is closest
+to the mean gain.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def picture(run: Path) -> NDArray[np.uint8]:
     before = predictions(run / "source_only" / "checkpoints" / "last.ckpt", images)
     after = predictions(adapted_checkpoint(run), images)
     shares = [
-        [correct_share(one, label) for one, label in zip(found, labels, strict=True)] for found in (before, after)
+        [correct_share(one, label) for one, label in zip(found, labels, strict=True)]
+        for found in (before, after)
     ]
     colors = np.asarray([*CITYSCAPES_19.colors, *[(0, 0, 0)] * (256 - len(CITYSCAPES_19))], np.uint8)
     source = GTA5DataModule(root).train_dataset(labeled=False)

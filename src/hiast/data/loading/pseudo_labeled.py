@@ -72,6 +72,22 @@ class PseudoLabeledDataset(Dataset[Sample]):
         excluded: Classes that HPLA leaves alone: those that the source label space lacks.
         seed: Seed of the run.
         round: Number of the round, from 1.
+
+    Example:
+        >>> import torch
+        >>> from hiast.data import CityscapesDataModule, RandomSizedCrop, StrongAugmentation
+        >>> from hiast.pseudo_labels import Argmax, generate_round
+        >>> from hiast.scenes import write_cityscapes
+        >>> _ = write_cityscapes("data", 2, 1, (64, 128))
+        >>> target = CityscapesDataModule("data").train_dataset(labeled=False)
+        >>> _ = generate_round(
+        ...     directory="round", names=target.names, read_image=target.read_image, policy=Argmax(19), size=(64, 128),
+        ...     predict=lambda images: (torch.ones(len(images), 64, 128), torch.zeros(len(images), 64, 128).long()),
+        ... )
+        >>> weak = WeakAugmentation(RandomSizedCrop(32, 64, 32, 64))
+        >>> sample = PseudoLabeledDataset(target, "round", weak=weak, strong=StrongAugmentation())[0]
+        >>> sorted(sample)
+        ['image', 'label', 'name', 'strong']
     """
 
     def __init__(
