@@ -178,8 +178,8 @@ def _ordered(kinds: dict[str, Kind], known: dict[str, tuple[str, str]]) -> list[
 def groups_section() -> str:
     """The choices of each group."""
     text = (
-        "## Groups\n\nA group replaces a part of the configuration: `GROUP=CHOICE`, or `+GROUP=CHOICE` for scenario, debug and "
-        "hparams_search.\n"
+        "## Groups\n\nA group replaces a part of the configuration: `GROUP=CHOICE`, or `+GROUP=CHOICE` for scenario, "
+        "debug and hparams_search.\n"
     )
     for folder in sorted(path for path in conf_directory().iterdir() if path.is_dir()):
         if folder.name in NO_GROUPS:
