@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig
 
 from hiast.cli import build
+from hiast.cli.build_stages import build_stages
 from hiast.cli.config import choices, compose, plain
 from hiast.data import AdaptationDataModule, JoinedDataModule
 from hiast.data.augmentation.weak import FixedScaleCrop, RandomSizedCrop
@@ -48,7 +49,7 @@ def test_every_command_builds(command: str) -> None:
     config = scenario(*words)
     plain(config)
     data_of(config)
-    stages = {stage.name: stage for stage in build.build_stages(config)}
+    stages = {stage.name: stage for stage in build_stages(config)}
     assert list(stages) == list(config.stages)
     if "online" in stages:
         (only,) = stages["online"].rounds
