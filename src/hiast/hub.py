@@ -50,8 +50,15 @@ class SegmentationModel(
         image_settings: How image files are read: ``bands`` and ``value_range`` as in the target's dataset.
 
     Example:
-        >>> model = SegmentationModel.from_pretrained("my-model")    # doctest: +SKIP
-        >>> model.predict("street.png").labels    # doctest: +SKIP
+        >>> import numpy as np
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> model = SegmentationModel(network, CITYSCAPES_19, validation_size=(64, 128))
+        >>> _ = model.save_pretrained("my-model")
+        >>> model = SegmentationModel.from_pretrained("my-model")
+        >>> model.predict(np.zeros((100, 200, 3), np.uint8)).labels.shape
+        (100, 200)
     """
 
     # The mixin would read a configuration off the arguments, which are objects here.
@@ -219,8 +226,13 @@ def load_model(
         InputError: There is no such file, it cannot be read, or a package is missing that runs it.
 
     Example:
-        >>> from hiast import load_model    # doctest: +SKIP
-        >>> prediction = load_model("last.ckpt").predict("street.jpg")    # doctest: +SKIP
+        >>> import numpy as np
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> _ = SegmentationModel(network, CITYSCAPES_19, (64, 128)).save_pretrained("my-model")
+        >>> load_model("my-model").predict(np.zeros((100, 200, 3), np.uint8)).confidence.dtype
+        dtype('float32')
     """
     place = Path(path)
     if teacher and (place.is_dir() or place.suffix in (*EXPORTED, ".safetensors")):
