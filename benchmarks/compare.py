@@ -196,7 +196,8 @@ def main() -> int:
         commits = {"base": options.base, "head": options.head}
         trees = {role: checkout(commit, place / role) for role, commit in commits.items()}
         data = place / "data"
-        draw = f"from hiast.scenes import *; write_gta5({str(data)!r}, 24, (128, 256)); write_cityscapes({str(data)!r}, 24, 8, (128, 256))"
+        draw = f"from hiast.scenes import *\nwrite_gta5({str(data)!r}, 24, (128, 256))\n"
+        draw += f"write_cityscapes({str(data)!r}, 24, 8, (128, 256))"
         subprocess.run(
             [sys.executable, "-c", draw],
             env=os.environ | {"PYTHONPATH": str(trees["head"] / "src")},
@@ -215,9 +216,8 @@ def main() -> int:
             slow += [case] if found["ratio"] > options.bound else []
             if options.history is not None:
                 _record(options, case, found)
-    print(
-        f"\n{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {options.runs} runs that took turns."
-    )
+    about = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"\n{about}; {options.runs} runs that took turns.")
     if slow:
         print(f"Slower than {options.bound} times {options.base}: {', '.join(slow)}.")
     return 1 if slow else 0

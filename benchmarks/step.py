@@ -372,9 +372,10 @@ def main() -> None:
     print(
         f"{os.getloadavg()[0]:.1f}; {options.batch} x {options.height} x {options.width}; {' '.join(sys.argv)}\n"
     )
-    print(
-        "| network | training | form | precision | ms | images/s | peak MiB | waiting | TFLOP/s | of the limit | ms of parts |"
+    heads = (
+        "network | training | form | precision | ms | images/s | peak MiB | waiting | TFLOP/s | of the limit"
     )
+    print(f"| {heads} | ms of parts |")
     print("|---|---|---|---|---:|---:|---:|---:|---:|---:|---|")
     with tempfile.TemporaryDirectory() as name:
         data = Path(name)
