@@ -175,7 +175,9 @@ def differences(one: Path, other: Path) -> list[str]:
     """What differs between two run directories: missing files, or content that is not the same to the bit."""
     names = {path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file()}
     found = []
-    for name in sorted(names - {Path("environment.json"), Path(".lock")}):
+    # These say when and how fast the run was, and the report shows it.
+    of_the_clock = {"environment.json", "times.json", "report.html", ".lock"}
+    for name in sorted(names - {Path(name) for name in of_the_clock}):
         if not ((one / name).is_file() and (other / name).is_file()):
             found.append(f"{name} is in one only")
         elif name.suffix == ".ckpt":

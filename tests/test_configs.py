@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from hiast.cli import build
+from hiast.cli.build_loggers import build_loggers
 from hiast.cli.build_stages import build_stages
 from hiast.cli.config import choices, compose, conf_directory, instantiate, plain
 from hiast.data import AdaptationDataModule
@@ -124,7 +127,7 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
         assert len(policies_of(config)) == 3
     if group == "backbone":
         assert network_of(config).num_classes == 19
-    assert all(instantiate(logger) is not None for logger in config.logger.loggers if group != "logger")
+    assert group == "logger" or build_loggers(config) == []
 
 
 def test_every_group_is_walked():
@@ -155,6 +158,20 @@ def test_every_dataset_builds_as_a_target(choice: str):
 )
 def test_every_command_has_a_base_that_composes(path: str):
     assert isinstance(compose(path, []), DictConfig)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p.stem for p in conf_directory().glob("*.yaml")), ids=lambda stem: f"{stem}.yaml"
+)
+def test_no_command_lets_hydra_write_a_log_or_a_folder(path: str):
+    """Hydra's own logging would take the messages of the commands away from standard error."""
+    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        config = hydra_compose(path, return_hydra_config=True)
+    assert (config.hydra.run.dir, config.hydra.output_subdir, config.hydra.job_logging.root) == (
+        ".",
+        None,
+        None,
+    )
 
 
 def test_choices_of_policies_are_those_of_pseudo_labels():

@@ -1,4 +1,4 @@
-"""The commands of docs/reference_runs.md compose and build, with the published crops, margins and steps."""
+"""The commands of docs/reference/reference_runs.md compose and build, with the published crops, margins and steps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 from omegaconf import DictConfig
 
 from hiast.cli import build
+from hiast.cli.build_stages import build_stages
 from hiast.cli.config import choices, compose, plain
 from hiast.data import AdaptationDataModule, JoinedDataModule
 from hiast.data.augmentation.weak import FixedScaleCrop, RandomSizedCrop
 from hiast.online import Margins
 
-PAGE = (Path(__file__).parents[1] / "docs/reference_runs.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/reference/reference_runs.md").read_text(encoding="utf-8")
 SOURCES = {"gta5": (720, 1280), "synthia": (760, 1280), "cityscapes": (512, 1024)}
 TARGETS = ("acdc", "dark_zurich", "idd", "mapillary", "bdd100k")
 PAIRS = [f"{source}_{target}" for source in SOURCES for target in TARGETS]
@@ -48,7 +49,7 @@ def test_every_command_builds(command: str) -> None:
     config = scenario(*words)
     plain(config)
     data_of(config)
-    stages = {stage.name: stage for stage in build.build_stages(config)}
+    stages = {stage.name: stage for stage in build_stages(config)}
     assert list(stages) == list(config.stages)
     if "online" in stages:
         (only,) = stages["online"].rounds

@@ -217,8 +217,8 @@ TINY = [
 
 
 def fill_in(root: Path) -> None:
-    """What the walk-through in docs/data.md writes into the source's template."""
-    text = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    """Write the source file of docs/tutorials/own_data.md over the template."""
+    text = (Path(__file__).parents[2] / "docs/tutorials/own_data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     content = next(block for block in blocks if "name: mine_source" in block)
     (root / "dataset/mine_source.yaml").write_text(content, encoding="utf-8")

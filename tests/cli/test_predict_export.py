@@ -77,7 +77,7 @@ def test_predict_through_windows_at_the_own_size(shared: Path):
         ("save=[label]", "save"),
         ("ids=mars", "ids"),
         ("window=[3,3]", "window"),
-        ("size=big", "sizes"),
+        ("size=big", "[height, width] or native"),
         ("opacity=2", "opacity"),
         ("batch_size=0", "batch_size"),
         ("unreadable=never", "unreadable"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hiast.cli.build import device_count, stage_names
+from hiast.cli.build import derived_folder, device_count, stage_names
 from hiast.cli.build_stages import build_stages, stage_settings
 from hiast.cli.preflight import build_checked_network
 from hiast.errors import InputError
@@ -42,8 +42,9 @@ def build_needs(
     parameters, findings = _parameters(config, classes)
     needs = estimate(run_of(config, classes, parameters), parts)
     folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
-    if not Path(config.data.cache_folder).exists():  # What is there already takes no more room.
-        folders["cache"] = Path(config.data.cache_folder)
+    cache = derived_folder(config, Path(config.data_root))
+    if not cache.exists():  # What is there already takes no more room.
+        folders["cache"] = cache
     return needs, findings + shortages(needs, {place: find_disk(folder) for place, folder in folders.items()})
 
 

@@ -123,7 +123,7 @@ def _trainer(values: dict[str, Any]) -> pl.Trainer:
 
 
 def _write(path: Path, scores: Scores) -> None:
-    from hiast.run.directory import write_json
+    from hiast.files import write_json
 
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {"means": _known(scores.means), "iou": _known(scores.iou), "absent": list(scores.absent)}

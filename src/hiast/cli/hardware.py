@@ -10,7 +10,7 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hiast.cli.build import build_domains, build_network, single_sources
+from hiast.cli.build import build_domains, build_network, derived_folder, single_datasets
 from hiast.cli.config import plain
 from hiast.errors import InputError
 from hiast.models.meta import create
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OPEN = {"trainer.accelerator": AUTO, "trainer.devices": AUTO, "trainer.precision": AUTO}
-_OPEN |= {"data.num_workers": None, "data.cache": AUTO}
+_OPEN: dict[str, str | None] = {
+    "trainer.accelerator": AUTO,
+    "trainer.devices": AUTO,
+    "trainer.precision": AUTO,
+    "data.num_workers": None,
+    "data.cache": AUTO,
+}
 """Settings that may be left to the machine -> the value that does so."""
 _LOSSLESS = ("raw", "zstd")
 """Caches that change no pixel, in order of speed."""
@@ -112,13 +117,13 @@ def _earlier_precision(run: Path | None) -> str | None:
 def _find_cache(config: DictConfig, classes: LabelSpace) -> str | None:
     """A lossless cache that holds all training images; None: there is none."""
     for name in _LOSSLESS:
-        if not (Path(config.data.cache_folder) / name).is_dir():
+        if not (derived_folder(config, Path(config.data_root)) / name).is_dir():
             continue
         trial = config.copy()
         trial.data.cache = name
         try:
             source, target = build_domains(trial, classes)
-            for module in single_sources(source):
+            for module in single_datasets(source):
                 module.train_dataset()
             target.train_dataset(labeled=False)
         except InputError:

@@ -22,6 +22,7 @@ from hiast.cli.kinds import (
     Sizes,
     Table,
     Text,
+    TextList,
     Whole,
     Words,
     flat,
@@ -45,7 +46,9 @@ _OF_MODULE = frozenset(
         "seed",
     }
 )
-_OF_DATASET = frozenset({"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers"})
+_OF_DATASET = frozenset(
+    {"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers", "list_folders"}
+)
 
 _STAGE: Table = {
     "max_steps": Whole(1),
@@ -66,20 +69,23 @@ TRAIN: Table = {
         "num_workers": Whole(null=True),
         "unreadable": Choice(("stop", "skip")),
         "cache": Choice((*CACHE_FORMATS, "auto"), null=True),
-        "cache_folder": FilePath(),
+        "cache_folder": FilePath(null=True),
         "rare_class_sampling": Fields("hiast.data.loading.rare_classes.RareClassSampling", null=True),
         "max_images": Whole(1, null=True),
         "source": Built(_OF_DATASET),
         "target": Built(_OF_DATASET),
+        "labeled_target": Built(_OF_DATASET, null=True),
+        "labeled_target_share": Number(),
         "source_crop": Built(),
+        "full_source_crop": Built(null=True),
+        "full_target_crop": Built(null=True),
         "target_crop": Built(),
-        "full_source_crop": Built(),
-        "full_target_crop": Built(),
     },
     "validation": {"size": Numbers(null=True), "every_n_steps": Whole(1)},
     "checkpoint_every_n_steps": Whole(1),
     "log_every_n_steps": Whole(1),
     "pictures": Whole(),
+    "report": Flag(),
     "source_only": _STAGE,
     "warmup": _STAGE,
     "online": {**_STAGE, "max_steps": Whole(1, null=True), "batch_size": Whole(1, null=True)},
@@ -91,7 +97,12 @@ TRAIN: Table = {
     "augmentation": {"strong": Built(null=True), "hard_class": Built(null=True)},
     "crop": {"source": Built(), "target": Built()},
     "trainer": Options("Trainer"),
-    "logger": {"loggers": BuiltList()},
+    "logger": {
+        "loggers": BuiltList(),
+        "tensorboard": Built(null=True),
+        "wandb": Built(null=True),
+        "mlflow": Built(null=True),
+    },
 }
 
 TABLES: dict[str, Table] = {
@@ -108,7 +119,16 @@ TABLES: dict[str, Table] = {
         "unpack": Flag(),
         "archives": FilePath(),
     },
-    "data_new": {"name": Text(), "out": FilePath(output=True), "target": Choice(("folder", "video"))},
+    "data_new": {
+        "name": Text(),
+        "out": FilePath(output=True),
+        "images": FilePath(null=True),
+        "labels": FilePath(null=True),
+        "target": FilePath(),
+        "val_images": FilePath(null=True),
+        "val_labels": FilePath(null=True),
+        "names": TextList(null=True),
+    },
     "doctor": {
         "data_root": FilePath(),
         "outputs": FilePath(),
@@ -123,6 +143,7 @@ TABLES: dict[str, Table] = {
         "val": Whole(1),
         "seed": Whole(),
     },
+    "report": {"run": FilePath(), "out": FilePath(output=True)},
     "eval": {
         "checkpoint": FilePath(),
         "data_root": FilePath(null=True),
@@ -151,6 +172,8 @@ TABLES: dict[str, Table] = {
         "batch_size": Whole(1),
         "num_workers": Whole(1),
         "max_pixels": Whole(1),
+        "bands": Kind(),
+        "value_range": Kind(),
         "unreadable": Choice(("stop", "skip")),
         "teacher": Flag(),
         "overwrite": Flag(),
@@ -177,6 +200,8 @@ TABLES: dict[str, Table] = {
         "size": Numbers(words=("image",), null=True),
         "unreadable": Choice(("stop", "skip")),
         "max_pixels": Whole(1, null=True),
+        "bands": Kind(),
+        "value_range": Kind(),
         "group_size": Whole(1),
         "teacher": Flag(),
         "overwrite": Flag(),

@@ -51,10 +51,13 @@ def train(config: DictConfig) -> int:
     from rich.console import Console
 
     from hiast.cli.build import build_classes
+    from hiast.cli.changed_settings import changed_settings
     from hiast.cli.forecast import Forecaster
     from hiast.cli.hardware import settle, use
     from hiast.evaluation.tables import stage_table
+    from hiast.files import write_json
     from hiast.ranks import is_rank_zero
+    from hiast.report.files import FORMAT, REPORT, SETTINGS
     from hiast.run import RunDirectory
 
     classes = build_classes(config)
@@ -73,6 +76,8 @@ def train(config: DictConfig) -> int:
             directory.path.rmdir()  # It is empty yet.
         raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
+    if is_rank_zero():
+        write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:
         with forecaster.watching(directory.path):
             results = pipeline.run()
@@ -85,6 +90,9 @@ def train(config: DictConfig) -> int:
     if is_rank_zero():
         console = Console()
         console.print(stage_table(results))
+        if config.report:
+            report = directory.path / REPORT
+            console.print(f"Report: {report}", soft_wrap=True, markup=False, highlight=False)
         console.print(f"Run directory: {directory.path}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
@@ -92,8 +100,9 @@ def train(config: DictConfig) -> int:
 def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) -> Pipeline:
     from hiast.callbacks import SelectionSettings
     from hiast.cli.build import build_datamodule, existing
+    from hiast.cli.build_loggers import build_loggers
     from hiast.cli.build_stages import build_stages
-    from hiast.cli.config import instantiate, plain
+    from hiast.cli.config import plain
     from hiast.cli.preflight import build_checked_network
     from hiast.run import Pipeline
 
@@ -107,7 +116,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         datamodule=build_datamodule(config, classes),
         stages=build_stages(config),
         trainer=values["trainer"],
-        loggers=[instantiate(logger) for logger in config.logger.loggers],
+        loggers=build_loggers(config),
         validation_size=None if size is None else tuple(size),
         val_every_n_steps=config.validation.every_n_steps,
         checkpoint_every_n_steps=config.checkpoint_every_n_steps,
@@ -116,6 +125,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         init_from=existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
+        report=config.report,
         selection=SelectionSettings(**values["selection"]),
     )
 

@@ -134,7 +134,7 @@ def to_planes(images: NDArray[np.uint8], device: torch.device | str) -> Tensor:
 def to_predictions(labels: Tensor, confidence: Tensor) -> list[Prediction]:
     """Predictions of labels [B, H, W] and confidence [B, H, W] on any device."""
     # Sums of rounded probabilities may exceed 1 by a last bit.
-    values = confidence.float().clamp_(max=1.0).cpu().numpy()
+    values = confidence.float().clamp(max=1.0).cpu().numpy()
     return [
         Prediction(label, one)
         for label, one in zip(labels.to(torch.uint8).cpu().numpy(), values, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import yaml
 from filelock import FileLock
 
 from hiast.errors import InputError
-from hiast.files import write_atomically
+from hiast.files import write_atomically, write_json
 from hiast.locks import lock_folder
 from hiast.ranks import is_rank_zero
 from hiast.run.environment import environment
@@ -161,27 +160,6 @@ class RunDirectory:
 
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that people can read, whole or not at all.
-
-    Args:
-        path: The file.
-        value: Plain values. JSON has no NaN and no infinity: such numbers become null.
-    """
-    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return value
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:

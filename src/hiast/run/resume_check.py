@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
+_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report")
 """Settings that do not change results."""
 
 _OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")

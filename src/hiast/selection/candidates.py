@@ -33,6 +33,7 @@ class CandidateScores:
         predicted: Class -> share of the target pixels that are predicted so.
         mean_probabilities: Class -> mean probability on the target.
         labels: Class -> share of the target pixels that have it as pseudo-label.
+        source_labels: Class -> share of the labeled pixels of the held-out source images.
         extra: Further scores by name.
     """
 
@@ -50,6 +51,7 @@ class CandidateScores:
     predicted: Mapping[str, float] = field(default_factory=dict)
     mean_probabilities: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, float] = field(default_factory=dict)
+    source_labels: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hiast.errors import InputError
@@ -122,36 +121,6 @@ class DynamicTeacher:
         self._number = int(state["number"])
         self._scores = [float(score) for score in state["scores"]]
         self._images = list(state["images"])
-
-
-def class_ratio_floor(probabilities: Tensor, prior: Tensor, share: float = 0.5) -> Tensor:
-    """Loss that is positive while a class gets less than a part of its share in the source.
-
-    ``sum_c max(0, share * prior_c - mean p_c)``, the mean over all pixels of the batch. It is a floor and no target,
-    since the layouts of two domains differ: a class above it is left alone.
-
-    Source: ADVENT (Vu et al., CVPR 2019), section 3, class-ratio priors, with ``share`` = 0.5 there.
-
-    Args:
-        probabilities: float [B, C, H, W] that sum to 1 over C.
-        prior: float [C], shares of the labeled source pixels.
-        share: The part, in 0..1.
-
-    Returns:
-        Scalar float32; 0, with zero gradients, where no class is below its floor.
-
-    Raises:
-        InputError: ``share`` is not in 0..1.
-        ValueError: ``prior`` has another number of classes.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(
-            f"The class-ratio floor is {share} of the source's shares: give a number from 0 to 1."
-        )
-    if prior.shape != probabilities.shape[1:2]:
-        raise ValueError(f"A prior {list(prior.shape)} does not fit {probabilities.shape[1]} classes.")
-    mean = probabilities.float().mean((0, 2, 3))
-    return torch.relu(share * prior.to(mean.device, mean.dtype) - mean).sum()
 
 
 def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:

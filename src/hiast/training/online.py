@@ -163,11 +163,13 @@ class OnlineModule(AdaptationModule):
         """Losses of a batch of source images with labels and target images without."""
         source, target = batch["source"], batch["target"]
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
-        styled = self.views.styled(source["image"], target["image"], key)
+        diversified = self.views.diversified(source["image"], target["image"], key)
         pseudo, probabilities = self._pseudo_labels(target)
-        mixed = self.mixing(Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None)
+        mixed = self.mixing(
+            Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
+        )
         inputs = (
-            self.prepare(self.views.colored(styled, "source", key)),
+            self.prepare(self.views.source_view(source["image"], diversified, key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hiast.errors import InputError
 from hiast.online import BlockMasking, ColorStep, StyleTransfer, generator_at
+from hiast.online.checks import check_shares
 
-_STREAMS = {"style": 1, "source": 2, "mixed": 3, "masked": 4, "masking": 5, "mixing": 6, "donors": 7}
+_STREAMS = {
+    "style": 1,
+    "source": 2,
+    "mixed": 3,
+    "masked": 4,
+    "masking": 5,
+    "mixing": 6,
+    "donors": 7,
+    "plain": 8,
+}
 """One stream of random numbers for each purpose."""
 
 
@@ -42,6 +53,8 @@ class Views:
     Attributes:
         style: Gives source images the colors of target images, before anything else; None: not.
         source: Color augmentation of source images, one step after the other.
+        plain: Share of the source images, 0..1, that the source loss sees as they are. Pixels are always pasted from
+            the images after style transfer and color augmentation.
         mixed: Color augmentation of mixed images.
         masked: Color augmentation of target images that are then masked.
         masking: Masks of the masked consistency; None: target images are not masked.
@@ -49,19 +62,49 @@ class Views:
 
     style: StyleTransfer | None = None
     source: Sequence[ColorStep] = ()
+    plain: float = 0.0
     mixed: Sequence[ColorStep] = ()
     masked: Sequence[ColorStep] = ()
     masking: BlockMasking | None = None
 
-    def styled(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
-        """Source images in the colors of the target images ``references``."""
-        if self.style is None:
-            return images
-        return self.style(images, references, key.generator("style"))
+    def __post_init__(self) -> None:
+        check_shares("Views", plain=self.plain)
+        # A step that does not keep type and size is found now, and not when the online stage begins.
+        images = torch.arange(3 * 64 * 64).remainder(256).to(torch.uint8).view(1, 3, 64, 64)
+        for view in ("source", "mixed", "masked"):
+            self.colored(images, view, StepKey(0, 1, 0, 0))
+
+    def diversified(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
+        """Source images in the colors of the target images ``references``, after the color augmentation."""
+        if self.style is not None:
+            images = self.style(images, references, key.generator("style"))
+        return self.colored(images, "source", key)
 
     def colored(self, images: Tensor, view: str, key: StepKey) -> Tensor:
         """Images after the color augmentation of a view: ``source``, ``mixed`` or ``masked``."""
         generator = key.generator(view)
         for step in getattr(self, view):
-            images = step(images, generator)
+            changed = step(images, generator)
+            if (
+                not isinstance(changed, Tensor)
+                or changed.dtype != images.dtype
+                or changed.shape != images.shape
+            ):
+                what = (
+                    f"{changed.dtype} {list(changed.shape)}"
+                    if isinstance(changed, Tensor)
+                    else type(changed).__name__
+                )
+                raise InputError(
+                    f"views.{view}: {type(step).__name__} gives {what} for images {images.dtype} {list(images.shape)}: "
+                    "it has to keep type and size."
+                )
+            images = changed
         return images
+
+    def source_view(self, images: Tensor, diversified: Tensor, key: StepKey) -> Tensor:
+        """What the source loss sees: a share of ``images`` as they are, the others as they are in ``diversified``."""
+        if not self.plain:
+            return diversified
+        kept = torch.rand(len(images), generator=key.generator("plain")) < self.plain
+        return torch.where(kept.view(-1, 1, 1, 1).to(images.device), images, diversified)

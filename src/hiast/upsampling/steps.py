@@ -64,8 +64,8 @@ class Upsampling:
 
     def then(self, size: Size, align_corners: bool = True, kept: Size | None = None) -> Upsampling:
         """These interpolations and one more; arguments and errors are those of ``to``."""
-        height, width = int(size[0]), int(size[1])
-        rows, columns = (height, width) if kept is None else (int(kept[0]), int(kept[1]))
+        height, width = _whole(size)
+        rows, columns = (height, width) if kept is None else _whole(kept)
         if not (0 < rows <= height and 0 < columns <= width):
             raise InputError(
                 f"Logits cannot be upsampled to {(height, width)} and cut to {(rows, columns)}; "
@@ -81,7 +81,8 @@ class Upsampling:
     def __call__(self, maps: Tensor) -> Tensor:
         """Interpolate ``maps``, float [B,C,h,w] to [B,C,H,W], as a whole; the maps themselves if they fit already."""
         for step in self.steps:
-            if (maps.shape[-2], maps.shape[-1]) != step.size:
+            # torch.export follows sizes that have no value yet; a comparison would fix them.
+            if _symbolic(step.size) or (maps.shape[-2], maps.shape[-1]) != step.size:
                 maps = F.interpolate(maps, size=step.size, mode="bilinear", align_corners=step.align_corners)
             if step.kept != step.size:
                 maps = maps[..., : step.kept[0], : step.kept[1]]
@@ -96,6 +97,14 @@ class Upsampling:
         """The interpolations along the width, from ``length`` coarse columns; cached."""
         parts = tuple((step.size[1], step.align_corners, step.kept[1]) for step in self.steps)
         return _axis(parts, length, dtype, device)
+
+
+def _symbolic(size: Size) -> bool:
+    return any(isinstance(side, torch.SymInt) for side in size)
+
+
+def _whole(size: Size) -> Size:
+    return size if _symbolic(size) else (int(size[0]), int(size[1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ def find_images(source: Path | str) -> list[Pair]:
     """The images that a path stands for.
 
     An image is recognized by its suffix or by its first bytes. Everything else, such as Thumbs.db, ._0.png, list.txt
-    or a video, is passed over and logged in one line. A damaged image is not passed over: it is listed, and refused by the
-    reader.
+    or a video, is passed over and logged in one line. A damaged image is not passed over: it is listed, and refused
+    by the reader.
 
     Args:
         source: An image; a folder, with all folders below it; a pattern with ``*``, ``?`` or ``**``; or a list file

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hiast.data.augmentation.copy_paste import HardClassAugmentation, HardClasses, class_mask, copy_where
-from hiast.data.augmentation.strong import ImageAugmentation
+from hiast.data.augmentation.strong import ImageAugmentation, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window, nearest_indices, resize_image, take_grid
 from hiast.data.loading.segmentation import to_planes
@@ -120,14 +120,12 @@ class PseudoLabeledDataset(Dataset[Sample]):
         window, flip = self.weak.draw(self._generator(position, Stream.PSEUDO_LABELED_CROP), *size)
         image = self.dataset.read_image_window(index, window)
         label = self._label_window(index, size, size, window)
-        hard, parameters = self._open().hard, self.hard_class_augmentation
-        if hard is not None and parameters is not None:
-            rng = self._generator(position, Stream.PASTE_DONORS)
-            for drawn in [hard.draw(rng) for _ in range(parameters.donors)]:
-                if drawn is not None:
-                    image, label = self._paste(image, label, drawn[1], size, window, hard.hard_classes)
+        hard = self._open().hard
+        if hard is not None:
+            for _, donor in self.donors(position):
+                image, label = self._paste(image, label, donor, size, window, hard.hard_classes)
         image, label = self.weak.image(image, flip), self.weak.label(label, flip)
-        strong = self.strong(self._generator(position, Stream.STRONG_VIEW), image)
+        strong = checked_view(image, self.strong(self._generator(position, Stream.STRONG_VIEW), image))
         return {
             "image": to_planes(image),
             "strong": to_planes(strong),
@@ -138,6 +136,19 @@ class PseudoLabeledDataset(Dataset[Sample]):
     def hard_classes(self) -> HardClasses | None:
         """The round's hard classes and donors; None without HPLA."""
         return self._open().hard
+
+    def donors(self, position: int) -> list[tuple[int, int]]:
+        """Drawn class and donor image of each paste at a position; none without HPLA or hard classes."""
+        hard, parameters = self._open().hard, self.hard_class_augmentation
+        if hard is None or parameters is None:
+            return []
+        rng = self._generator(position, Stream.PASTE_DONORS)
+        drawn = [hard.draw(rng) for _ in range(parameters.donors)]
+        return [each for each in drawn if each is not None]
+
+    def class_mean_confidence(self) -> NDArray[np.float64]:
+        """Mean confidence float64 [C] of the kept pixels of each class of the round; NaN for a class without any."""
+        return self._open().reader.class_mean_confidence
 
     def _generator(self, position: int, stream: Stream) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.round, position, stream])
