@@ -201,21 +201,22 @@ def _parameters(network: SegmentationNetwork) -> int:
 
 def _costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict[str, PassCost] | None:
     """Cost of an image of each domain, and of one that is labeled or validated ("look")."""
-    sizes: dict[str, Any] = {domain: _size(config.crop[domain]) for domain in ("source", "target")}
-    look = label_size(config) or (None if config.validation.size is None else tuple(config.validation.size))
-    found: dict[tuple[tuple[int, int], bool], PassCost | None] = {}
-    costs = {}
-    for name, size, training in (*((key, size, True) for key, size in sizes.items()), ("look", look, False)):
-        size = size or sizes["target"]
+    costs, pixels = {}, 1
+    found: dict[tuple[int, int], PassCost | None] = {}
+    for domain in ("source", "target"):
+        size = _size(config.crop[domain])
         if size is None:
             return None
-        if (size, training) not in found:
-            found[size, training] = pass_cost(network, size, half=half, training=training)
-        cost = found[size, training]
+        if size not in found:
+            found[size] = pass_cost(network, size, half=half)
+        cost = found[size]
         if cost is None:
             return None
-        costs[name] = cost
-    return costs
+        costs[domain], pixels = cost, size[0] * size[1]
+    look = label_size(config) or config.validation.size
+    # Operations grow with the pixels, which spares another pass through the network.
+    share = 1.0 if look is None else look[0] * look[1] / pixels
+    return costs | {"look": PassCost(share * costs["target"].flops, 0.0)}
 
 
 def _size(crop: Any) -> tuple[int, int] | None:
