@@ -77,12 +77,20 @@ def test_the_records_agree_with_the_results(run: Path) -> None:
     result = read(run / "self_training/result_2.json")
     matrix = np.array(read(run / "self_training/validation_2.json")["matrix"])
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    iou = dict(zip(read(run / "classes.json")["names"], np.where(union, matrix.diagonal() / np.maximum(union, 1), np.nan), strict=True))
+    iou = dict(
+        zip(
+            read(run / "classes.json")["names"],
+            np.where(union, matrix.diagonal() / np.maximum(union, 1), np.nan),
+            strict=True,
+        )
+    )
     for name, value in result["iou"].items():
         assert value == pytest.approx(iou[name]) or (value is None and np.isnan(iou[name]))
     labeled = read(run / "candidates_labeled.json")
     assert (labeled["images"], labeled["of"]) == (4, 4)
-    assert labeled["candidates"]["self_training-2"]["miou"] == pytest.approx(result["means"]["mIoU-19"], abs=0.02)
+    assert labeled["candidates"]["self_training-2"]["miou"] == pytest.approx(
+        result["means"]["mIoU-19"], abs=0.02
+    )
     fits = read(run / "times.json")["fits"]
     assert [(fit["stage"], fit["round"], fit["to"], fit["images"]) for fit in fits] == [
         ("source_only", 1, 2, 4), ("self_training", 1, 2, 4), ("self_training", 2, 2, 4),
@@ -95,7 +103,9 @@ def test_what_was_pasted_is_counted(run: Path) -> None:
     record = read(run / "self_training/hard_classes_2.json")
     assert record["crops"] == 4  # two steps of two images, one donor each
     assert sum(one["draws"] for one in record["classes"]) == (4 if record["classes"] else 0)
-    assert sum(one["probability"] for one in record["classes"]) == pytest.approx(1 if record["classes"] else 0)
+    assert sum(one["probability"] for one in record["classes"]) == pytest.approx(
+        1 if record["classes"] else 0
+    )
 
 
 @pytest.mark.slow
@@ -158,7 +168,9 @@ def test_the_worst_and_the_best_images_are_kept(tmp_path: Path) -> None:
     shares = [30, 10, 80, 20, 80, 0]
     samples = [sample(f"Zürich/{place}", wrong) for place, wrong in enumerate(shares)]
     samples.append(sample("nothing labeled", 50, labeled=0))
-    bare_trainer(callbacks=[ValidationRecord(tmp_path, 2)]).validate(module, DataLoader(samples, batch_size=1), verbose=False)
+    bare_trainer(callbacks=[ValidationRecord(tmp_path, 2)]).validate(
+        module, DataLoader(samples, batch_size=1), verbose=False
+    )
     record = read(tmp_path / "source_only/validation_1.json")
     assert [(one["name"], one["wrong"]) for one in record["worst"]] == [("Zürich/2", 0.8), ("Zürich/4", 0.8)]
     assert [(one["name"], one["wrong"]) for one in record["best"]] == [("Zürich/5", 0.0), ("Zürich/1", 0.1)]
