@@ -102,7 +102,11 @@ def test_an_example_opens_and_names_the_class_under_the_pointer(opened: Any) -> 
     assert not dialog.is_displayed()
     page.find_element(By.CSS_SELECTOR, "#images .example").click()
     assert dialog.is_displayed() and "town/<1>: 60.0 % wrong" in dialog.text
-    assert [figure.text for figure in dialog.find_elements(By.TAG_NAME, "figcaption")] == ["image", "prediction", "label"]
+    assert [figure.text for figure in dialog.find_elements(By.TAG_NAME, "figcaption")] == [
+        "image",
+        "prediction",
+        "label",
+    ]
     label = dialog.find_elements(By.TAG_NAME, "img")[2]
     # The second of 16 columns is class 1.
     width, height = label.size["width"], label.size["height"]
@@ -114,7 +118,12 @@ def test_an_example_opens_and_names_the_class_under_the_pointer(opened: Any) -> 
     assert not dialog.is_displayed()
     page.find_element(By.CSS_SELECTOR, "#labels .example").click()
     captions = [figure.text for figure in dialog.find_elements(By.TAG_NAME, "figcaption")]
-    assert captions == ["image", "pseudo-label", "prediction before self_training 2", "prediction after self_training 2"]
+    assert captions == [
+        "image",
+        "pseudo-label",
+        "prediction before self_training 2",
+        "prediction after self_training 2",
+    ]
 
 
 def test_values_stand_beside_the_pointer(opened: Any) -> None:

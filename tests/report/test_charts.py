@@ -30,7 +30,9 @@ def test_points_lie_where_their_values_are() -> None:
     (path,) = chart.paths
     points = [tuple(map(float, part.split())) for part in path.path[1:].split("L")]
     assert points[0][0] == chart.left and points[2][0] == chart.right
-    assert points[1] == pytest.approx(((chart.left + chart.right) / 2, (points[0][1] + points[2][1]) / 2), abs=0.1)
+    assert points[1] == pytest.approx(
+        ((chart.left + chart.right) / 2, (points[0][1] + points[2][1]) / 2), abs=0.1
+    )
     assert points[0][1] > points[2][1]  # up is more
 
 
@@ -44,7 +46,9 @@ def test_nothing_finite_is_no_chart() -> None:
     assert line_chart("c", [Series("a", ((0, NAN), (NAN, 1), (1, math.inf)))]) is None
 
 
-@pytest.mark.parametrize("points", [((3, 7.0),), ((0, 0.0), (1, 0.0)), ((0, -2.0), (0, -2.0)), ((5, 1e-300), (6, 1e300))])
+@pytest.mark.parametrize(
+    "points", [((3, 7.0),), ((0, 0.0), (1, 0.0)), ((0, -2.0), (0, -2.0)), ((5, 1e-300), (6, 1e300))]
+)
 def test_degenerate_values_have_a_chart(points: tuple) -> None:
     chart = line_chart("c", [Series("a", points)], bands=[(0, "x")])
     assert len(chart.y_ticks) >= 2
@@ -76,6 +80,14 @@ def test_the_box_names_all_values_of_a_step() -> None:
 def test_many_points_have_marks_at_the_ends_only() -> None:
     chart = line_chart("c", [Series("a", tuple((i, i % 7) for i in range(500)))])
     assert chart.paths[0].marks.count("M") == 2
+
+
+def test_long_series_are_thinned_and_keep_their_end() -> None:
+    points = tuple((float(i), float(i)) for i in range(5001))
+    chart = line_chart("c", [Series("a", (*points, (NAN, NAN), (6000.0, 1.0), (6001.0, 2.0)))])
+    columns = json.loads(chart.columns)
+    assert 150 < len(columns) < 260 and columns[-1]["lines"] == ["step 6,001", "a: 2"]
+    assert chart.paths[0].path.count("M") == 2
 
 
 def test_names_of_parts_do_not_overlap() -> None:

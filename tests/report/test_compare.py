@@ -18,7 +18,9 @@ from hiast.report.comparison_page import comparison_page, figure
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seeds of one setting, one of another, in numbered folders."""
     root = tmp_path_factory.mktemp("sweep")
-    for place, (seed, lr, shift) in enumerate([(3, 1e-4, 0.0), (1, 1e-4, 0.02), (2, 1e-4, 0.07), (1, 5e-4, -0.05)]):
+    for place, (seed, lr, shift) in enumerate(
+        [(3, 1e-4, 0.0), (1, 1e-4, 0.02), (2, 1e-4, 0.07), (1, 5e-4, -0.05)]
+    ):
         write_run(root / str(place + 8), seed=seed, lr=lr, shift=shift)
     return root
 
@@ -31,9 +33,12 @@ def test_seeds_are_one_group_with_mean_and_deviation(sweep: Path) -> None:
     means = [base, base + 0.02, base + 0.07]
     found = seeds.mean("mIoU-4")
     assert found == pytest.approx((statistics.mean(means), statistics.stdev(means), 3)) or (
-        found.mean == pytest.approx(statistics.mean(means)) and found.deviation == pytest.approx(statistics.stdev(means))
+        found.mean == pytest.approx(statistics.mean(means))
+        and found.deviation == pytest.approx(statistics.stdev(means))
     )
-    assert other.mean("mIoU-4").mean == pytest.approx(base - 0.05) and math.isnan(other.mean("mIoU-4").deviation)
+    assert other.mean("mIoU-4").mean == pytest.approx(base - 0.05) and math.isnan(
+        other.mean("mIoU-4").deviation
+    )
     assert seeds.iou("road").mean == pytest.approx(0.9 + 0.03)
     assert seeds.gain.mean == pytest.approx(base - sum(IOU["source_only"]) / 4)
 

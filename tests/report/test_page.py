@@ -81,7 +81,9 @@ def test_names_are_escaped(page: str) -> None:
 
 
 def test_nan_never_reaches_the_page(page: str, run: Path) -> None:
-    assert not re.search(r"\b(nan|inf|NaN|Infinity|None|Undefined)\b", re.sub(r"<script>.*</script>", "", page, flags=re.S))
+    assert not re.search(
+        r"\b(nan|inf|NaN|Infinity|None|Undefined)\b", re.sub(r"<script>.*</script>", "", page, flags=re.S)
+    )
     for columns in embedded(page, "data-columns"):
         assert all(math.isfinite(column["at"]) for column in columns)
 
@@ -101,7 +103,12 @@ def test_the_page_shows_what_the_run_holds(page: str) -> None:
 
 
 def test_values_under_the_pointer_are_those_of_the_run(page: str) -> None:
-    lines = [line for columns in embedded(page, "data-columns")[:1] for column in columns for line in column["lines"]]
+    lines = [
+        line
+        for columns in embedded(page, "data-columns")[:1]
+        for column in columns
+        for line in column["lines"]
+    ]
     assert f"step {3 * STEPS}, self_training 2" in lines
     assert "validated network: 50.00" in lines and "chosen: self_training-2: 50.00" in lines
 
@@ -150,7 +157,9 @@ def test_a_run_of_which_little_is_left_has_a_page(run: Path, tmp_path: Path, kep
     parsed(write_report(tmp_path).read_text())
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", b"{", b'{"format": 99}', b'{"format": 1}', b"null"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[]", b"{", b'{"format": 99}', b'{"format": 1}', b"null"]
+)
 def test_no_damaged_file_keeps_a_page_from_being_made(run: Path, tmp_path: Path, content: bytes) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     for path in [*copy.rglob("*.json"), *copy.rglob("labels.csv"), copy / "config.yaml"]:
@@ -161,12 +170,28 @@ def test_no_damaged_file_keeps_a_page_from_being_made(run: Path, tmp_path: Path,
 def test_half_a_record_is_left_out(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     for name in ("validation_1", "examples_1", "hard_classes_1", "result_1"):
-        (copy / f"self_training/{name}.json").write_text('{"format": 1, "examples": [{}], "worst": [3], "classes": 7}')
+        (copy / f"self_training/{name}.json").write_text(
+            '{"format": 1, "examples": [{}], "worst": [3], "classes": 7}'
+        )
     for name in ("times", "lineage", "candidates_labeled", "classes", "selected"):
         key = {"times": "fits", "lineage": "rounds", "candidates_labeled": "candidates"}.get(name, "selected")
         (copy / f"{name}.json").write_text(json.dumps({"format": 1, key: {"a": 1}, "names": 5}))
     (copy / "environment.json").write_text('{"starts": [{"packages": 3, "command": "x"}, 5]}')
     parsed(write_report(copy).read_text())
+
+
+def test_the_page_of_a_long_run_stays_light(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    terms = [f"term_{number}" for number in range(8)]
+    with (run / "metrics.csv").open("a") as file:
+        for stage, number in (("source_only", 1), ("self_training", 1), ("self_training", 2)):
+            rows = (
+                f"{stage},{number},{step},{term},{step / 7!r}\n"
+                for step in range(5, 4000, 2)
+                for term in terms
+            )
+            file.writelines(rows)
+    assert len(write_report(run).read_bytes()) < 700_000
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:

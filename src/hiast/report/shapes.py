@@ -72,7 +72,14 @@ def start(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def fit(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Times of a fit; None for an entry of another shape."""
-    kinds: Kinds = {"stage": str, "round": int, "from": int, "to": int, "seconds": _NUMBER, "training": _NUMBER}
+    kinds: Kinds = {
+        "stage": str,
+        "round": int,
+        "from": int,
+        "to": int,
+        "seconds": _NUMBER,
+        "training": _NUMBER,
+    }
     if not _fits(entry, kinds):
         return None
     numbers = {key: _number(entry.get(key)) for key in ("validation", "labeling", "memory")}
@@ -103,7 +110,9 @@ def fitting(items: object, kinds: Kinds) -> list[dict[str, Any]]:
 
 
 def _fits(item: object, kinds: Kinds) -> bool:
-    if not isinstance(item, Mapping) or not all(isinstance(item.get(key), kind) for key, kind in kinds.items()):
+    if not isinstance(item, Mapping) or not all(
+        isinstance(item.get(key), kind) for key, kind in kinds.items()
+    ):
         return False
     # A picture stands in the page itself, and nothing is loaded from elsewhere.
     pictures = (item[key] for key in _PICTURES if key in item)
