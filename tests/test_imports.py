@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
     },
     "report": {"evaluation", "pseudo_labels", "selection"},
-    "inspection": {"data", "evaluation"},
+    "inspection": {"data", "evaluation", "formats"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
     "__init__": {"data", "training"},

@@ -36,7 +36,12 @@ class LabelSpace:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "colors", tuple((int(r), int(g), int(b)) for r, g, b in self.colors))
         if not 2 <= len(self.names) <= 255:
-            raise ValueError(f"A label space needs 2 to 255 classes, not {len(self.names)}.")
+            one = (
+                f": name the background as a class too, [background, {self.names[0]}]"
+                if len(self.names) == 1
+                else ""
+            )
+            raise ValueError(f"A label space needs 2 to 255 classes, not {len(self.names)}{one}.")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"Class names must all differ: {', '.join(self.names)}.")
         if len(self.colors) != len(self.names):

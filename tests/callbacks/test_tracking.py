@@ -89,7 +89,9 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.tracking.MlflowClient(uri)
     run = client.get_run(logger.run_id)
     assert set(run.data.metrics) >= NAMES and run.info.status == "FINISHED"
-    assert [(one.step, one.value) for one in client.get_metric_history(logger.run_id, "val/mIoU-19")] == [(14, 0.25)]
+    assert [(one.step, one.value) for one in client.get_metric_history(logger.run_id, "val/mIoU-19")] == [
+        (14, 0.25)
+    ]
     assert run.data.params["source_only/lr"] == "0.5"
     assert run.data.tags["self_training_1.labeled_with"] == "warmup/checkpoints/round_1.ckpt"
     files = {file.path for file in client.list_artifacts(logger.run_id)}

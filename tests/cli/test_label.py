@@ -188,3 +188,29 @@ def test_a_single_image(run: Run, checkpoints: Path, images: Path, tmp_path: Pat
 def test_wrong_settings(run: Run, checkpoints: Path, images: Path, more: list[str], wanted: str) -> None:
     code, _, err = run("label", *words(checkpoints, images, *more))
     assert code == 2 and wanted in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("of_target", [True, False])
+def test_images_of_sixteen_bits_are_read_as_the_target_in_training(
+    run: Run, checkpoints: Path, tmp_path: Path, of_target: bool
+) -> None:
+    """Thermal images with the settings of the target, or of the command, like the same images of eight bits."""
+    for index in range(3):
+        gray = draw_scene(index, SIZES[0])[0].mean(2).round().astype(np.uint8)
+        for folder, pixels in (("thermal", gray.astype(np.uint16) + 100), ("plain", gray)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{index}.png"), pixels)
+    more = [] if of_target else ["value_range=[100,355]"]
+    if of_target:
+        kept = torch.load(checkpoints / "sized.ckpt", weights_only=True)
+        kept["hiast"]["config"] = {"data": {"target": {"value_range": [100, 355]}}}
+        torch.save(kept, tmp_path / "sized.ckpt")
+    place = tmp_path if of_target else checkpoints
+    code, _, err = run("label", *words(place, tmp_path / "thermal", *more))
+    assert code == 0, err
+    thermal = [cv2.imread(str(path), -1) for path in sorted((tmp_path / "labels/labels").rglob("*.png"))]
+    assert run("label", *words(checkpoints, tmp_path / "plain", "overwrite=true"))[0] == 0
+    plain = [cv2.imread(str(path), -1) for path in sorted((tmp_path / "labels/labels").rglob("*.png"))]
+    assert len(thermal) == 3 and all((a == b).all() for a, b in zip(thermal, plain, strict=True))
+    code, _, err = run("label", *words(checkpoints, tmp_path / "thermal", "overwrite=true"))
+    assert code == 2 and "value_range" in err.splitlines()[-1]

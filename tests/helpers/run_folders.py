@@ -20,7 +20,11 @@ CLASSES = LabelSpace(
     ("road", '<b>sky</b> & "air"', "car's", "train"),
     ((128, 64, 128), (70, 130, 180), (0, 0, 142), (0, 80, 100)),
 )
-IOU = {"source_only": (0.8, 0.5, 0.3, 0.2), "self_training 1": (0.85, 0.6, 0.2, 0.1), "self_training 2": (0.9, 0.7, 0.4, 0.0)}
+IOU = {
+    "source_only": (0.8, 0.5, 0.3, 0.2),
+    "self_training 1": (0.85, 0.6, 0.2, 0.1),
+    "self_training 2": (0.9, 0.7, 0.4, 0.0),
+}
 """Title of a round -> IoU of each class at its end."""
 STEPS = 4
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, LabelSpace
@@ -23,6 +24,7 @@ from hiast.inspection.page import render
 from hiast.inspection.report import Report
 from hiast.inspection.scan import scan
 from hiast.inspection.sheet import contact_sheet
+from hiast.inspection.value_rows import as_yaml, value_rows
 
 
 def look(module, domain="source", split="train", **options) -> tuple[Part, Summary]:
@@ -217,6 +219,67 @@ def test_colors_outside_the_table(tmp_path: Path) -> None:
         tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], label_colors={"0,0,0": "a", "1,1,1": "b"}
     )
     only(of_part(*look(module), "stop"), "warning", "25.00 % of the pixels have colors", "9,9,9: 25.00 %")
+
+
+def labels_of(root: Path, pixels: np.ndarray) -> None:
+    for kind in ("rgb", "seg"):
+        (root / kind).mkdir()
+        Image.fromarray(np.full((*pixels.shape[:2], 3), 200, np.uint8) if kind == "rgb" else pixels).save(
+            root / kind / "1.png"
+        )
+
+
+def test_the_table_of_ids_shows_where_they_are(tmp_path: Path) -> None:
+    ids = np.zeros((40, 60), np.uint8)
+    ids[10:20, 30:50] = 7
+    ids[0, 0] = 255
+    labels_of(tmp_path, ids)
+    module = FolderDataModule(tmp_path, "rgb/*.png", "seg/*.png", names=["a", "b"], ids={0: "a", 3: "b"})
+    part, summary = look(module)
+    rows = value_rows(part, summary)
+    assert [(row.value, row.meaning, row.named, row.images) for row in rows] == [
+        (0, "a", True, 1), (7, None, False, 1), (255, None, False, 1),
+    ]  # fmt: skip
+    assert sum(row.share for row in rows) == 1 and rows[1].share == 200 / 2400
+    small = rows[1].thumbnail
+    assert small is not None and small.max() == 200 and small.min() == 200 // 3
+    assert (small == 200).all(2).mean() == pytest.approx(200 / (34 * 44), rel=0.3)
+    assert as_yaml(part, summary) == (
+        "ids:\n  0: a   # 91.62 %\n  7: null   # 8.33 %, not named yet\n  255: null   # 0.04 %, not named yet"
+    )
+    page = render(Report("own", "data", part.classes, ((part, summary),), (), ()), None)
+    assert page.count("data:image/jpeg") == 3 and "7: null" in page and "3 ids" in page
+    report = Report("own", "data", part.classes, ((part, summary),), (), ()).to_json()
+    assert report["parts"][0]["values"][1] == {  # type: ignore[index]
+        "value": 7, "share": 200 / 2400, "images": 1, "class": None, "named": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [None, {"128,64,128": "road", "0,0,0": None}])
+def test_the_table_of_colors(tmp_path: Path, table: dict[str, str | None] | None) -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:20] = (128, 64, 128)
+    pixels[20:30] = (70, 130, 180)
+    labels_of(tmp_path, pixels)
+    module = FolderDataModule(tmp_path, "rgb/*.png", "seg/*.png", names=["road", "sky"], label_colors=table)
+    part, summary = look(module)
+    rows = {row.value: row for row in value_rows(part, summary)}
+    assert {value: row.share for value, row in rows.items()} == {
+        "128,64,128": 0.5, "70,130,180": 0.25, "0,0,0": 0.25,
+    }  # fmt: skip
+    assert [rows[color].named for color in ("128,64,128", "70,130,180", "0,0,0")] == [
+        bool(table),
+        False,
+        bool(table),
+    ]
+    assert all(row.thumbnail is not None for row in rows.values())
+    copied = yaml.safe_load(as_yaml(part, summary))["label_colors"]
+    assert copied == {"128,64,128": "road", "70,130,180": "sky", "0,0,0": None}
+    findings = of_part(part, summary, "stop")
+    if table is None:
+        only(findings, "error", "Labels hold colors where ids are expected (1 file)", '"128,64,128": road')
+    module = FolderDataModule(tmp_path, "rgb/*.png", "seg/*.png", names=["road", "sky"], label_colors=copied)
+    assert of_part(*look(module), "stop") == []
 
 
 def test_a_large_id_in_a_gray_label_is_no_color(tmp_path: Path) -> None:

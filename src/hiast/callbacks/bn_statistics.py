@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hiast.callbacks.hashing import RUNNING, weights_hash
 from hiast.callbacks.schedule import ValidationSchedule
 from hiast.data import AdaptationDataModule
+from hiast.data.datasets.joined import JoinedDataset
 from hiast.data.geometry import resize_image
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.models import reestimate_bn_stats
@@ -100,7 +101,7 @@ def processes_of(trainer: pl.Trainer) -> Communicator:
 def estimate_on(
     network: nn.Module,
     module: AdaptationModule,
-    images: SegmentationDataset,
+    images: SegmentationDataset | JoinedDataset,
     *,
     store: StatisticsStore | None = None,
     communicator: Communicator | None = None,
@@ -133,7 +134,7 @@ def _running(network: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _batches(
-    module: AdaptationModule, images: SegmentationDataset, communicator: Communicator
+    module: AdaptationModule, images: SegmentationDataset | JoinedDataset, communicator: Communicator
 ) -> Iterator[Tensor]:
     """Normalized batches, the same in every process. Each process reads every world_size-th of them."""
     chosen = range(0, len(images), -(-len(images) // MOST_IMAGES))
@@ -153,7 +154,7 @@ def _batches(
 def _read_ahead(
     pool: ThreadPoolExecutor,
     module: AdaptationModule,
-    images: SegmentationDataset,
+    images: SegmentationDataset | JoinedDataset,
     batches: Sequence[Sequence[int]],
 ) -> Iterator[list[Future[NDArray[np.uint8]]]]:
     """The images of each batch, some batches ahead of the one that is taken."""

@@ -71,9 +71,10 @@ class LabeledScores:
                 logits: Tensor = network(module.prepare(images))
             return logits.float()
 
-        return measure_source(
+        miou, _ = measure_source(
             predict, _batches(trainer, module, data, self.most), module.classes, device=module.device
         )
+        return miou
 
 
 def _batches(

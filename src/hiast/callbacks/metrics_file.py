@@ -26,7 +26,7 @@ Follower = Callable[[AdaptationModule, dict[str, float]], None]
 class MetricsFile(pl.Callback):
     """Appends a round's signals at its start, losses and lr every few steps, and scores at each validation.
 
-    A run that goes on from a checkpoint first drops the rows behind it, which it will write again.
+    A run that resumes from a checkpoint first drops the rows after it, which it writes again.
 
     Args:
         path: The file.

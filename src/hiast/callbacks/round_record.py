@@ -97,7 +97,9 @@ class RoundRecord(pl.Callback):
         for index in evenly_spaced(len(dataset), self.count):
             try:
                 image = dataset.read_image(index)
-            except InputError:  # The files may change while a run goes on; what trains on them will say so.
+            except (
+                InputError
+            ):  # The files may change while a run is running; what trains on them will say so.
                 continue
             if module.validation_size:
                 image = resize_image(image, *module.validation_size)

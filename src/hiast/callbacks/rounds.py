@@ -18,6 +18,7 @@ from hiast.callbacks.bn_statistics import StatisticsStore, estimate_on, processe
 from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.stop import GracefulShutdown
 from hiast.data import AdaptationDataModule
+from hiast.data.datasets.joined import JoinedDataset
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
 from hiast.progress import ProgressFunction
@@ -135,7 +136,7 @@ class LabelRound(pl.Callback):
         self,
         trainer: pl.Trainer,
         module: HIASTModule,
-        images: SegmentationDataset,
+        images: SegmentationDataset | JoinedDataset,
         weights: str,
         progress: ProgressFunction,
     ) -> None:

@@ -23,7 +23,7 @@ class Tracking:
     """Sends numbers, pictures, settings and files of a run to all loggers under the same names.
 
     The numbers are those of ``metrics.csv``, and the x-axis is the number of optimizer steps over all stages. A logger
-    that fails while the run goes on is a warning; one that cannot start is an error.
+    that fails during the run is a warning; one that cannot start is an error.
 
     Args:
         loggers: Lightning loggers; with none, nothing is done.
@@ -78,7 +78,7 @@ class Tracking:
                         _send_file(logger, file)
                 logger.finalize(status)
                 if isinstance(logger, WandbLogger):
-                    # Otherwise the next run of the same process would go on with this one.
+                    # Otherwise the next run of the same process would continue this one.
                     logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 

@@ -1,4 +1,4 @@
-"""Letting a run go on where something that is only shown cannot be made."""
+"""Keep a run alive where something that is only shown cannot be made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def unharmed(what: str) -> Iterator[None]:
-    """Let a run go on where something that is only shown cannot be made; a warning says so."""
+    """Keep a run alive where something that is only shown cannot be made; a warning says so."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, a run of days must not end by it

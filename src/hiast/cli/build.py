@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from hiast.data import AdaptationDataModule, DatasetDataModule, JoinedDataModule
     from hiast.data.io.cache import Cache
     from hiast.models import SegmentationNetwork
+
+log = logging.getLogger(__name__)
 
 
 def build_classes(config: DictConfig) -> LabelSpace:
@@ -53,8 +58,8 @@ def build_classes(config: DictConfig) -> LabelSpace:
 
 def build_domains(
     config: DictConfig, classes: LabelSpace, *, cached: bool = True
-) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule]:
-    """Source and target.
+) -> tuple[DatasetDataModule | JoinedDataModule, DatasetDataModule | JoinedDataModule]:
+    """Source and target. Labeled images of the target (``data.labeled_target``) are a part of the source.
 
     Args:
         config: As of ``train.yaml``.
@@ -73,14 +78,26 @@ def build_domains(
     of_source = {} if sampling is None else {"rare_class_sampling": plain(sampling)}
     source = _dataset(config, "source", options | of_source)
     target = _dataset(config, "target", options)
-    for module in single_sources(source):
+    for module in single_datasets(source):
         if config.selection.source_fraction and not module.has_val:
             module.val_fraction = config.selection.source_fraction
-    if isinstance(target, JoinedDataModule):
-        raise InputError(
-            "data.target joins several datasets, which only data.source may: name a single dataset."
-        )
-    return source, target
+    if config.data.labeled_target is None:
+        return source, target
+    labeled = _dataset(config, "labeled_target", options)
+    share = config.data.labeled_target_share
+    if not 0 < share < 1:
+        raise InputError(f"data.labeled_target_share is {share}: give a number between 0 and 1.")
+    weights = [(1 - share) * weight for weight in _weights(source)]
+    both = JoinedDataModule([*single_datasets(source), *single_datasets(labeled)], [*weights, share])
+    return both, target
+
+
+def _weights(source: DatasetDataModule | JoinedDataModule) -> list[float]:
+    """How often each dataset of a source is drawn; the weights sum to 1."""
+    modules = single_datasets(source)
+    given = getattr(source, "weights", None)
+    weights = [len(module.train_dataset()) for module in modules] if given is None else list(given)
+    return [weight / sum(weights) for weight in weights]
 
 
 def _dataset(config: DictConfig, side: str, options: dict[str, Any]) -> Any:
@@ -95,22 +112,68 @@ def _dataset(config: DictConfig, side: str, options: dict[str, Any]) -> Any:
             f"{file} does not say _target_, the class that reads the dataset; see hiast-data-new."
         )
     with naming(f"data.{side}"):
-        return instantiate(node, **options)
+        return instantiate(node, **options, **_folders(config, node, side))
+
+
+def _folders(config: DictConfig, node: DictConfig, side: str) -> dict[str, Any]:
+    """Where a dataset looks for list files, and where it keeps what is derived from its files."""
+    from hiast.cli.signatures import find_target
+    from hiast.data import VideoDataModule
+
+    found: dict[str, Any] = {}
+    file = source_file(f"data.{side}")
+    if re.search(r"\b(train_list|val_list):", OmegaConf.to_yaml(node)):
+        found["list_folders"] = [*([file.parent] if file is not None else []), Path(config.data_root)]
+    target = find_target(str(node._target_), f"data.{side}._target_")
+    if isinstance(target, type) and issubclass(target, VideoDataModule) and node.get("cache_folder") is None:
+        root = Path(str(node.data_root))
+        if config.data.cache_folder is not None or not is_writable(root):
+            found["cache_folder"] = derived_folder(config, root) / str(node.get("name") or "video")
+    return found
+
+
+def derived_folder(config: DictConfig, root: Path) -> Path:
+    """Folder for what is derived from data: ``data.cache_folder``, or ``cache`` in the folder of the data.
+
+    If that folder cannot be written to, as on read-only media, it is ``cache`` beside the runs of the scenario.
+
+    Args:
+        config: As of ``train.yaml``.
+        root: Folder of the data.
+    """
+    if config.data.cache_folder is not None:
+        return Path(config.data.cache_folder)
+    if is_writable(root):
+        return root / "cache"
+    folder = Path("outputs") / str(config.name) / "cache"
+    log.info(
+        "%s cannot be written to: what is derived from its files is kept in %s (data.cache_folder).",
+        root,
+        folder,
+    )
+    return folder
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the one that it would be made in."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 def build_cache(config: DictConfig) -> Cache | None:
     """The cache of prepared images that ``data.cache`` asks for."""
     from hiast.data.io.cache import Cache
 
-    name = config.data.cache
-    return None if name is None else Cache(Path(config.data.cache_folder) / name, Path(config.data_root))
+    name, root = config.data.cache, Path(config.data_root)
+    return None if name is None else Cache(derived_folder(config, root) / name, root)
 
 
-def single_sources(source: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
-    """The datasets of a source."""
+def single_datasets(side: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:
+    """The datasets of a source or of a target."""
     from hiast.data import JoinedDataModule
 
-    return source.modules if isinstance(source, JoinedDataModule) else (source,)
+    return side.modules if isinstance(side, JoinedDataModule) else (side,)
 
 
 def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataModule:
@@ -130,7 +193,7 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
 
 
 def _optional(node: Any) -> Any:
-    """What a part of the configuration builds; None for one that was left out, whatever is said of its details."""
+    """What a part of the configuration builds; None for one that was left out, whatever its other keys are."""
     return None if node is None or node.get("_target_") is None else instantiate(node)
 
 

@@ -53,18 +53,17 @@ def check(config: DictConfig) -> int:
     from hiast.cli.build import build_classes, build_domains
     from hiast.cli.build_needs import build_needs
     from hiast.cli.config import plain
+    from hiast.cli.hardware import settle
     from hiast.inspection.dry_run import of_order
     from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
-    from hiast.run.trainer import check_options
 
     classes = build_classes(config)
     plain(config)  # A value that is missing or refers to nothing is wrong input.
-    check_options(plain(config.trainer))
-    if not Path(config.data_root).is_dir():
-        raise InputError(f"data_root: there is no folder {config.data_root}.")
+    settle(config, classes)
     source, target = build_domains(config, classes)
+    _check_root(config, source, target)
     out = _make_folder(Path(config.out or Path("outputs") / config.name / "data_check"))
     parts, findings = _scan(config, source, target)
     findings += of_order(source, [finding for finding in findings if finding.part.startswith("source")])
@@ -75,6 +74,25 @@ def check(config: DictConfig) -> int:
     _write(report, sheet if parts else None, out)
     _print(report, out)
     return WOULD_FAIL if report.would_fail else 0
+
+
+def _check_root(
+    config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+) -> None:
+    """Refuse a data_root that does not exist, if a dataset lies in it.
+
+    Raises:
+        InputError: Names the folder.
+    """
+    from hiast.cli.build import single_datasets
+
+    root = Path(config.data_root)
+    inside = any(
+        module.data_root.is_relative_to(root)
+        for module in (*single_datasets(source), *single_datasets(target))
+    )
+    if inside and not root.is_dir():
+        raise InputError(f"data_root: there is no folder {root}.")
 
 
 def _make_folder(out: Path) -> Path:
@@ -114,19 +132,22 @@ def _smallest(config: DictConfig) -> dict[str, int]:
 
 
 def _roles(
-    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule | JoinedDataModule
 ) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
-    from hiast.cli.build import single_sources
+    from hiast.cli.build import single_datasets
 
-    for module in single_sources(source):
+    for module in single_datasets(source):
         yield module, "source", "train"
-    yield target, "target", "train"
-    if target.has_val:
-        yield target, "target", "val"
+    for module in single_datasets(target):
+        yield module, "target", "train"
+        if module.has_val:
+            yield module, "target", "val"
 
 
 def _scan(
-    config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+    config: DictConfig,
+    source: DatasetDataModule | JoinedDataModule,
+    target: DatasetDataModule | JoinedDataModule,
 ) -> tuple[list[tuple[Part, Summary]], list[Finding]]:
     from hiast.data import VideoDataModule
     from hiast.inspection.dry_run import of_start

@@ -20,7 +20,7 @@ USAGE = """
 hiast-data-prepare +scenario=NAME [key=value ...]
 
 Decode the training images of both sides once. hiast-train +scenario=NAME data.cache=raw then reads the crops it needs
-without decoding whole files. What is up to date is left alone; an interrupted call goes on.
+without decoding whole files. What is up to date is left alone; an interrupted call is resumed.
 
   data_root=DIR                 where the datasets lie (default: data)
   data.cache=zstd               raw (default): fastest, 3 bytes per pixel; zstd: about 40 % of that, nothing lost
@@ -41,7 +41,7 @@ def prepare_data(config: DictConfig) -> None:
     """Unpack if asked for, then write what is missing in the cache, if there is to be one."""
     from rich.console import Console
 
-    from hiast.cli.build import build_cache, build_classes, build_domains, single_sources
+    from hiast.cli.build import build_cache, build_classes, build_domains, single_datasets
     from hiast.cli.config import plain
 
     classes = build_classes(config)
@@ -53,14 +53,14 @@ def prepare_data(config: DictConfig) -> None:
         )
     source, target = build_domains(config, classes, cached=False)
     if config.unpack:
-        _unpack(config, [*single_sources(source), target])
+        _unpack(config, [*single_datasets(source), *single_datasets(target)])
     console = Console(soft_wrap=True)
     if cache is None:
         console.print(f"The archives are unpacked in {config.data_root}.")
         return
-    datasets = [module.train_dataset() for module in single_sources(source)]
+    datasets = [module.train_dataset() for module in single_datasets(source)]
     target.prepare_data()  # Frames of videos are images only once they are extracted.
-    datasets.append(target.train_dataset(labeled=False))
+    datasets += [module.train_dataset(labeled=False) for module in single_datasets(target)]
     _check_room(datasets, cache, config.data.cache)
     written = _write(datasets, cache, config)
     total = sum(map(len, datasets))

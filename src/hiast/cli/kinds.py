@@ -138,6 +138,16 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
+class TextList(Kind):
+    """A list of texts; a number is taken as its text."""
+
+    def convert(self, value: Any) -> list[str]:  # noqa: D102
+        if not isinstance(value, list) or not value:
+            raise UnfitError("a list of texts such as [road, sky]")
+        return [Text().convert(text) for text in value]
+
+
+@dataclass(frozen=True)
 class Words(Kind):
     """A list of words.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import nn
 
+    from hiast.data.io.images import ImageReader
     from hiast.data.io.listing import Pair
     from hiast.pseudo_labels.policies import Policy
     from hiast.pseudo_labels.round_reader import RoundReader
@@ -38,6 +39,8 @@ also after images were removed or added.
                                 (default: as in training)
   size=image                    write each label map at the size of its image, by nearest neighbor;
                                 the network sees the images as in training
+  value_range=[0,4095] bands=[3,2,1]
+                                how images of more bits or bands are read (default: as the target in training)
   unreadable=skip               leave out images that cannot be read, instead of stopping
   teacher=false                 label with the student of a self-training checkpoint
   trainer.devices=2             several processes label together, with the same result
@@ -135,14 +138,14 @@ def _check_headers(config: DictConfig, images: Sequence[Pair], size: tuple[int, 
 
 
 def _reader(
-    images: Sequence[Pair], max_pixels: int | None, skips: bool
+    images: Sequence[Pair], reader: ImageReader, max_pixels: int | None, skips: bool
 ) -> Callable[[int], NDArray[np.uint8]]:
     """Function that reads the image of an index."""
-    from hiast.data.io.images import MAX_PIXELS, read_image
+    from hiast.data.io.images import MAX_PIXELS
 
     def read(index: int) -> NDArray[np.uint8]:
         try:
-            return read_image(images[index].image, max_pixels or MAX_PIXELS)
+            return reader.read(images[index].image, max_pixels or MAX_PIXELS)
         except InputError as error:
             if skips:
                 raise
@@ -167,14 +170,19 @@ def _generate(
     from hiast.callbacks.hashing import weights_hash
     from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli.config import plain
+    from hiast.cli.hardware import settle_inference
+    from hiast.data.io.images import ImageReader
     from hiast.progress import ProgressFunction
     from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
-    from hiast.run.distributed import check_processes, fabric_strategy
+    from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
+    from hiast.training.image_settings import target_reader
 
-    options = plain(config.trainer)
-    check_processes(options)
+    options = settle_inference(plain(config.trainer), 0).trainer
+    image_reader = target_reader(module.run_config, config.bands, config.value_range)
+    plain_images = image_reader == ImageReader()
+    settings = {} if plain_images else {"bands": image_reader.bands, "value_range": image_reader.value_range}
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
@@ -183,7 +191,7 @@ def _generate(
         reader = generate_round(
             directory=Path(config.output),
             names=[pair.name for pair in images],
-            read_image=_reader(images, config.max_pixels, config.unreadable == "skip"),
+            read_image=_reader(images, image_reader, config.max_pixels, config.unreadable == "skip"),
             predict=predictor(module, network, fabric.autocast),
             policy=policy,
             size=size,
@@ -194,6 +202,7 @@ def _generate(
                 "weights": weights_hash(network),
                 "checkpoint": Path(config.checkpoint).name,
                 **label_identity(module, str(options["precision"])),
+                **settings,
             },
             unreadable=config.unreadable,
             communicator=DistributedProcesses() if fabric.world_size > 1 else SingleProcess(),

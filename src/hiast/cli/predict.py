@@ -27,6 +27,8 @@ Predict images and videos: label PNG, color overlay, confidence, polygons, and t
   size=[512,1024]               size at which the network sees images; native: their own; default: as in validation
   window=[512,1024,256]         slide a window of this height, width and stride; blend=mean instead of gaussian
   flip=true scales=[0.75,1,1.25]    average over the mirrored image and several scales
+  value_range=[0,4095] bands=[3,2,1]
+                                how images of more bits or bands are read (default: as the target in training)
   teacher=true                  predict with the teacher of a self-training checkpoint
   trainer.devices=2             several devices, each with a share of the files
 """
@@ -38,15 +40,16 @@ def main() -> None:
 
 
 def predict(config: DictConfig) -> None:
-    """Predict, or go on where an interrupted call stopped."""
+    """Predict, or resume an interrupted call."""
     from lightning_fabric import Fabric
     from rich.console import Console
 
     from hiast.cli.config import plain, require
+    from hiast.cli.hardware import settle_inference
     from hiast.prediction.inputs import find_inputs
     from hiast.prediction.records import Records, open_folder
     from hiast.progress import ProgressFunction
-    from hiast.run.distributed import check_processes, fabric_strategy
+    from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
 
     checkpoint, source, output = (
@@ -55,8 +58,8 @@ def predict(config: DictConfig) -> None:
     folder = Path(output)
     _check_places(Path(source), folder)
     inputs = find_inputs(source)
-    options = plain(config.trainer)
-    check_processes(options)
+    options = settle_inference(plain(config.trainer), config.num_workers).trainer
+    config.trainer.precision = options["precision"]
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
@@ -95,12 +98,14 @@ def _job(
     config: Any, values: dict[str, Any], checkpoint: str, folder: Path, fabric: Any
 ) -> tuple[Any, dict[str, Any]]:
     """The work of this process, and what decides its results."""
+    from hiast.data.io.images import ImageReader
     from hiast.hub import load_model
     from hiast.prediction.handover import check_format
     from hiast.prediction.ids import class_ids
     from hiast.prediction.job import Job
     from hiast.prediction.outputs import Writer, check_kinds
     from hiast.prediction.records import Records
+    from hiast.training.image_settings import target_reader
 
     _check_values(config)
     kinds = check_kinds(values["save"])
@@ -118,6 +123,9 @@ def _job(
         "opacity": config.opacity,
         "precision": str(config.trainer.precision),
     }
+    reader = target_reader(getattr(model, "run_config", {}), values["bands"], values["value_range"])
+    if reader != ImageReader():
+        identity |= {"bands": reader.bands, "value_range": reader.value_range}
     job = Job(
         model=_Autocast(model, fabric),
         settings=settings,
@@ -127,6 +135,7 @@ def _job(
         skip_unreadable=config.unreadable == "skip",
         workers=config.num_workers,
         max_pixels=config.max_pixels,
+        reader=reader,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )

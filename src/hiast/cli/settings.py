@@ -22,6 +22,7 @@ from hiast.cli.kinds import (
     Sizes,
     Table,
     Text,
+    TextList,
     Whole,
     Words,
     flat,
@@ -45,7 +46,9 @@ _OF_MODULE = frozenset(
         "seed",
     }
 )
-_OF_DATASET = frozenset({"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers"})
+_OF_DATASET = frozenset(
+    {"classes", "cache", "unreadable", "augmentation", "batch_size", "num_workers", "list_folders"}
+)
 
 _STAGE: Table = {
     "max_steps": Whole(1),
@@ -63,14 +66,16 @@ TRAIN: Table = {
     "seed": Whole(),
     "stages": Words(STAGES),
     "data": {
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "unreadable": Choice(("stop", "skip")),
-        "cache": Choice(CACHE_FORMATS, null=True),
-        "cache_folder": FilePath(),
+        "cache": Choice((*CACHE_FORMATS, "auto"), null=True),
+        "cache_folder": FilePath(null=True),
         "rare_class_sampling": Fields("hiast.data.loading.rare_classes.RareClassSampling", null=True),
         "max_images": Whole(1, null=True),
         "source": Built(_OF_DATASET),
         "target": Built(_OF_DATASET),
+        "labeled_target": Built(_OF_DATASET, null=True),
+        "labeled_target_share": Number(),
         "source_crop": Built(),
         "full_source_crop": Built(null=True),
         "full_target_crop": Built(null=True),
@@ -114,7 +119,22 @@ TABLES: dict[str, Table] = {
         "unpack": Flag(),
         "archives": FilePath(),
     },
-    "data_new": {"name": Text(), "out": FilePath(output=True), "target": Choice(("folder", "video"))},
+    "data_new": {
+        "name": Text(),
+        "out": FilePath(output=True),
+        "images": FilePath(null=True),
+        "labels": FilePath(null=True),
+        "target": FilePath(),
+        "val_images": FilePath(null=True),
+        "val_labels": FilePath(null=True),
+        "names": TextList(null=True),
+    },
+    "doctor": {
+        "data_root": FilePath(),
+        "outputs": FilePath(),
+        "self_test": Flag(),
+        "seconds": Whole(1),
+    },
     "data_demo": {
         "data_root": FilePath(output=True),
         "datasets": Words((*SOURCES, *TARGETS), single=True),
@@ -133,7 +153,7 @@ TABLES: dict[str, Table] = {
         "teacher": Flag(),
         "masks": FilePath(output=True, null=True),
         "output": FilePath(output=True, null=True),
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "trainer": Options("Trainer"),
     },
     "predict": {
@@ -152,6 +172,8 @@ TABLES: dict[str, Table] = {
         "batch_size": Whole(1),
         "num_workers": Whole(1),
         "max_pixels": Whole(1),
+        "bands": Kind(),
+        "value_range": Kind(),
         "unreadable": Choice(("stop", "skip")),
         "teacher": Flag(),
         "overwrite": Flag(),
@@ -178,6 +200,8 @@ TABLES: dict[str, Table] = {
         "size": Numbers(words=("image",), null=True),
         "unreadable": Choice(("stop", "skip")),
         "max_pixels": Whole(1, null=True),
+        "bands": Kind(),
+        "value_range": Kind(),
         "group_size": Whole(1),
         "teacher": Flag(),
         "overwrite": Flag(),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from hiast.classes import LabelSpace
 from hiast.data.augmentation.copy_paste import HardClassAugmentation
-from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences
+from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.checks.skip_list import SkipList
 from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size, share
@@ -20,7 +21,7 @@ from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
 from hiast.data.loading.pseudo_labeled import PseudoLabeledDataset
-from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, Shuffled, StreamKey
+from hiast.data.loading.sampler import IndexOrder, PositionBatchSampler, StreamKey
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Sample
@@ -59,6 +60,10 @@ class Plan:
             raise InputError(f"A pass of {self.steps} steps cannot start at step {self.start_step}.")
 
 
+_TRIES = 8
+"""Draws of the strong augmentation when it is tried: an operation that is drawn seldom may be the wrong one."""
+
+
 class AdaptationDataModule(pl.LightningDataModule):
     """Joins a labeled source and an unlabeled target.
 
@@ -83,7 +88,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def __init__(
         self,
         source: DatasetDataModule | JoinedDataModule,
-        target: DatasetDataModule,
+        target: DatasetDataModule | JoinedDataModule,
         *,
         source_augmentation: WeakAugmentation,
         target_augmentation: WeakAugmentation,
@@ -125,7 +130,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def use_skip_list(self, path: Path | str) -> None:
         """Keep in a file which pairs are left out of the run, and leave out those that it already names.
 
-        So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
+        So a resumed run has the images it began with, whatever was repaired or broken in between. Without
         ``unreadable`` or ``size_mismatch`` of "skip" nothing is left out and nothing is written.
 
         Args:
@@ -147,7 +152,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             if self.target.has_val:
                 self.target.val_dataset()
 
-    def labeling_images(self) -> SegmentationDataset:
+    def labeling_images(self) -> SegmentationDataset | JoinedDataset:
         """The target's training images without labels, which a round labels."""
         return self.target.train_dataset(labeled=False)
 
@@ -169,7 +174,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             round: Round of self-training, from 1; 0 in other stages.
             round_directory: Pseudo-labels of the round; it need not be complete before the first batch is
                 asked for. None: target images come without labels.
-            start_step: Step to go on at; the batches before are not replayed.
+            start_step: First step; the batches before are not replayed.
 
         Raises:
             InputError: The numbers do not make sense, or a part is missing.
@@ -207,10 +212,32 @@ class AdaptationDataModule(pl.LightningDataModule):
             return self.strong.bind(self.source.train_dataset())
         return self.strong
 
+    def check_strong_view(self) -> None:
+        """Try the strong augmentation on a crop of the first target image, so that no run stops after its first stage.
+
+        Raises:
+            InputError: There is none, or it gives something else than an image of the same type and size.
+        """
+        if self.strong is None:
+            raise InputError("Self-training needs a strong augmentation; give one to the datamodule.")
+        images, weak = self.labeling_images(), self.augmentation["target"]
+        rng = np.random.default_rng(self.seed)
+        window, flip = weak.draw(rng, *images.image_size(0))
+        image = weak.image(images.read_image_window(0, window), flip)
+        strong = self._strong_view()
+        before = image.copy()
+        for _ in range(_TRIES):
+            checked_view(image, strong(rng, image))
+            if not np.array_equal(image, before):
+                raise InputError(
+                    "The strong augmentation changes the image that it is given, which is the weak view: let it return "
+                    "a changed copy."
+                )
+
     def _loader(self, domain: Domain, plan: Plan, workers: int) -> TrainLoader:
         rank, world_size = rank_and_world_size(self)
         images = self._images(domain)
-        order = self.source.train_order() if domain == "source" else Shuffled(len(images))
+        order = self.source.train_order() if domain == "source" else self.target.unlabeled_order()
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, plan.round, _ORDERS[domain]),

@@ -16,6 +16,7 @@ from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io.listing import Listing, SizeMismatch, Split
 from hiast.errors import InputError
 from hiast.inspection.scan import FileFacts, PairFacts
+from hiast.inspection.values import ValueTable
 
 Domain = Literal["source", "target"]
 
@@ -94,6 +95,7 @@ class Summary:
         raw: Raw ids -> pixels, of all labels.
         deep: Number of images of more than 8 bits.
         values: Smallest and largest value of these; None if there are none.
+        found: Every id or color in the labels.
     """
 
     images: int
@@ -112,6 +114,7 @@ class Summary:
     raw: Counter[int] = field(default_factory=Counter)
     deep: int = 0
     values: tuple[float, float] | None = None
+    found: ValueTable = field(default_factory=ValueTable)
 
     @property
     def copies(self) -> list[list[Path]]:
@@ -148,6 +151,9 @@ def _add_image(summary: Summary, image: FileFacts) -> None:
 
 def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) -> None:
     summary.bytes += label.bytes
+    if fact.found and (not summary.found.values or summary.found.colors == fact.of_colors):
+        summary.found.colors = fact.of_colors
+        summary.found.add(fact.image.path, fact.found)
     if label.error is not None:
         summary.unreadable.append(label)
         return

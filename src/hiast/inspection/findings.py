@@ -13,6 +13,7 @@ from hiast.data.io.listing import SizeMismatch
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.hints import Severity as Severity
 from hiast.inspection.hints import find_hints
+from hiast.inspection.value_rows import as_yaml
 
 Checked = tuple[Part, Summary]
 
@@ -113,6 +114,15 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
         return
     count = _count(len(summary.unreadable), "file")
     lines = tuple(str(file.error) for file in summary.unreadable)
+    colors = [pair for pair in summary.unreadable if "holds colors where" in str(pair.error)]
+    if colors and summary.found.colors:
+        text = (
+            f"Labels hold colors where ids are expected ({_count(len(colors), 'file')}): name the colors with "
+            "label_colors in the dataset file, as the report lists them ready to be copied."
+        )
+        yield Finding("error", part.title, text, tuple(as_yaml(part, summary).splitlines()))
+        if len(colors) == len(summary.unreadable):
+            return
     if unreadable == "skip":
         text = f"{count} cannot be read; the images are left out of the whole run."
         yield Finding("warning", part.title, text, lines)

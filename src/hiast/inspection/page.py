@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from hiast.classes import LabelSpace
 from hiast.evaluation.pictures import jpeg
 from hiast.inspection.estimate import readable
+from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
 from hiast.inspection.report import Report
+from hiast.inspection.value_rows import as_yaml, value_rows
 from hiast.pages import data_uri, framed
 
 _SHOWN = 20
@@ -38,6 +40,7 @@ def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
             *_findings(report.findings),
             _parts(report.parts),
             *_histogram(report),
+            *(_values(part, summary) for part, summary in report.parts if summary.found.values),
             *_needs(report),
             *_picture(sheet, report.classes),
         ]
@@ -49,7 +52,7 @@ def _verdict(report: Report) -> str:
     fails = report.would_fail
     word = "Training would fail." if fails else "Ready for training."
     errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
-    counts = f"{errors} to put right, {warnings} to look at, {notes} to know"
+    counts = f"{errors} to fix, {warnings} to look at, {notes} to know"
     style = "verdict fails" if fails else "verdict"
     return f'<section class="{style}"><strong>{word}</strong><p class="soft">{counts}</p></section>'
 
@@ -124,6 +127,37 @@ def _histogram(report: Report) -> Iterator[str]:
         + "<th>share of the labeled pixels</th></tr>"
         f"{''.join(rows)}</table><p class='soft'>Length of a bar: square root of the share. "
         "Labels of the target's training images are never read.</p></section>"
+    )
+
+
+def _values(part: Part, summary: Summary) -> str:
+    """All ids or colors in the labels of a part."""
+    rows = []
+    for row in value_rows(part, summary):
+        swatch = (
+            "" if row.color is None else f'<span class="swatch" style="background:rgb{row.color}"></span>'
+        )
+        meaning = escape(row.meaning or "ignored") if row.named else '<span class="none">not named</span>'
+        picture = (
+            "" if row.thumbnail is None else f'<img alt="" src="{data_uri(jpeg(row.thumbnail), "jpeg")}">'
+        )
+        rows.append(
+            f'<tr><td class="name">{swatch}{escape(str(row.value))}</td><td>{meaning}</td>'
+            f'<td class="number">{100 * row.share:.3f}</td><td class="number">{row.images:,}</td>'
+            f"<td>{picture}</td></tr>"
+        )
+    what = "colors" if summary.found.colors else "ids"
+    more = len(summary.found.values) - len(rows)
+    rest = f"<p class='soft'>and {more:,} more {what}, which are rarer</p>" if more > 0 else ""
+    head = (
+        f"<tr><th>{what[:-1]}</th><th>class</th><th class='number'>share, %</th><th class='number'>in images</th>"
+        "<th>where most of it is</th></tr>"
+    )
+    return (
+        f"<section><h2>Values in the labels of {escape(part.title)}</h2><details{' open' if len(rows) <= 40 else ''}>"
+        f"<summary>{len(rows)} {what}</summary><table>{head}{''.join(rows)}</table>{rest}</details>"
+        f"<details><summary>as YAML, to copy into the dataset file</summary><pre>{escape(as_yaml(part, summary))}</pre>"
+        "</details></section>"
     )
 
 

@@ -8,6 +8,7 @@ from hiast.classes import LabelSpace
 from hiast.inspection.estimate import Need
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding, Severity
+from hiast.inspection.value_rows import value_rows
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ class Report:
         }
 
 
+def _values(part: Part, summary: Summary) -> list[dict[str, object]]:
+    """Every id or color in the labels, with its share."""
+    return [
+        {
+            "value": row.value,
+            "share": row.share,
+            "images": row.images,
+            "class": row.meaning,
+            "named": row.named,
+        }
+        for row in value_rows(part, summary, thumbnails=False)
+    ]
+
+
 def _part(part: Part, summary: Summary) -> dict[str, object]:
     names = part.classes.names
     return {
@@ -76,5 +91,6 @@ def _part(part: Part, summary: Summary) -> dict[str, object]:
         "class_images": dict(zip(names, summary.class_images.tolist(), strict=True)),
         "void_pixels": summary.void_pixels,
         "unknown_ids": {str(raw): pixels for raw, pixels in sorted(summary.unknown.items())},
+        "values": _values(part, summary),
         "copies": [[str(path) for path in paths] for paths in summary.copies],
     }

@@ -13,8 +13,10 @@ from pathlib import Path
 from hiast.data.checks.label_ids import count_ids
 from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
+from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
 from hiast.errors import InputError
+from hiast.inspection.values import Value, color_values
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class PairFacts:
         label: The label's file; None where there is none.
         ids: Raw id in the label -> number of pixels.
         colors: Colors of the label that its color table does not name, "red,green,blue" -> number of pixels.
+        found: All values of the label: ids, or colors as "red,green,blue" -> number of pixels. Also of a label that is
+            refused because it holds colors instead of ids.
+        of_colors: Whether ``found`` holds colors.
     """
 
     name: str
@@ -55,6 +60,8 @@ class PairFacts:
     label: FileFacts | None = None
     ids: dict[int, int] = field(default_factory=dict)
     colors: dict[str, int] = field(default_factory=dict)
+    found: dict[Value, int] = field(default_factory=dict)
+    of_colors: bool = False
 
 
 def scan(
@@ -86,13 +93,28 @@ def _look(pair: Pair, listing: Listing, max_pixels: int) -> PairFacts:
         pixels = listing.decode(pair.label, max_pixels)
         length = pair.label.stat().st_size
     except (InputError, OSError) as error:
-        return PairFacts(pair.name, image, FileFacts(pair.label, error=str(error)))
+        found = _colors_instead(pair.label, listing, max_pixels)
+        return PairFacts(
+            pair.name, image, FileFacts(pair.label, error=str(error)), found=found, of_colors=bool(found)
+        )
     height, width = pixels.shape
     ids = count_ids(pixels)
-    colors = {}
-    if isinstance(listing.decode, ColorIds) and UNKNOWN_COLOR in ids:
-        colors = listing.decode.unknown(pair.label, max_pixels)
-    return PairFacts(pair.name, image, FileFacts(pair.label, length, (height, width)), ids, colors)
+    facts = FileFacts(pair.label, length, (height, width))
+    if not isinstance(listing.decode, ColorIds):
+        return PairFacts(pair.name, image, facts, ids, found=dict(ids))
+    colors = listing.decode.unknown(pair.label, max_pixels) if UNKNOWN_COLOR in ids else {}
+    found = {listing.decode.named([raw])[0]: count for raw, count in ids.items() if raw != UNKNOWN_COLOR}
+    return PairFacts(pair.name, image, facts, ids, colors, found | dict(colors), of_colors=True)
+
+
+def _colors_instead(label: Path, listing: Listing, max_pixels: int) -> dict[Value, int]:
+    """The colors of a label that was refused; none if it holds no colors either."""
+    if listing.decode is not read_ids:
+        return {}
+    try:
+        return color_values(label, max_pixels)
+    except (InputError, OSError):
+        return {}
 
 
 def _image(path: Path, reader: ImageReader, max_pixels: int) -> FileFacts:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hiast.data.io.images import read_image
+from hiast.data.io.images import PLAIN_IMAGES, ImageReader
 from hiast.errors import InputError
 
 _KINDS = "a path, a PIL image, an open file, or an array or tensor [H, W], [H, W, C] or [C, H, W]"
@@ -21,7 +21,7 @@ _ANYWAY = (1.0, 2.0)
 """The largest value of a float image that is neither 0..1 nor 0..255: a resize has overshot, or a scale is wrong."""
 
 
-def as_rgb(x: Any) -> NDArray[np.uint8]:
+def as_rgb(x: Any, reader: ImageReader = PLAIN_IMAGES) -> NDArray[np.uint8]:
     """One image as uint8 [H, W, 3], RGB.
 
     Gray is repeated to three channels and alpha is dropped, as in image files. Of 16 bits the upper eight are kept.
@@ -36,6 +36,8 @@ def as_rgb(x: Any) -> NDArray[np.uint8]:
               uint8, uint16, bool, other integers from 0 to 255, or floats: from 0 to 1 if none is above 1, else from 0
               to 255. A batch [1, ...] of one image is taken too.
 
+        reader: Reads paths, open files and bytes.
+
     Returns:
         A contiguous array of its own, or ``x`` itself if it is one already.
 
@@ -49,9 +51,9 @@ def as_rgb(x: Any) -> NDArray[np.uint8]:
         [255, 255, 255]
     """
     if isinstance(x, str | PathLike):
-        return _from_path(x)
+        return _from_path(x, reader)
     if isinstance(x, bytes | bytearray):
-        return _from_bytes(bytes(x), "The image")
+        return _from_bytes(bytes(x), "The image", reader)
     if isinstance(x, Image.Image):
         return _from_pil(x)
     if isinstance(x, torch.Tensor):
@@ -59,7 +61,7 @@ def as_rgb(x: Any) -> NDArray[np.uint8]:
     if isinstance(x, np.ndarray | np.generic):
         return _from_array(np.asarray(x), channels_first=False)
     if hasattr(x, "read"):
-        return _from_file(x)
+        return _from_file(x, reader)
     if hasattr(x, "__array__"):
         return _from_array(np.asarray(x), channels_first=False)
     raise InputError(f"An image is {_KINDS}, not a {type(x).__name__}.")
@@ -70,31 +72,32 @@ def is_several(x: Any) -> bool:
     return isinstance(x, list | tuple) or (isinstance(x, np.ndarray | torch.Tensor) and x.ndim == 4)
 
 
-def as_images(x: Any) -> Iterator[NDArray[np.uint8]]:
+def as_images(x: Any, reader: ImageReader = PLAIN_IMAGES) -> Iterator[NDArray[np.uint8]]:
     """All images that ``x`` stands for, uint8 [H, W, 3] RGB, one by one.
 
     Args:
         x: One image as ``as_rgb`` takes it, a list or tuple of such, or a batch [B, H, W, C] or [B, C, H, W].
+        reader: Reads paths, open files and bytes.
 
     Raises:
         InputError: As ``as_rgb``; the message says which of several images it is.
     """
     if not is_several(x):
-        yield as_rgb(x)
+        yield as_rgb(x, reader)
         return
     if isinstance(x, np.ndarray | torch.Tensor):
         yield from _from_batch(x)
         return
     for number, one in enumerate(x):
         try:
-            yield as_rgb(one)
+            yield as_rgb(one, reader)
         except InputError as error:
             if isinstance(one, str | PathLike):
                 raise
             raise InputError(f"Image {number} of the list: {error}") from error
 
 
-def _from_path(path: str | PathLike[str]) -> NDArray[np.uint8]:
+def _from_path(path: str | PathLike[str], reader: ImageReader) -> NDArray[np.uint8]:
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         raise InputError(f"{path} is an address: download the image first and give its path.")
     place = Path(path)
@@ -102,24 +105,24 @@ def _from_path(path: str | PathLike[str]) -> NDArray[np.uint8]:
         raise InputError(
             f"{place} is a folder: give a list of its images, or use hiast-predict input={place}."
         )
-    return read_image(place)
+    return reader.read(place)
 
 
-def _from_file(file: Any) -> NDArray[np.uint8]:
+def _from_file(file: Any, reader: ImageReader) -> NDArray[np.uint8]:
     content = file.read()
     name = getattr(file, "name", None)
     if not isinstance(content, bytes):
         raise InputError(f"{name or 'The file'} is open as text: open it with mode 'rb'.")
-    return _from_bytes(content, name if isinstance(name, str) else "The open file")
+    return _from_bytes(content, name if isinstance(name, str) else "The open file", reader)
 
 
-def _from_bytes(content: bytes, name: str) -> NDArray[np.uint8]:
+def _from_bytes(content: bytes, name: str, reader: ImageReader) -> NDArray[np.uint8]:
     # By the one reader of image files, so that a file gives the same image however it comes.
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "image"
         place.write_bytes(content)
         try:
-            return read_image(place)
+            return reader.read(place)
         except InputError as error:
             raise InputError(str(error).replace(str(place), name)) from error
 

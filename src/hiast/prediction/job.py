@@ -1,4 +1,4 @@
-"""The work of hiast-predict: images and videos in, files out, going on where an earlier call stopped."""
+"""The work of hiast-predict: images and videos in, files out, resuming where an earlier call stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.classes import LabelSpace
-from hiast.data.io.images import MAX_PIXELS, read_image
+from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageReader
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
@@ -49,9 +49,10 @@ class Job:
         writer: What is written.
         records: What is done.
         batch_size: Consecutive images of equal size, or frames, that go through the network together.
-        skip_unreadable: Log images and videos that cannot be read, and go on; else they end the call.
+        skip_unreadable: Log images and videos that cannot be read, and continue; else they end the call.
         workers: Threads that read images ahead and write files.
         max_pixels: Larger images are refused.
+        reader: Reads images.
         rank: This process.
         world_size: Number of processes; each takes every ``world_size``-th image and video.
     """
@@ -64,6 +65,7 @@ class Job:
     skip_unreadable: bool = False
     workers: int = 2
     max_pixels: int = MAX_PIXELS
+    reader: ImageReader = PLAIN_IMAGES
     rank: int = 0
     world_size: int = 1
 
@@ -133,7 +135,7 @@ class Job:
         """Images in order, a few of them read ahead by the threads."""
         ahead: deque[tuple[Pair, Future[Image]]] = deque()
         for pair in pairs:
-            ahead.append((pair, pool.submit(read_image, pair.image, self.max_pixels)))
+            ahead.append((pair, pool.submit(self.reader.read, pair.image, self.max_pixels)))
             if len(ahead) > self.workers + self.batch_size:
                 yield ahead.popleft()
         yield from ahead

@@ -168,7 +168,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
         runs = [run for path in paths for run in _runs_in(path)]
         if not runs:
             raise InputError(
-                f"run: there is no run directory {word}, and no folder or pattern of that name with runs in it."
+                f"run: there is not a run directory {word}, and no folder or pattern of that name with runs in it."
             )
         found |= dict.fromkeys(runs)
     return list(found)
@@ -181,7 +181,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         folders: Run directories, at least one.
 
     Raises:
-        InputError: One is no run directory.
+        InputError: One is not a run directory.
     """
     runs = [
         Compared(label, read_run(folder)) for label, folder in zip(_labels(folders), folders, strict=True)

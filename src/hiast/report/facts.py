@@ -114,15 +114,15 @@ def read_run(folder: Path | str) -> RunFacts:
     """Gather what a run directory holds.
 
     Args:
-        folder: The run directory, of a run that has ended, goes on, or broke off.
+        folder: The run directory, of a run that has ended, is running, or was interrupted.
 
     Raises:
-        InputError: The folder is no run directory.
+        InputError: The folder is not a run directory.
     """
     folder = Path(folder)
     if not any((folder / name).exists() for name in ("config.yaml", "metrics.csv", "environment.json")):
         raise InputError(
-            f"{folder} is no run directory: it holds neither config.yaml nor metrics.csv; name the folder that "
+            f"{folder} is not a run directory: it holds neither config.yaml nor metrics.csv; name the folder that "
             "hiast-train printed."
         )
     facts = RunFacts(folder, config=_config(folder))

@@ -20,7 +20,7 @@ def write_report(folder: Path | str) -> Path:
         The file.
 
     Raises:
-        InputError: The folder is no run directory.
+        InputError: The folder is not a run directory.
         OSError: The file cannot be written.
     """
     path = Path(folder) / REPORT

@@ -56,7 +56,7 @@ class RunDirectory:
         """Folder of picture sheets."""
         return self.path / "pictures"
 
-    def open(self, config: str, seed: int) -> None:
+    def open(self, config: str, seed: int, hardware: str | None = None) -> None:
         """Lock the directory and record the configuration and the environment of this start.
 
         Only rank zero does anything.
@@ -64,8 +64,9 @@ class RunDirectory:
         Args:
             config: The whole configuration as YAML. To resume a run it must be the one that the run started with,
                 except for settings that do not change existing results: the place of the data, the number of loader
-                workers, settings of stages that have not started.
+                workers, devices, what was left to the machine, settings of stages that have not started.
             seed: Seed of the run.
+            hardware: What was chosen for this machine, in one sentence.
 
         Raises:
             InputError: Another process works in the directory, it cannot be written, a file of the run is damaged, or
@@ -77,7 +78,9 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if path.is_file():
             remedy = "restore it, or choose another directory with run=DIR"
-            difference = first_difference(_read_yaml(path, remedy), config, self._started_stages())
+            difference = first_difference(
+                _read_yaml(path, remedy), config, self._started_stages(), self._untrained_stages()
+            )
             if difference is not None:
                 raise InputError(
                     f"{self.path} holds a run of another configuration ({difference}): give the same settings to "
@@ -85,7 +88,9 @@ class RunDirectory:
                 )
         starts = self._earlier_starts()
         write_atomically(path, config.encode())
-        write_json(self.path / "environment.json", {"starts": [*starts, environment(seed)]})
+        write_json(
+            self.path / "environment.json", {"starts": [*starts, environment(seed) | {"hardware": hardware}]}
+        )
 
     def lock(self) -> None:
         """Lock the directory until ``unlock`` or the end of the process, and remove the half files of a killed one.
@@ -145,6 +150,12 @@ class RunDirectory:
             stage
             for stage in STAGES
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
+        ]
+
+    def _untrained_stages(self) -> list[str]:
+        """Stages that have left pseudo-labels behind, but no checkpoint."""
+        return [
+            stage for stage in self._started_stages() if not (self.checkpoints(stage) / "last.ckpt").is_file()
         ]
 
     def _result(self, stage: str, round_number: int) -> Path:

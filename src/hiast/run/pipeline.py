@@ -44,7 +44,6 @@ from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
 from hiast.data.datasets.joined import JoinedDataset
-from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError, RunError
 from hiast.files import write_json
 from hiast.models import SegmentationNetwork
@@ -85,6 +84,8 @@ class Pipeline:
         selection: Which candidates are kept and measured, of which one is chosen without labels.
         bare_network: Function that builds the network without pretrained weights, for runs that start from a
             checkpoint. None: ``network`` is used.
+        on_ready: Called with the pipeline and the network when all stages can be built and all images are listed,
+            before the first stage.
     """
 
     directory: RunDirectory
@@ -105,6 +106,7 @@ class Pipeline:
     report: bool = True
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
+    on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
     def run(self) -> list[dict[str, Any]]:
@@ -125,6 +127,8 @@ class Pipeline:
             self.directory.lock()
         self.datamodule.use_skip_list(self.directory.skipped)
         network = self._check()
+        if self.on_ready is not None:
+            self.on_ready(self, network)
         if is_rank_zero():
             write_json(self.directory.path / CLASSES, {"format": FORMAT, **self.classes.to_dict()})
         report = RunReport(self.directory.path, enabled=self.report)
@@ -185,7 +189,7 @@ class Pipeline:
         if not candidates:
             return
         choice = choose(candidates)
-        write_choice(self.directory.path, choice, raised(candidates, {}))
+        write_choice(self.directory.path, choice, raised(candidates))
         link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
         log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
@@ -212,16 +216,16 @@ class Pipeline:
         """List all images and read their headers now, so that problems are reported before training starts."""
         data = self.datamodule
         data.prepare_data()
-        datasets: list[SegmentationDataset] = []
-        if "source" in domains:
-            source = data.source.train_dataset()
-            datasets += source.datasets if isinstance(source, JoinedDataset) else [source]
+        listed = [data.source.train_dataset()] if "source" in domains else []
         if "target" in domains:
-            datasets.append(data.labeling_images())
+            listed.append(data.labeling_images())
         if data.target.has_val:
-            datasets.append(data.target.val_dataset())
-        for dataset in datasets:
-            check_headers(dataset)
+            listed.append(data.target.val_dataset())
+        for dataset in listed:
+            for part in dataset.datasets if isinstance(dataset, JoinedDataset) else [dataset]:
+                check_headers(part)
+        if any(settings.labels is not None for stage in self.stages for settings in stage.rounds):
+            data.check_strong_view()
 
     def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
         """Build the module of a round around a copy of ``network``."""

@@ -29,6 +29,7 @@ from hiast.prediction.inference import (
     to_predictions,
 )
 from hiast.prediction.windows import Blend
+from hiast.training.image_settings import target_reader
 from hiast.upsampling import ReadOut, read_out
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class PredictionModule(pl.LightningModule):
         )
         found: list[Prediction] = []
         with evaluating(self):
-            for batch in equal_sized(as_images(x), batch_size):
+            for batch in equal_sized(as_images(x, target_reader(self.run_config)), batch_size):
                 found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
 

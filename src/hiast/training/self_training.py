@@ -31,7 +31,7 @@ class HIASTModule(AdaptationModule):
         loss: The four terms and their weights (method section 5).
         ema_decay: Share of the teacher's old weights that is kept at every step.
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
-        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` unless said otherwise.
+        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` by default.
     """
 
     stage: ClassVar[str] = "self_training"

@@ -426,3 +426,21 @@ def test_lightning_walks_a_plan_and_goes_on_in_the_middle(drawn_data: Path, tmp_
     rest = fit(Recorder(), module, resume=tmp_path / "middle.ckpt")
     assert rest.seen == whole.seen[3:]
     assert rest.validated == whole.validated
+
+
+def test_two_targets_are_one(drawn_data: Path):
+    targets = [CityscapesDataModule(drawn_data), GTA5DataModule(drawn_data)]
+    module = make(drawn_data, target=JoinedDataModule(targets, num_workers=0))
+    names = module.labeling_images().names
+    assert {name.split("/")[0] for name in names} == {"Cityscapes train", "GTA5"}
+    epoch = len(names) // 2
+    drawn = [name for batch in batches(module, "target", steps=epoch) for name in batch["name"]]
+    assert len(set(drawn)) == len(drawn), "without weights every image is drawn once in an epoch"
+    assert all("label" not in batch for batch in batches(module, "target"))
+    only_one = make(drawn_data, target=JoinedDataModule(targets, [1, 0]))
+    shown = [name for batch in batches(only_one, "target") for name in batch["name"]]
+    assert all(name.startswith("Cityscapes train/") for name in shown)
+    # GTA5 has no validation split: the other one is evaluated.
+    loader = module.val_dataloader()
+    assert len(loader) == len(targets[0].val_dataset()) == len(module.target.val_dataloader())
+    assert JoinedDataModule([GTA5DataModule(drawn_data)]).val_dataloader() == []

@@ -213,3 +213,9 @@ def test_drawn_cityscapes_gives_the_same_samples_for_any_number_of_workers(drawn
         assert one["name"] == two["name"]
         for key in ("image", "strong", "label"):
             assert torch.equal(one[key], two[key])
+
+
+def test_a_strong_view_of_another_size_or_type_is_refused(round_directory: Path):
+    for strong in (lambda rng, image: image[:8], lambda rng, image: image.astype(np.float32)):
+        with pytest.raises(InputError, match="strong augmentation gives"):
+            pseudo_labeled(round_directory, strong=strong)[Draw(0, 0)]

@@ -210,6 +210,10 @@ class DatasetDataModule(pl.LightningDataModule):
             log.warning("%s: %s", self.title, plan.warning)
         return RareClassOrder(plan, self.rare_class_sampling, least)
 
+    def unlabeled_order(self) -> IndexOrder:
+        """Order in which the images of ``train_dataset(labeled=False)`` are drawn."""
+        return Shuffled(len(self.train_dataset(labeled=False)))
+
     def train_dataloader(self) -> TrainLoader:
         """Batches of weakly augmented images with labels; one epoch is as many whole batches as there are."""
         rank, world_size = rank_and_world_size(self)

@@ -1,4 +1,4 @@
-"""Several sources as one, each drawn with a weight."""
+"""Several datasets as one source or target, each drawn with a weight."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from hiast.classes import LabelSpace
 from hiast.data.checks.skip_list import SkipList
-from hiast.data.datasets.base import DatasetDataModule
+from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size
 from hiast.data.geometry import Window
-from hiast.data.loading.sampler import Weighted, check_weights
+from hiast.data.loading.loaders import validation_loader
+from hiast.data.loading.sampler import IndexOrder, Shuffled, Weighted, check_weights
 from hiast.data.loading.segmentation import OpenImage, SegmentationDataset
 from hiast.data.sample import Sample
 from hiast.errors import InputError
@@ -96,13 +98,14 @@ def _check_classes(spaces: Sequence[LabelSpace]) -> None:
         )
 
 
-class JoinedDataModule:
-    """Several datasets as one source.
+class JoinedDataModule(pl.LightningDataModule):
+    """Several datasets as one source, or as one target.
 
     Args:
         modules: Their datamodules, all of the same classes; or functions that make them (in a configuration:
             ``_partial_: true``), which are given the options.
         weights: How often each is drawn; None: by its number of images.
+        num_workers: Worker processes of ``val_dataloader``.
         **options: Such as ``classes``, ``unreadable`` and ``cache``, for the functions.
 
     Raises:
@@ -113,13 +116,17 @@ class JoinedDataModule:
         self,
         modules: Sequence[DatasetDataModule | Callable[..., DatasetDataModule]],
         weights: Sequence[float] | None = None,
+        num_workers: int = 4,
         **options: Any,
     ) -> None:
+        super().__init__()
+        # A rank has no images of its own where there are fewer images than ranks.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.modules = tuple(
             module if isinstance(module, DatasetDataModule) else module(**options) for module in modules
         )
         if not self.modules:
-            raise InputError("A joined source needs at least one dataset in modules.")
+            raise InputError("Joined data needs at least one dataset in modules.")
         if weights is not None:
             check_weights(weights, len(self.modules))
         _check_classes([module.classes for module in self.modules])
@@ -131,7 +138,8 @@ class JoinedDataModule:
                     "hiast.data.FolderDataModule takes it."
                 )
         self.weights = weights
-        self._dataset: JoinedDataset | None = None
+        self.num_workers = num_workers
+        self._datasets: dict[bool, JoinedDataset] = {}
 
     @property
     def classes(self) -> LabelSpace:
@@ -152,13 +160,23 @@ class JoinedDataModule:
         """As ``DatasetDataModule.use_skip_list``, for each of them, with its title added to the role."""
         for module in self.modules:
             module.use_skip_list(skip_list, f"{role}/{module.title}")
-        self._dataset = None
+        self._datasets.clear()
 
-    def train_dataset(self) -> JoinedDataset:
-        """The labeled training images of all, at full size."""
-        if self._dataset is None:
-            self._dataset = JoinedDataset([module.train_dataset() for module in self.modules])
-        return self._dataset
+    def prepare_data(self) -> None:
+        """As that of each of them."""
+        for module in self.modules:
+            module.prepare_data()
+
+    def train_dataset(self, labeled: bool = True) -> JoinedDataset:
+        """The training images of all, at full size.
+
+        Args:
+            labeled: False: no label file is looked for or opened.
+        """
+        if labeled not in self._datasets:
+            parts = [module.train_dataset(labeled) for module in self.modules]
+            self._datasets[labeled] = JoinedDataset(parts)
+        return self._datasets[labeled]
 
     @property
     def has_val(self) -> bool:
@@ -173,3 +191,17 @@ class JoinedDataModule:
         """Order in which the images of ``train_dataset()`` are drawn."""
         sizes = [len(dataset) for dataset in self.train_dataset().datasets]
         return Weighted([module.train_order() for module in self.modules], sizes, self.weights or sizes)
+
+    def unlabeled_order(self) -> IndexOrder:
+        """Order in which the images of ``train_dataset(labeled=False)`` are drawn."""
+        sizes = [len(dataset) for dataset in self.train_dataset(labeled=False).datasets]
+        if self.weights is None:
+            return Shuffled(sum(sizes))
+        return Weighted([Shuffled(size) for size in sizes], sizes, self.weights)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """This rank's share of the validation images at full size, one by one; none if there is no split."""
+        if not self.has_val:
+            return []
+        dataset = self.val_dataset()
+        return validation_loader(dataset, len(dataset), *rank_and_world_size(self), self.num_workers)

@@ -178,10 +178,7 @@ def search_files(root: Path, pattern: str, purpose: str) -> Search:
     shape = Pattern(pattern)
     folder = root / shape.folder
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is missing: the {purpose} belong there; download them or set data_root. To try things out, "
-            "hiast-data-demo makes some."
-        )
+        raise InputError(_missing_folder(root, folder, pattern, purpose))
     below = "" if shape.folder == "." else f"{shape.folder}/"
     found, others = [], []
     for inner in walk_files(folder):
@@ -205,6 +202,20 @@ def describe_files(paths: Sequence[Path], most: int = 5) -> str:
     """Names of some files for a message: "Thumbs.db, list.txt and 3 more"."""
     names = ", ".join(path.name for path in paths[:most])
     return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+def _missing_folder(root: Path, folder: Path, pattern: str, purpose: str) -> str:
+    """What is missing of a folder, and what lies where it should be."""
+    missing = next(part for part in (*reversed(folder.parents), folder) if not part.is_dir())
+    if missing.is_symlink():
+        return f"{missing} is a link to {missing.readlink()}, which is missing: the {purpose} belong there."
+    if missing in (root, *root.parents):
+        return (
+            f"{folder} is missing: the {purpose} belong there; set data_root to the folder that holds them."
+        )
+    there = sorted(path.name for path in missing.parent.iterdir() if path.is_dir() and path.name[:1] != ".")
+    shown = f"; {missing.parent} holds the folders {', '.join(there[:8])}" if there else ""
+    return f"{folder} is missing: the {purpose} belong there{shown}. Set data_root, or change the pattern '{pattern}'."
 
 
 def _nothing_matches(root: Path, folder: Path, pattern: str, purpose: str, others: Sequence[str]) -> str:

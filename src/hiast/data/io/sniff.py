@@ -103,9 +103,9 @@ def open_file(path: Path) -> BinaryIO:
             raise InputError(f"{path} is empty; fetch it again.")
         return path.open("rb")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}; replace or remove it."
-        ) from error
+        broken = path.is_symlink() and not path.exists()
+        reason = f"it is a link to {path.readlink()}, which is missing" if broken else error.strerror or error
+        raise InputError(f"{path} cannot be read: {reason}; replace or remove it.") from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hiast.data.augmentation.copy_paste import HardClassAugmentation, HardClasses, class_mask, copy_where
-from hiast.data.augmentation.strong import ImageAugmentation
+from hiast.data.augmentation.strong import ImageAugmentation, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window, nearest_indices, resize_image, take_grid
 from hiast.data.loading.segmentation import to_planes
@@ -125,7 +125,7 @@ class PseudoLabeledDataset(Dataset[Sample]):
             for _, donor in self.donors(position):
                 image, label = self._paste(image, label, donor, size, window, hard.hard_classes)
         image, label = self.weak.image(image, flip), self.weak.label(label, flip)
-        strong = self.strong(self._generator(position, Stream.STRONG_VIEW), image)
+        strong = checked_view(image, self.strong(self._generator(position, Stream.STRONG_VIEW), image))
         return {
             "image": to_planes(image),
             "strong": to_planes(strong),

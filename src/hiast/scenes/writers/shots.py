@@ -1,6 +1,6 @@
-"""Scenes as files: what is drawn is named before it is written, is told from real data, and is never written twice.
+"""Scenes as files. What is drawn is named before it is written, and is never written twice or over real data.
 
-A writer leaves ``drawn_scenes.json`` in its dataset's folder: it tells drawn files from real ones, which are never
+A writer leaves ``drawn_scenes.json`` in its dataset's folder: it identifies drawn files; real ones are never
 overwritten, and makes writing the same scenes again a matter of reading that file.
 """
 

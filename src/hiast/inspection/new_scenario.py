@@ -1,0 +1,171 @@
+"""The three files of a scenario on own data, filled in by looking at its folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hiast.data.io.patterns import walk_files
+from hiast.errors import InputError
+from hiast.inspection.crops import propose_sizes
+from hiast.inspection.layout import find_layout
+from hiast.inspection.proposal import (
+    FolderProposal,
+    dumped,
+    fill_in,
+    folder_keys,
+    look_at_folder,
+    scenario_keys,
+)
+
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+_CODED = {
+    "ids": "ids",
+    "colors": "colors",
+    "first_channel": "ids in the first channel",
+    "threshold": "soft masks",
+}
+_SHOWN = 30
+"""Values that are listed in a line."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Folders of own data.
+
+    Attributes:
+        images: Images of the source.
+        labels: Their labels.
+        target: Images or videos of the target; None: not known yet.
+        val_images: Labeled images of the target.
+        val_labels: Their labels; without ``val_images`` labels of a part of the images in ``target``.
+    """
+
+    images: Path
+    labels: Path
+    target: Path | None = None
+    val_images: Path | None = None
+    val_labels: Path | None = None
+
+
+def fill_in_scenario(
+    folders: Folders, templates: Mapping[str, str], names: Sequence[str] = (), video: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Look at the folders and fill the templates in.
+
+    Args:
+        folders: What to look at.
+        templates: Texts of the templates "source", "target", "video" and "scenario".
+        names: Class names that the user gives, in the order of the values in the labels.
+        video: Whether a target that is not known yet is made of videos.
+
+    Returns:
+        Texts of the files "source", "target" and "scenario", and what was found, in lines.
+
+    Raises:
+        InputError: A folder is missing or empty, or images and labels cannot be paired or read.
+    """
+    source = look_at_folder(find_layout(folders.images, folders.labels), names)
+    if len(source.names) < 2:
+        raise InputError(
+            f"The labels in {folders.labels} hold one class ({', '.join(source.names) or 'none'}), and two are needed: "
+            "give names=[background,NAME] if 0 is the background, or other labels."
+        )
+    text, target, said = _target(folders, templates, names, video)
+    sizes = propose_sizes(source.sizes, target.sizes if target is not None else ())
+    texts = {
+        "source": fill_in(templates["source"], _located(source.layout.root) | folder_keys(source)),
+        "target": text,
+        "scenario": fill_in(templates["scenario"], scenario_keys(source.names, sizes)),
+    }
+    return texts, [*_report("source", source), *said]
+
+
+def _target(
+    folders: Folders, templates: Mapping[str, str], names: Sequence[str], video: bool
+) -> tuple[str, FolderProposal | None, list[str]]:
+    """Text of the target's file, what was found in its images, and the same in lines."""
+    if folders.target is None:
+        if folders.val_images is not None or folders.val_labels is not None:
+            raise InputError("val_images and val_labels belong to a target: add target=DIR.")
+        said = "target: not known yet; fill in its file, or add target=DIR."
+        return templates["video" if video else "target"], None, [said]
+    suffixes = sorted(
+        {end for name in walk_files(folders.target) if (end := Path(name).suffix.lower()) in _VIDEOS}
+    )
+    if suffixes:
+        pattern = "**/*" + (
+            suffixes[0] if len(suffixes) == 1 else f".{{{','.join(s[1:] for s in suffixes)}}}"
+        )
+        keys = _located(folders.target.absolute()) | {"videos": dumped(pattern)}
+        return fill_in(templates["video"], keys), None, [f"target: videos {pattern} in {folders.target}"]
+    if folders.val_labels is None:
+        if folders.val_images is not None:
+            raise InputError("val_images is given without val_labels: add val_labels=DIR.")
+        return _unlabeled(folders.target, templates["target"])
+    if folders.val_images is None:
+        return _partly_labeled(folders.target, folders.val_labels, templates["target"], names)
+    target = look_at_folder(find_layout(folders.target))
+    val = look_at_folder(find_layout(folders.val_images, folders.val_labels), names)
+    root = Path(os.path.commonpath([target.layout.root, val.layout.root]))
+    seen = (replace(found, layout=found.layout.seen_from(root)) for found in (target, val))
+    keys = _located(root) | folder_keys(next(seen)) | folder_keys(next(seen), val=True)
+    said_of_both = [*_report("target", target), *_report("target validation", val)]
+    return fill_in(_with_places(templates["target"], keys), keys), target, said_of_both
+
+
+def _unlabeled(folder: Path, template: str) -> tuple[str, FolderProposal, list[str]]:
+    found = look_at_folder(find_layout(folder))
+    keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found)
+    keys |= dict.fromkeys(("val_images", "val_labels", "names", "ids", "class_map"))
+    return fill_in(template, keys), found, _report("target", found)
+
+
+def _partly_labeled(
+    folder: Path, labels: Path, template: str, names: Sequence[str]
+) -> tuple[str, FolderProposal, list[str]]:
+    """Images of which a part has labels: these are for validation."""
+    found = look_at_folder(find_layout(folder, labels), names)
+    keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found)
+    keys |= {"val_images": None, "val_labels": None, "unlabeled": None, "val": "labeled"}
+    return fill_in(_with_places(template, keys), keys), found, _report("target", found)
+
+
+def _located(root: Path) -> dict[str, str | None]:
+    return {"data_root": dumped(str(root))}
+
+
+def _with_places(template: str, keys: Mapping[str, str | None]) -> str:
+    """The template with a line for keys that only the source's template shows."""
+    shown = {line.removeprefix("# ").partition(":")[0] for line in template.splitlines()}
+    missing = [f"# {key}:\n" for key, value in keys.items() if value is not None and key not in shown]
+    return template + "".join(missing)
+
+
+def _report(role: str, found: FolderProposal) -> list[str]:
+    """What was found, in lines."""
+    layout = found.layout
+    size = " x ".join(_span({size[axis] for size in found.sizes}) for axis in (1, 0))
+    lines = [f"{role}: {len(layout.pairs):,} images of {size} pixels, {layout.images} in {layout.root}"]
+    if layout.labels is None or found.kind is None or found.meaning is None or found.table is None:
+        return lines
+    shown = [
+        f"{value}: {name or 'ignored'} ({100 * found.table.share(value):.2f} %)"
+        for value, name in found.meaning.items()
+        if value in found.table.values
+    ]
+    more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    lines.append(f"  {len(layout.labeled):,} labels, {layout.labels}, {_CODED[found.kind]}")
+    lines.append(f"  {'; '.join(shown[:_SHOWN])}{more}")
+    if layout.joined:
+        lines.append("  Images have several label files, which are laid over each other (join_labels).")
+    if layout.others:
+        lines.append(f"  Label files of other kinds are left out: {', '.join(layout.others)}")
+    return lines
+
+
+def _span(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}-{high}"

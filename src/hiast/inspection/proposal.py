@@ -1,0 +1,191 @@
+"""Configuration files for own data: templates whose values are filled in by looking at the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hiast.data.io.images import ImageReader, ValueRangeError
+from hiast.data.io.listing import Pair
+from hiast.errors import InputError
+from hiast.inspection.class_names import name_values
+from hiast.inspection.crops import ScenarioSizes, Windows
+from hiast.inspection.layout import Layout
+from hiast.inspection.values import Kind, Value, ValueTable, look_at_labels
+
+LOOKED_AT = 200
+"""Label files that are opened to find the values in a large dataset, spread evenly; hiast-data-check opens all."""
+
+
+@dataclass(frozen=True)
+class FolderProposal:
+    """What was found in a folder of images and a folder of labels.
+
+    Attributes:
+        layout: Where the files lie.
+        sizes: (height, width) of some images.
+        kind: How the labels are coded; None: there are none.
+        meaning: Value -> class, or None to ignore it.
+        table: Values of the labels that were looked at.
+        value_range: Values of images of more than 8 bits that would be too dark otherwise; None: 8 bits are enough.
+    """
+
+    layout: Layout
+    sizes: tuple[tuple[int, int], ...]
+    kind: Kind | None = None
+    meaning: Mapping[Value, str | None] | None = None
+    table: ValueTable | None = None
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Class names in the order of the values."""
+        return list(dict.fromkeys(name for name in (self.meaning or {}).values() if name is not None))
+
+
+def look_at_folder(layout: Layout, names: Sequence[str] = ()) -> FolderProposal:
+    """Look at the images and labels of a layout.
+
+    Args:
+        layout: Where they lie.
+        names: Class names that the user gives, in the order of the values in the labels.
+
+    Raises:
+        InputError: No image can be read, or labels cannot.
+    """
+    sizes, value_range = _look_at_images(layout.pairs)
+    if layout.labels is None:
+        return FolderProposal(layout, sizes, value_range=value_range)
+    labels = [pair.label for pair in _spread(layout.labeled, LOOKED_AT) if pair.label is not None]
+    kind, table = look_at_labels(labels)
+    folders = list(dict.fromkeys([labels[0].parent, *_above(labels[0].parent, layout.root)]))
+    meaning = name_values(kind, table, folders, names, layout.labels)
+    return FolderProposal(layout, sizes, kind, meaning, table, value_range)
+
+
+def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | None]:
+    """Values of a dataset file as YAML text, by key; None: the key is not needed.
+
+    Args:
+        found: What was found.
+        val: The files are for validation: the keys are val_images and val_labels.
+    """
+    prefix = "val_" if val else ""
+    keys: dict[str, str | None] = {f"{prefix}images": dumped(found.layout.images), "class_map": "null"}
+    if found.value_range is not None:
+        keys["value_range"] = dumped(list(found.value_range))
+    if found.layout.labels is None:
+        return keys
+    keys |= {f"{prefix}labels": dumped(found.layout.labels), "names": dumped(found.names)}
+    meaning = dict(found.meaning or {})
+    if found.kind == "colors":
+        assert found.table is not None
+        lines = [f'\n  "{color}": {dumped(name)}' for color, name in meaning.items()]
+        keys |= {"ids": None, "label_colors": "".join(lines)}
+    else:
+        keys["ids"] = "{" + ", ".join(f"{_id(raw)}: {dumped(name)}" for raw, name in meaning.items()) + "}"
+    if found.kind == "first_channel":
+        keys["first_channel"] = "true"
+    if found.kind == "threshold":
+        keys["threshold"] = "128"
+    if found.layout.joined:
+        keys["join_labels"] = "true"
+    if len(found.layout.labeled) < len(found.layout.pairs):
+        keys["unlabeled"] = "skip"
+    return keys
+
+
+def scenario_keys(names: Sequence[str], sizes: ScenarioSizes) -> dict[str, str | None]:
+    """The same for a scenario."""
+    return {
+        "  names": dumped(list(names)),
+        "  colors": None,
+        "validation": f"{{size: {list(sizes.validation)}}}",
+        "  source_crop": _crop(sizes, sizes.source),
+        "  target_crop": _crop(sizes, sizes.target),
+    }
+
+
+def fill_in(template: str, keys: Mapping[str, str | None]) -> str:
+    r"""A template with other values.
+
+    Args:
+        template: YAML text with a line for each key, which may be a comment that shows the key.
+        keys: Key, with the spaces before it -> YAML text of the value; None: the line becomes a comment.
+
+    Raises:
+        InputError: The template has no such key.
+
+    Example:
+        >>> print(fill_in("ids: {0: road}\n# threshold: 128   # soft masks", {"ids": None, "threshold": "100"}))
+        # ids: {0: road}
+        threshold: 100
+    """
+    lines = template.splitlines()
+    for key, value in keys.items():
+        places = [place for place, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{key}:")]
+        if not places and value is not None:
+            raise InputError(f"The template holds no line for {key.strip()}.")
+        for place in places[:1]:
+            end = place + 1
+            while end < len(lines) and lines[end].startswith("#   "):  # the rest of an example
+                end += 1
+            if value is None:
+                lines[place] = "# " + lines[place].removeprefix("# ")
+            else:
+                lines[place:end] = [f"{key}:{value}" if value.startswith("\n") else f"{key}: {value}"]
+    return "\n".join(lines) + ("\n" if template.endswith("\n") else "")
+
+
+def dumped(value: Any) -> str:
+    """YAML of a value on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=100_000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
+def _id(raw: Value) -> int | str:
+    return -1 if raw == 65535 else raw
+
+
+def _crop(sizes: ScenarioSizes, windows: Windows) -> str:
+    height, width = sizes.crop
+    return (
+        f"{{_target_: hiast.data.augmentation.weak.RandomSizedCrop, height: {height}, width: {width}, "
+        f"min_height: {windows.min_height}, max_height: {windows.max_height}}}"
+    )
+
+
+def _look_at_images(pairs: Sequence[Pair]) -> tuple[tuple[tuple[int, int], ...], tuple[float, float] | None]:
+    """Sizes of some images, and the range of their values if 8 bits of it would be nearly black."""
+    reader, sizes, dark = ImageReader(), [], []
+    errors = []
+    for pair in _spread(pairs, LOOKED_AT):
+        try:
+            sizes.append(reader.size(pair.image))
+        except InputError as error:
+            errors.append(error)
+    if not sizes:
+        raise errors[0]
+    for pair in _spread(pairs, 8):
+        try:
+            reader.check(pair.image)
+        except ValueRangeError as error:
+            dark.append((error.low, error.high))
+        except InputError:
+            continue  # hiast-data-check names it.
+    low, high = min((low for low, _ in dark), default=0.0), max((high for _, high in dark), default=0.0)
+    return tuple(sizes), (low, high) if low < high else None
+
+
+def _spread(pairs: Sequence[Pair], count: int) -> Sequence[Pair]:
+    step = -(-len(pairs) // count)
+    return pairs[:: max(1, step)]
+
+
+def _above(folder: Path, root: Path) -> list[Path]:
+    """Folders from a folder up to the one that holds the dataset."""
+    return [parent for parent in folder.parents if parent.is_relative_to(root) or parent == root.parent]

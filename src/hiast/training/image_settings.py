@@ -1,0 +1,32 @@
+"""How the images of a run's target are read, so that others are read alike later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hiast.data.io.images import ImageReader
+
+
+def target_reader(run_config: Mapping[str, Any], bands: Any = None, value_range: Any = None) -> ImageReader:
+    """The reader of the target's images in the configuration of a run.
+
+    Args:
+        run_config: As a checkpoint holds it; empty: images are read without settings.
+        bands: Replaces the target's; None keeps it.
+        value_range: Likewise.
+
+    Raises:
+        InputError: A setting does not make sense.
+
+    Example:
+        >>> target_reader({"data": {"target": {"value_range": [0, 4095]}}}).value_range
+        (0.0, 4095.0)
+    """
+    data = run_config.get("data")
+    target = data.get("target") if isinstance(data, Mapping) else None
+    known = target if isinstance(target, Mapping) else {}
+    return ImageReader(
+        bands=known.get("bands") if bands is None else bands,
+        value_range=known.get("value_range") if value_range is None else value_range,
+    )
