@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -19,7 +20,7 @@ def test_ticks_are_round_few_and_cover_the_range(low: float, high: float) -> Non
     found = ticks(low, high)
     assert 3 <= len(found) <= 12 and found == sorted(found)
     assert found[0] <= low + 1e-9 * abs(low) and found[-1] >= high - 1e-9 * abs(high)
-    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in zip(found, found[1:], strict=False)}
+    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in itertools.pairwise(found)}
     assert steps == {1.0}
     digits = f"{found[1] - found[0]:e}".split("e")[0].rstrip("0").rstrip(".")
     assert digits in ("1", "2", "5")

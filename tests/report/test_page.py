@@ -146,7 +146,10 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_got(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    [("config.yaml",), ("metrics.csv",), ("environment.json",), ("config.yaml", "metrics.csv"), ("metrics.csv", "source_only")],
+    [
+        ("config.yaml",), ("metrics.csv",), ("environment.json",), ("config.yaml", "metrics.csv"),
+        ("metrics.csv", "source_only"),
+    ],
 )  # fmt: skip
 def test_a_run_of_which_little_is_left_has_a_page(run: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
     for name in kept:
@@ -170,9 +173,8 @@ def test_no_damaged_file_keeps_a_page_from_being_made(run: Path, tmp_path: Path,
 def test_half_a_record_is_left_out(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     for name in ("validation_1", "examples_1", "hard_classes_1", "result_1"):
-        (copy / f"self_training/{name}.json").write_text(
-            '{"format": 1, "examples": [{}], "worst": [3], "classes": 7}'
-        )
+        path = copy / f"self_training/{name}.json"
+        path.write_text('{"format": 1, "examples": [{}], "worst": [3], "classes": 7}')
     for name in ("times", "lineage", "candidates_labeled", "classes", "selected"):
         key = {"times": "fits", "lineage": "rounds", "candidates_labeled": "candidates"}.get(name, "selected")
         (copy / f"{name}.json").write_text(json.dumps({"format": 1, key: {"a": 1}, "names": 5}))
