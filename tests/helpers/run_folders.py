@@ -126,7 +126,8 @@ def _write_candidates(folder: Path, ended: list[str], shift: float) -> None:
     for place, title in enumerate(ended):
         name = title.replace(" ", "-")
         scores = CandidateScores(
-            entropy=0.3 - 0.05 * place, infomax=0.4, snd=2.5, consistency=0.5 + 0.1 * place, ensemble_miou=0.6 + 0.1 * place,
+            entropy=0.3 - 0.05 * place, infomax=0.4, snd=2.5, consistency=0.5 + 0.1 * place,
+            ensemble_miou=0.6 + 0.1 * place,
         )  # fmt: skip
         step = STEPS * (place + 1)
         CandidateRecords(folder).record(Candidate(name, f"candidates/{name}.ckpt", step, scores))

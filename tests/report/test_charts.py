@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -19,7 +20,7 @@ def test_ticks_are_round_few_and_cover_the_range(low: float, high: float) -> Non
     found = ticks(low, high)
     assert 3 <= len(found) <= 12 and found == sorted(found)
     assert found[0] <= low + 1e-9 * abs(low) and found[-1] >= high - 1e-9 * abs(high)
-    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in zip(found, found[1:], strict=False)}
+    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in itertools.pairwise(found)}
     assert steps == {1.0}
     digits = f"{found[1] - found[0]:e}".split("e")[0].rstrip("0").rstrip(".")
     assert digits in ("1", "2", "5")
@@ -80,6 +81,14 @@ def test_the_box_names_all_values_of_a_step() -> None:
 def test_many_points_have_marks_at_the_ends_only() -> None:
     chart = line_chart("c", [Series("a", tuple((i, i % 7) for i in range(500)))])
     assert chart.paths[0].marks.count("M") == 2
+
+
+def test_long_series_are_thinned_and_keep_their_end() -> None:
+    points = tuple((float(i), float(i)) for i in range(5001))
+    chart = line_chart("c", [Series("a", (*points, (NAN, NAN), (6000.0, 1.0), (6001.0, 2.0)))])
+    columns = json.loads(chart.columns)
+    assert 150 < len(columns) < 260 and columns[-1]["lines"] == ["step 6,001", "a: 2"]
+    assert chart.paths[0].path.count("M") == 2
 
 
 def test_names_of_parts_do_not_overlap() -> None:

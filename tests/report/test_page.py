@@ -146,7 +146,10 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_got(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    [("config.yaml",), ("metrics.csv",), ("environment.json",), ("config.yaml", "metrics.csv"), ("metrics.csv", "source_only")],
+    [
+        ("config.yaml",), ("metrics.csv",), ("environment.json",), ("config.yaml", "metrics.csv"),
+        ("metrics.csv", "source_only"),
+    ],
 )  # fmt: skip
 def test_a_run_of_which_little_is_left_has_a_page(run: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
     for name in kept:
@@ -170,14 +173,27 @@ def test_no_damaged_file_keeps_a_page_from_being_made(run: Path, tmp_path: Path,
 def test_half_a_record_is_left_out(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     for name in ("validation_1", "examples_1", "hard_classes_1", "result_1"):
-        (copy / f"self_training/{name}.json").write_text(
-            '{"format": 1, "examples": [{}], "worst": [3], "classes": 7}'
-        )
+        path = copy / f"self_training/{name}.json"
+        path.write_text('{"format": 1, "examples": [{}], "worst": [3], "classes": 7}')
     for name in ("times", "lineage", "candidates_labeled", "classes", "selected"):
         key = {"times": "fits", "lineage": "rounds", "candidates_labeled": "candidates"}.get(name, "selected")
         (copy / f"{name}.json").write_text(json.dumps({"format": 1, key: {"a": 1}, "names": 5}))
     (copy / "environment.json").write_text('{"starts": [{"packages": 3, "command": "x"}, 5]}')
     parsed(write_report(copy).read_text())
+
+
+def test_the_page_of_a_long_run_stays_light(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    terms = [f"term_{number}" for number in range(8)]
+    with (run / "metrics.csv").open("a") as file:
+        for stage, number in (("source_only", 1), ("self_training", 1), ("self_training", 2)):
+            rows = (
+                f"{stage},{number},{step},{term},{step / 7!r}\n"
+                for step in range(5, 4000, 2)
+                for term in terms
+            )
+            file.writelines(rows)
+    assert len(write_report(run).read_bytes()) < 700_000
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hiast.cli.config import compose
 from hiast.cli.own_folder import OwnFolder, folders_searched
 from hiast.errors import InputError
 
-_NOT_SHOWN = frozenset({"cache_folder", "data_root", "name", "report", "run"})
-"""Settings that say where things are; they change no result."""
+_NOT_SHOWN = frozenset({"cache_folder", "data_root", "name", "num_workers", "report", "run"})
+"""Settings that change no result, such as where the data are."""
 
 
 def changed_settings(config: DictConfig) -> dict[str, Any]:

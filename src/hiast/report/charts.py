@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WIDTH, HEIGHT = 720.0, 290.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 26.0, 34.0
@@ -22,6 +22,8 @@ COLORS = 8
 LETTER = 6.6
 """Width of a letter of the names of parts, about."""
 Place = Callable[[float], float]
+MOST_POINTS = 240
+"""Points of a series beyond which only every second, third, ... is drawn, and always the last."""
 MOST_MARKS = 60
 """Points of a series beyond which only its line is drawn."""
 
@@ -151,7 +153,7 @@ def line_chart(
     def place_y(y: float) -> float:
         return round(bottom - (y - y_low) / (y_high - y_low) * (bottom - TOP), 1)
 
-    shown = [one for one in series if any(math.isfinite(y) for _, y in one.points)]
+    shown = [_thinned(one) for one in series if any(math.isfinite(y) for _, y in one.points)]
     x_ticks = [tick for tick in ticks(x_low, x_high, 6) if x_low <= tick <= x_high]
     return Chart(
         title=title,
@@ -215,6 +217,18 @@ def text(value: float, digits: int | None = None) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.3g}"
+
+
+def _thinned(series: Series) -> Series:
+    """At most about ``MOST_POINTS`` points; gaps stay."""
+    stride = -(-len(series.points) // MOST_POINTS)
+    last = len(series.points) - 1
+    kept = tuple(
+        point
+        for place, point in enumerate(series.points)
+        if (last - place) % stride == 0 or not math.isfinite(point[0])
+    )
+    return replace(series, points=kept)
 
 
 def _spread(low: float, high: float, margin: float = 0.0) -> tuple[float, float]:

@@ -93,7 +93,8 @@ def _thinned(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """At most ``BINS`` rows, the first and the last among them."""
     if len(thresholds) <= BINS:
         return thresholds
-    return thresholds[np.linspace(0, len(thresholds) - 1, BINS).round().astype(int)]
+    thinned: NDArray[np.float64] = thresholds[np.linspace(0, len(thresholds) - 1, BINS).round().astype(int)]
+    return thinned
 
 
 def _covered(reader: RoundReader, order: object) -> tuple[tuple[int, float], ...]:

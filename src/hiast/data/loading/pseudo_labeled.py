@@ -176,7 +176,10 @@ class PseudoLabeledDataset(Dataset[Sample]):
             donor_label = self._label_window(donor, opened.size, size, window)
             mask = class_mask(donor_label, hard_classes)
             if cv2.countNonZero(mask) == 0:
-                return image, label  # Nothing is copied into this window, so the donor's pixels are not needed.
+                return (
+                    image,
+                    label,
+                )  # Nothing is copied into this window, so the donor's pixels are not needed.
             if opened.size == size:
                 donor_image = opened.read(window)
             else:
