@@ -192,7 +192,8 @@ def _looks(name: str, settings: Any, config: DictConfig, images: tuple[int, int]
     candidates = 2 if name == stage_names(config)[0] or name == "online" else 1
     measured = min(target, config.selection.images) * (2 + len(VIEWS))
     labeled = target if name == "self_training" else 0
-    return validations * (validation + statistics) + candidates * measured + labeled
+    total: int = validations * (validation + statistics) + candidates * measured + labeled
+    return total
 
 
 def _parameters(network: SegmentationNetwork) -> int:
