@@ -72,10 +72,10 @@ def run(command: str, recording: Recording, folder: Path) -> int:
     recording.add(f"{PROMPT}{command}\r\n")
     child, terminal = pty.fork()
     if child == 0:  # pragma: no cover - this is the new process
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         os.chdir(folder)
-        os.environ["TERM"] = "xterm-256color"
+        os.environ.update(TERM="xterm-256color", COLUMNS=str(COLUMNS), LINES=str(LINES))
         os.execvp("/bin/sh", ["/bin/sh", "-c", command])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := _read(terminal):
         if text := decoder.decode(data):
