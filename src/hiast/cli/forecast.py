@@ -18,12 +18,12 @@ from hiast.cli.build_needs import discriminator_size, label_size, run_of
 from hiast.cli.build_stages import stage_settings
 from hiast.cli.faults import memory_fault
 from hiast.errors import RunError
+from hiast.files import write_json
 from hiast.inspection.cost import PassCost, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
 from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, peak, resident
 from hiast.ranks import is_rank_zero
-from hiast.run.directory import write_json
 from hiast.selection.views import VIEWS
 
 if TYPE_CHECKING:
