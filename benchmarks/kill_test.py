@@ -33,7 +33,7 @@ SMALL = (
     "source_only.max_steps=4", "source_only.batch_size=2", "warmup.max_steps=4", "warmup.batch_size=1",
     "self_training.max_steps=4", "self_training.batch_size=2", "self_training.rounds=2",
     "pseudo_label.policy.beta=0.1",  # the thresholds of an untrained network have to move fast to keep anything
-    "data.num_workers=0", "checkpoint_every_n_steps=1", "validation.every_n_steps=2",
+    "trainer=cpu", "data.num_workers=0", "checkpoint_every_n_steps=1", "validation.every_n_steps=2",
     "log_every_n_steps=1", "pictures=1",
     "validation.size=[64,128]", "data.source_crop.height=64", "data.source_crop.width=128",
     "data.target_crop.height=64", "data.target_crop.width=128",
@@ -175,7 +175,9 @@ def differences(one: Path, other: Path) -> list[str]:
     """What differs between two run directories: missing files, or content that is not the same to the bit."""
     names = {path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file()}
     found = []
-    for name in sorted(names - {Path("environment.json"), Path(".lock")}):
+    # These say when and how fast the run was, and the report shows it.
+    of_the_clock = {"environment.json", "times.json", "report.html", ".lock"}
+    for name in sorted(names - {Path(name) for name in of_the_clock}):
         if not ((one / name).is_file() and (other / name).is_file()):
             found.append(f"{name} is in one only")
         elif name.suffix == ".ckpt":

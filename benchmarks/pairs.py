@@ -1,34 +1,38 @@
 """Compare methods on pairs of domains: last, selected and best candidate of each, over seeds.
 
     python benchmarks/pairs.py run --conf DIR --data DIR --out DIR --pairs street weeds --seeds 1 2 3
-    python benchmarks/pairs.py table --out DIR
+    python benchmarks/pairs.py collect --out DIR --to benchmarks/results/pairs.json
+    python docs/_scripts/make_pairs.py
 
-Every row of a pair and seed starts from the same source-only checkpoint and trains for the same number of steps. A row
-that is finished is not run again. The labels of the target are read by the final evaluation of candidates alone, and by
-the row ``target labels``.
+``collect`` adds what is finished to a file of raw results, so that a table can grow over days; ``make_pairs.py`` turns
+the file into the page and the figure. Every row of a pair and seed starts from the same source-only checkpoint and
+trains for the same number of steps. A row that is finished is not run again. The labels of the target are read by the
+final evaluation of candidates alone, and by the row ``target labels``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 STEPS = 300
 """Optimizer steps of the source-only checkpoint, and of each row after it."""
 
+SCORES = ("entropy", "infomax", "consistency", "source_miou", "ensemble_miou")
+"""Label-free scores that are kept beside the mIoU."""
 COMMON = ["selection.source_fraction=0.1", "pictures=0", "validation.every_n_steps=100000"]
 
 
 def rows(pair: str, base: Path) -> dict[str, list[str]]:
     """Words of ``hiast-train`` for each row; all start from the checkpoint ``base``."""
-    online = ["stages=[online]", f"online.max_steps={STEPS}", "online.batch_size=4"]
+    online = ["stages=[online]", f"online.max_steps={STEPS}"]
     lr = "online.module.optimizer.lr=3e-4"
     start = f"init_from={base}"
     more = ["stages=[source_only]", f"source_only.max_steps={STEPS}", start]
@@ -60,7 +64,7 @@ def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: 
     """Run or continue ``hiast-train``."""
     if (run / "done").is_file():
         return
-    began = time.process_time()
+    began = os.times()
     command = [
         sys.executable, "-c", "from hiast.cli.train import main; main()", "--config-dir", str(arguments.conf),
         f"data_root={arguments.data}", f"run={run}", f"seed={seed}", *COMMON, *words,
@@ -70,7 +74,10 @@ def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: 
         log.write(" ".join(command) + "\n")
         log.flush()
         subprocess.run(command, check=True, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    (run / "done").write_text(str(time.process_time() - began))
+    ended = os.times()
+    (run / "done").write_text(
+        str(ended.children_user + ended.children_system - began.children_user - began.children_system)
+    )
 
 
 def evaluated(run: Path) -> dict[str, Any]:
@@ -81,7 +88,9 @@ def evaluated(run: Path) -> dict[str, Any]:
     records = json.loads((run / "candidates.json").read_text())["candidates"]
     scores = {record["name"]: miou(run / record["checkpoint"]) for record in records if record["checkpoint"]}
     selected = json.loads((run / "selected.json").read_text())["selected"]["name"]
-    last = [name for name in scores if not name.startswith(("target_statistics", "start"))][-1]
+    # The network that a method does not hand on, student or teacher, is a candidate too, but not the end of the run.
+    ends = [name for name in scores if not name.endswith(("-student", "-teacher"))]
+    last = [name for name in ends if not name.startswith(("target_statistics", "start"))][-1]
     found = {"candidates": scores, "selected": selected, "last": last}
     file.write_text(json.dumps(found, indent=2))
     return found
@@ -137,42 +146,44 @@ def summary(run: Path) -> str:
     )
 
 
-def results(out: Path) -> Iterator[tuple[str, int, str, dict[str, float]]]:
-    """Pair, seed, row and its numbers in percent, of everything that is finished."""
-    for file in sorted(out.glob("*/*/*/candidates_miou.json")):
-        found = json.loads(file.read_text())
-        scores = {name: 100 * values["mIoU"] for name, values in found["candidates"].items()}
+def collect(arguments: argparse.Namespace) -> None:
+    """Add everything that is finished to the file of raw results."""
+    known = json.loads(arguments.to.read_text()) if arguments.to.is_file() else []
+    found = {(record["pair"], record["seed"], record["row"]): record for record in known}
+    for file in sorted(arguments.out.glob("*/*/*/candidates_miou.json")):
         pair, seed, row = file.parts[-4:-1]
-        numbers = {
-            "last": scores[found["last"]],
-            "selected": scores[found["selected"]],
-            "best": max(scores.values()),
-        }
-        if row == "source_only":
-            yield (
-                pair,
-                int(seed),
-                "target statistics",
-                {"last": scores.get("target_statistics", float("nan"))},
+        record = {"pair": pair, "seed": int(seed), "row": row.replace("_", " "), **_record(file.parent)}
+        found[record["pair"], record["seed"], record["row"]] = record
+    lines = [json.dumps(found[key], separators=(",", ":")) for key in sorted(found)]
+    arguments.to.parent.mkdir(parents=True, exist_ok=True)
+    arguments.to.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    sys.stdout.write(f"{arguments.to}: {len(lines)} rows\n")
+
+
+def _record(run: Path) -> dict[str, Any]:
+    """Steps, label-free scores and mIoU of all candidates of a run, and which one is the last and the selected one."""
+    measured = evaluated(run)
+    candidates = []
+    for record in json.loads((run / "candidates.json").read_text())["candidates"]:
+        if record["name"] in measured["candidates"]:
+            scores = {name: record["scores"].get(name) for name in SCORES}
+            truth = measured["candidates"][record["name"]]
+            candidates.append(
+                {
+                    "name": record["name"],
+                    "step": record["step"],
+                    "miou": round(truth["mIoU"], 5),
+                    "iou": [None if math.isnan(value) else round(value, 4) for value in truth["iou"]],
+                    **{name: value if value is None else round(value, 4) for name, value in scores.items()},
+                }
             )
-        yield pair, int(seed), row.replace("_", " ") if row != "source_only" else "source only", numbers
-
-
-def table(arguments: argparse.Namespace) -> None:
-    """Print a Markdown table of each pair: mean over the seeds, and each seed."""
-    found: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
-    for pair, seed, row, numbers in results(arguments.out):
-        found.setdefault(pair, {}).setdefault(row, {})[seed] = numbers
-    for pair, lines in found.items():
-        sys.stdout.write(f"\n### {pair}\n\n| row | last | selected | best candidate | each seed |\n")
-        sys.stdout.write("|---|---:|---:|---:|---|\n")
-        for row, seeds in lines.items():
-            cells = []
-            for key in ("last", "selected", "best"):
-                values = [numbers[key] for numbers in seeds.values() if key in numbers]
-                cells.append(f"{sum(values) / len(values):.1f}" if values else "")
-            each = ", ".join(f"{seed}: {numbers['last']:.1f}" for seed, numbers in sorted(seeds.items()))
-            sys.stdout.write(f"| {row} | {' | '.join(cells)} | {each} |\n")
+    seconds = float((run / "done").read_text())
+    return {
+        "selected": measured["selected"],
+        "last": measured["last"],
+        "cpu_seconds": round(seconds),
+        "candidates": candidates,
+    }
 
 
 def main() -> None:
@@ -187,9 +198,10 @@ def main() -> None:
     runner.add_argument("--seeds", nargs="+", type=int, required=True)
     runner.add_argument("--rows", nargs="*", default=[])
     runner.set_defaults(job=run)
-    printer = commands.add_parser("table")
-    printer.add_argument("--out", type=Path, required=True)
-    printer.set_defaults(job=table)
+    collector = commands.add_parser("collect")
+    collector.add_argument("--out", type=Path, required=True)
+    collector.add_argument("--to", type=Path, required=True)
+    collector.set_defaults(job=collect)
     arguments = parser.parse_args()
     arguments.job(arguments)
 

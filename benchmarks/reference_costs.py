@@ -3,7 +3,7 @@
     python benchmarks/reference_costs.py
 
 Networks are built without memory (device "meta") and PyTorch counts the floating point operations of a forward pass of
-one image. A backward pass counts as two forward passes. The table in docs/reference_runs.md comes from here.
+one image. A backward pass counts as two forward passes. The table in docs/reference/reference_runs.md comes from here.
 """
 
 from __future__ import annotations

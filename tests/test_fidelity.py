@@ -1,4 +1,4 @@
-"""docs/fidelity.md names tests that exist, and its script measures every golden file."""
+"""docs/explanation/fidelity.md names tests that exist, and its script measures every golden file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "fidelity.md"
+PAGE = TESTS.parent / "docs" / "explanation" / "fidelity.md"
 
 
 def test_every_named_test_exists():
@@ -17,7 +17,7 @@ def test_every_named_test_exists():
         functions = {
             node.name for node in ast.parse((TESTS / file).read_text()).body if hasattr(node, "name")
         }
-        assert test in functions, f"{file} has no {test}: write docs/fidelity.md again"
+        assert test in functions, f"{file} has no {test}: write docs/explanation/fidelity.md again"
 
 
 def test_the_page_was_made_from_all_golden_files():

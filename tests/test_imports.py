@@ -17,7 +17,7 @@ import hiast
 
 PACKAGE = Path(hiast.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ANYONE = {"classes", "errors", "files", "locks", "progress", "ranks", "stage_names", "upsampling"}
+ANYONE = {"classes", "errors", "files", "locks", "pages", "progress", "ranks", "stage_names", "upsampling"}
 EVERYTHING = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()} - {
     "__init__",
     "__pycache__",
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "locks": set(),
+    "pages": set(),
     "progress": set(),
     "ranks": set(),
     "upsampling": set(),
@@ -48,7 +49,11 @@ ALLOWED: dict[str, set[str]] = {
         *("data", "models", "objectives", "online", "prediction", "pseudo_labels", "evaluation", "selection"),
     },
     "hub": {"export", "models", "prediction", "training"},
-    "callbacks": {"training", "data", "models", "objectives", "pseudo_labels", "evaluation", "selection"},
+    "callbacks": {
+        *("training", "data", "models", "objectives", "online", "pseudo_labels", "evaluation", "selection"),
+        "report",
+    },
+    "report": {"evaluation", "pseudo_labels", "selection"},
     "inspection": {"data", "evaluation", "formats"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
@@ -66,6 +71,7 @@ LIGHTNING_FREE = {
     "errors",
     "files",
     "locks",
+    "pages",
     "progress",
     "ranks",
     "upsampling",
@@ -75,6 +81,7 @@ LIGHTNING_FREE = {
     "online",
     "formats",
     "pseudo_labels",
+    "report",
     "prediction",
     "export",
     "selection",
@@ -167,6 +174,7 @@ def test_other_packages_stay_where_they_belong(name: str):
             "errors",
             "files",
             "locks",
+            "pages",
             "progress",
             "stage_names",
         ), f"{place}: {part} is without torch"

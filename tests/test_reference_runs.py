@@ -1,4 +1,4 @@
-"""The commands of docs/reference_runs.md compose and build, with the published crops, margins and steps."""
+"""The commands of docs/reference/reference_runs.md compose and build, with the published crops, margins and steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hiast.data import AdaptationDataModule, JoinedDataModule
 from hiast.data.augmentation.weak import FixedScaleCrop, RandomSizedCrop
 from hiast.online import Margins
 
-PAGE = (Path(__file__).parents[1] / "docs/reference_runs.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/reference/reference_runs.md").read_text(encoding="utf-8")
 SOURCES = {"gta5": (720, 1280), "synthia": (760, 1280), "cityscapes": (512, 1024)}
 TARGETS = ("acdc", "dark_zurich", "idd", "mapillary", "bdd100k")
 PAIRS = [f"{source}_{target}" for source in SOURCES for target in TARGETS]

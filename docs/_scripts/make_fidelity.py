@@ -1,4 +1,4 @@
-"""Write docs/fidelity.md: ``python docs/_scripts/make_fidelity.py [FILE]``.
+"""Write docs/explanation/fidelity.md: ``python docs/_scripts/make_fidelity.py [FILE]``.
 
 Every difference in it is measured here, by running the library on the inputs of tests/golden and comparing with the
 published results stored beside them. A difference beyond its limit, or the name of a test that does not exist, stops
@@ -465,7 +465,7 @@ def processor() -> str:
 def main() -> None:
     """Write the page."""
     torch.set_num_threads(1)
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "fidelity.md"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "explanation" / "fidelity.md"
     write_atomically(target, page().encode())
     print(f"Wrote {target}.")
 

@@ -1,4 +1,6 @@
-"""Draw the pictures of docs/method.md from drawn scenes: ``python docs/_scripts/make_method_pictures.py [FOLDER]``.
+"""Draw the pictures of docs/explanation/method.md from drawn scenes.
+
+Usage: ``python docs/_scripts/make_method_pictures.py [FOLDER]``.
 
 Selection, statistics, hard-class pasting and color augmentation are the library's own. Only the teacher is a stand-in:
 it takes the true labels of the scene, spoils some of them, and makes up a confidence (``stand_in_teacher``).
@@ -61,7 +63,7 @@ class Scene:
 
 def main() -> None:
     """Write all pictures."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "pictures"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "assets" / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

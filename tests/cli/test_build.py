@@ -14,7 +14,7 @@ import hiast.data
 from hiast.classes import LabelSpace
 from hiast.cli import train
 from hiast.cli.build import build_classes, build_target
-from hiast.cli.build_needs import _run
+from hiast.cli.build_needs import run_of
 from hiast.cli.build_stages import build_stages
 from hiast.cli.config import compose
 from hiast.cli.eval import _write, split
@@ -93,7 +93,7 @@ def test_memory_is_that_of_one_device() -> None:
         "+self_training.by_round.3.labels.size=[100,200]",
     ]
     config = compose("train", ["+scenario=gta5_cityscapes", *words])
-    run = _run(config, build_classes(config), parameters=7)
+    run = run_of(config, build_classes(config), parameters=7)
     assert run.batch_size == 32 // 4 // 2
     assert run.workers == 4 * (2 + 2 + 3)
     assert run.label_size == (100, 200)

@@ -213,6 +213,6 @@ def test_extracting_the_frames_of_videos_is_announced(run, drawn_copy: Path, cap
     )
     words = ["+scenario=demo", "dataset@data.target=drive", f"data_root={drawn_copy}", "--config-dir", "c"]
     with caplog.at_level("INFO", logger="hiast"):
-        code, said, err = run("data_check", *words)
+        code, said, _ = run("data_check", *words)
     assert code == 0 and "target train: video: 2 images" in said, said
     assert "extracting the frames of its videos that are missing" in caplog.text

@@ -158,7 +158,7 @@ def test_damaged_archives_are_named(run, downloads: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     code, _, said = run("data_prepare", *words)
-    assert code == 2 and "01_images.zip is no whole zip archive" in said
+    assert code == 2 and "01_images.zip is not a complete zip archive" in said
     middle = len(whole) // 2
     path.write_bytes(
         whole[:middle] + bytes(b ^ 255 for b in whole[middle : middle + 50]) + whole[middle + 50 :]
@@ -217,8 +217,8 @@ TINY = [
 
 
 def fill_in(root: Path) -> None:
-    """What the walk-through in docs/data.md writes into the source's template."""
-    text = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    """Write the source file of docs/tutorials/own_data.md over the template."""
+    text = (Path(__file__).parents[2] / "docs/tutorials/own_data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     content = next(block for block in blocks if "name: mine_source" in block)
     (root / "dataset/mine_source.yaml").write_text(content, encoding="utf-8")

@@ -248,7 +248,7 @@ def test_the_table_of_ids_shows_where_they_are(tmp_path: Path) -> None:
         "ids:\n  0: a   # 91.62 %\n  7: null   # 8.33 %, not named yet\n  255: null   # 0.04 %, not named yet"
     )
     page = render(Report("own", "data", part.classes, ((part, summary),), (), ()), None)
-    assert page.count("data:image/png") == 3 and "7: null" in page and "3 ids" in page
+    assert page.count("data:image/jpeg") == 3 and "7: null" in page and "3 ids" in page
     report = Report("own", "data", part.classes, ((part, summary),), (), ()).to_json()
     assert report["parts"][0]["values"][1] == {  # type: ignore[index]
         "value": 7, "share": 200 / 2400, "images": 1, "class": None, "named": False,

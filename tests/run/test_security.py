@@ -205,6 +205,6 @@ def test_nothing_is_sent_anywhere_unless_asked() -> None:
     from hiast.cli.config import compose
 
     assert compose("train", ["+scenario=demo"]).logger.loggers == []
-    assert compose("train", ["+scenario=demo", "logger=wandb"]).logger.loggers[0].offline is True
+    assert compose("train", ["+scenario=demo", "logger=wandb"]).logger.wandb.offline is True
     code = "import hiast.cli.build, hiast.run, sys; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

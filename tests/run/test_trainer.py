@@ -15,15 +15,13 @@ from hiast.run.trainer import build_trainer, check_options
 from hiast.training import SourceOnlyModule, WarmupModule
 
 
-def make(kind: type = SourceOnlyModule, loggers: tuple = (), **arguments: Any):
+def make(kind: type = SourceOnlyModule, **arguments: Any):
     network = DeepLabV2(19, layers=(1, 1, 1, 1), width=2)
     return build_trainer(
         {"accelerator": "cpu", "devices": 1, **arguments},
         kind(network, CITYSCAPES_19, accumulate_grad_batches=2),
         callbacks=[],
-        loggers=loggers,
         val_every_n_steps=5,
-        log_every_n_steps=3,
         folder=Path(),
     )
 
@@ -73,9 +71,9 @@ def test_what_changes_nothing_or_may_be_chosen_is_taken(options: dict[str, Any])
 def test_clipping_in_the_warmup() -> None:
     network = DeepLabV2(19, layers=(1, 1, 1, 1), width=2)
     module = WarmupModule(network, CITYSCAPES_19)
-    settings: dict[str, Any] = {"val_every_n_steps": 5, "log_every_n_steps": 3, "folder": Path()}
+    settings: dict[str, Any] = {"val_every_n_steps": 5, "folder": Path()}
     options = {"accelerator": "cpu", "gradient_clip_val": 0.5}
-    assert build_trainer(options, module, callbacks=[], loggers=[], **settings).gradient_clip_val is None
+    assert build_trainer(options, module, callbacks=[], **settings).gradient_clip_val is None
     assert module.clipping == {"gradient_clip_val": 0.5}
 
 

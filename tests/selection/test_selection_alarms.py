@@ -143,3 +143,9 @@ def test_a_collapse_raises_several_alarms_at_once() -> None:
     assert all(sentence.startswith("round-1: ") and sentence.endswith(".") for sentence in said)
     assert raised(history, SOURCE) == said
     assert len(raised(history, SOURCE, alarms=(histogram_far,))) == 1
+
+
+def test_source_shares_come_from_the_look_itself() -> None:
+    scores = CandidateScores(predicted={"road": 1.0, "car": 0.0}, source_labels={"road": 0.8, "car": 0.2})
+    (said,) = raised([Candidate("a", "a.ckpt", 1, scores)])
+    assert "car (0 %, 20 % in the source labels)" in said

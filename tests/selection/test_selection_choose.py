@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from hiast.selection import Candidate, CandidateScores, EnsembleRule, Limits, Verdict, choice_cells, choose
+from hiast.selection import (
+    Candidate,
+    CandidateScores,
+    EnsembleRule,
+    Limits,
+    MeanRankRule,
+    Verdict,
+    choice_cells,
+)
+from hiast.selection import choose as choose_by
 from hiast.selection.rules import FLOOR, divergence
 
 SHARES = {"road": 0.6, "sky": 0.3, "car": 0.1}
@@ -20,6 +29,11 @@ def candidate(name: str, step: int, **scores: object) -> Candidate:
 
 
 START = candidate("source_only", 100)
+
+
+def choose(candidates, rule=None):
+    """By one score, so that a test says which one decides."""
+    return choose_by(candidates, EnsembleRule() if rule is None else rule)
 
 
 def test_the_highest_agreement_is_chosen() -> None:
@@ -206,3 +220,57 @@ def test_divergence_equals_the_formula() -> None:
     assert divergence({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}) == pytest.approx(-math.log(FLOOR))
     assert divergence({"new": 1.0}, {"a": 1.0}) == pytest.approx(-math.log(FLOOR))
     assert math.isnan(divergence({"a": math.nan}, {"a": 1.0}))
+
+
+def test_the_mean_rank_is_the_default_and_needs_more_than_half_of_the_scores() -> None:
+    """Two candidates: the later one wins if it is ahead in more scores than it is behind."""
+    one_up = candidate("b", 200, ensemble_miou=0.9)
+    assert choose_by([START, one_up]).selected.name == "b"
+    one_up_one_down = candidate("b", 200, ensemble_miou=0.9, infomax=0.59)
+    assert choose_by([START, one_up_one_down]).selected.name == "source_only"
+    two_up = candidate("b", 200, ensemble_miou=0.9, consistency=0.9, infomax=0.59)
+    found = choose_by([START, two_up])
+    assert found.selected.name == "b"
+    assert found.reason.startswith(
+        "b is selected: of 2 candidates it has the highest mean rank in ensemble agreement"
+    )
+
+
+def test_the_mean_rank_equals_a_straightforward_one() -> None:
+    values = {
+        "source_only": (0.70, 0.60, 0.80, 0.70),
+        "a": (0.72, 0.61, 0.80, 0.69),
+        "b": (0.71, 0.65, 0.85, 0.68),
+        "c": (0.69, 0.66, 0.84, 0.68),
+    }
+    keys = ("ensemble_miou", "infomax", "consistency", "source_miou")
+    candidates = [
+        candidate(name, step, **dict(zip(keys, scores, strict=True)))
+        for step, (name, scores) in enumerate(values.items())
+    ]
+    verdicts = MeanRankRule()(candidates)
+    for verdict, own in zip(verdicts, values.values(), strict=True):
+        wanted = []
+        for place, value in enumerate(own):
+            others = [scores[place] for scores in values.values() if scores is not own]
+            wanted.append(sum((value > other) + 0.5 * (value == other) for other in others) / 3)
+        assert verdict.score == pytest.approx(sum(wanted) / 4)
+    assert choose_by(candidates).selected.name == "b"
+
+
+def test_refused_candidates_do_not_count_in_the_ranks() -> None:
+    """A collapsed network that leads in consistency does not push others down."""
+    later = candidate("b", 200, ensemble_miou=0.9, consistency=0.85)
+    collapsed = [candidate(f"x{i}", 300 + i, infomax=0.0, consistency=1.0) for i in range(5)]
+    alone, among = MeanRankRule()([START, later]), MeanRankRule()([START, later, *collapsed])
+    assert [verdict.score for verdict in among[:2]] == [verdict.score for verdict in alone]
+    assert choose_by([START, later, *collapsed]).selected.name == "b"
+
+
+def test_the_mean_rank_leaves_out_what_the_start_lacks_and_refuses_what_is_not_known() -> None:
+    bare = Candidate("source_only", "a.ckpt", 0, CandidateScores(infomax=0.5, consistency=0.5))
+    later = Candidate("b", "b.ckpt", 1, CandidateScores(infomax=0.6, consistency=0.6, ensemble_miou=0.1))
+    assert choose_by([bare, later]).selected.name == "b"
+    unknown = Candidate("b", "b.ckpt", 1, CandidateScores(infomax=0.6))
+    found = choose_by([bare, unknown])
+    assert found.selected.name == "source_only" and found.table[1].vetoes == ("Its score is not known.",)

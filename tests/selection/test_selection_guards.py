@@ -14,7 +14,6 @@ from hiast.selection import (
     CandidateScores,
     DynamicTeacher,
     batch_density,
-    class_ratio_floor,
     return_to,
 )
 from hiast.selection.samples import pixel_positions
@@ -111,50 +110,6 @@ def test_density_of_a_batch_equals_loops_and_repeats_itself() -> None:
     assert batch_density(maps, 7, seed=1, pixels=20) == pytest.approx(expected, abs=1e-4)
     assert batch_density(maps, 7, seed=1, pixels=20) == batch_density(maps, 7, seed=1, pixels=20)
     assert batch_density(maps, 8, seed=1, pixels=20) != batch_density(maps, 7, seed=1, pixels=20)
-
-
-def test_the_floor_equals_its_formula() -> None:
-    maps = torch.randn(2, 3, 4, 5, dtype=torch.float64).softmax(1)
-    prior = torch.tensor([0.9, 0.05, 0.05], dtype=torch.float64)
-    mean = maps.numpy().transpose(1, 0, 2, 3).reshape(3, -1).mean(1)
-    expected = sum(max(0.0, 0.8 * float(p) - m) for p, m in zip(prior, mean, strict=True))
-    assert class_ratio_floor(maps, prior, 0.8).item() == pytest.approx(expected, abs=1e-6)
-    assert expected > 0
-
-
-def test_the_floor_pushes_starved_classes_alone() -> None:
-    logits = torch.tensor([3.0, 0.0, -6.0]).view(1, 3, 1, 1).repeat(1, 1, 4, 4).requires_grad_()
-    loss = class_ratio_floor(logits.softmax(1), torch.tensor([0.4, 0.05, 0.55]))
-    loss.backward()
-    assert loss.item() == pytest.approx(
-        0.275 - torch.softmax(torch.tensor([3.0, 0.0, -6.0]), 0)[2].item(), abs=1e-6
-    )
-    gradient = logits.grad.sum((0, 2, 3))
-    assert gradient[2] < 0 < gradient[0]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_above_the_floor_there_is_no_gradient(share: float) -> None:
-    logits = torch.zeros(1, 4, 3, 3, requires_grad=True)
-    loss = class_ratio_floor(logits.softmax(1), torch.full((4,), 0.25), share)
-    loss.backward()
-    assert loss.item() == 0
-    assert logits.grad.abs().sum() == 0
-
-
-def test_the_floor_of_half_precision_and_of_vanished_classes_is_finite() -> None:
-    certain = torch.zeros(1, 2, 4, 4)
-    certain[:, 0] = 1
-    loss = class_ratio_floor(certain.half().requires_grad_(), torch.tensor([0.0, 1.0]))
-    assert loss.dtype == torch.float32
-    assert loss.item() == 0.5
-
-
-def test_wrong_floors_are_refused() -> None:
-    with pytest.raises(InputError, match="class-ratio floor"):
-        class_ratio_floor(torch.rand(1, 2, 2, 2), torch.rand(2), 1.5)
-    with pytest.raises(ValueError, match="prior"):
-        class_ratio_floor(torch.rand(1, 2, 2, 2), torch.rand(3))
 
 
 def candidate(name: str, step: int, infomax: float, ensemble: float) -> Candidate:

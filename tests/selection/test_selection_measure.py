@@ -92,16 +92,20 @@ def test_source_miou_counts_the_reported_classes() -> None:
     images[..., 2:] = 230
     label = torch.zeros(1, 4, 4, dtype=torch.uint8)
     label[..., 2:] = 1
-    assert measure_source(network(), [(images, label)], CLASSES) == 1
+    assert measure_source(network(), [(images, label)], CLASSES)[0] == 1
     label[..., 0, 0] = 255
     label[..., 1, 0] = 2
     # Road: 6 of 7 predicted pixels; the wrong one is labeled as a class that is not reported.
-    assert measure_source(network(), [(images, label)], CLASSES) == pytest.approx((6 / 7 + 1) / 2)
+    miou, shares = measure_source(network(), [(images, label)], CLASSES)
+    assert miou == pytest.approx((6 / 7 + 1) / 2)
+    assert list(shares.values()) == pytest.approx([6 / 15, 8 / 15, 1 / 15])
+    _, none = measure_source(network(), [], CLASSES)
+    assert list(none.values()) == [0, 0, 0]
 
 
 def test_source_predictions_are_resized_to_the_label() -> None:
     images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
-    assert measure_source(network(), [(images, torch.zeros(1, 9, 7, dtype=torch.uint8))], CLASSES) == 1
+    assert measure_source(network(), [(images, torch.zeros(1, 9, 7, dtype=torch.uint8))], CLASSES)[0] == 1
 
 
 def test_ensemble_scores_are_added(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_the_choice_is_written_without_nan(tmp_path: Path) -> None:
     assert values["selected"]["name"] == "source_only"
     assert values["reason"] == choice.reason
     assert values["alarms"] == ["b: something is wrong."]
-    assert [row["score"] for row in values["table"]] == [None, 0.5]
+    assert [row["score"] for row in values["table"]] == [1.0, None]
     assert values["table"][1]["vetoes"] == [
         "Its InfoMax is not known.",
         "Its predicted classes are not known.",

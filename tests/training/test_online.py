@@ -237,3 +237,39 @@ def test_a_checkpoint_gives_the_module_back(tmp_path):
     again = OnlineModule.load_from_checkpoint(tmp_path / "last.ckpt", network=TinyNetwork())
     assert same(state(again), state(module))
     assert again.arguments() == module.arguments()
+
+
+def test_a_dynamic_teacher_waits_until_the_student_has_become_denser():
+    def after_six_steps(**more) -> OnlineModule:
+        module = module_of(steps=6, **more)
+        fit(module, placed(6))
+        return module
+
+    always = after_six_steps()
+    # It lets go beyond 3 batches at the latest, so that it follows within six steps whatever the density says.
+    waiting = after_six_steps(dynamic_teacher={"first": 3, "every": 1, "most": 3})
+    never = after_six_steps(dynamic_teacher={"first": 9})
+    start = state(module_of().teacher.network)
+    assert same(state(never.teacher.network), start)
+    assert not same(state(waiting.teacher.network), start)
+    assert not same(state(waiting.teacher.network), state(always.teacher.network))
+
+
+def test_a_dynamic_teacher_resumes_with_the_batches_that_it_compares_with():
+    options = {"first": 3, "every": 2, "most": 8}
+    module = module_of(dynamic_teacher=options)
+    for batch in placed(2):
+        losses_of(module, batch)
+    checkpoint: dict = {}
+    module.on_save_checkpoint(checkpoint)
+    again = module_of(dynamic_teacher=options)
+    again.on_load_checkpoint(checkpoint)
+    kept, wanted = again.dynamic_teacher.state_dict(), module.dynamic_teacher.state_dict()
+    assert kept["number"] == wanted["number"] == 2 and kept["scores"] == wanted["scores"]
+    assert all(torch.equal(a, b) for a, b in zip(kept["images"], wanted["images"], strict=True))
+    assert module.arguments()["dynamic_teacher"] == options
+
+
+def test_settings_of_the_dynamic_teacher_are_checked():
+    with pytest.raises(InputError, match="dynamic teacher"):
+        module_of(dynamic_teacher={"first": 0})

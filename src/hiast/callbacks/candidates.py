@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.hashing import weights_hash
+from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
@@ -103,6 +104,7 @@ class CandidateKeeper(pl.Callback):
         self.seed = seed
         self.labels = labels
         self.records = CandidateRecords(folder)
+        self.labeled = LabeledScores(folder, settings.images)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the checkpoint that the run starts from."""
@@ -139,7 +141,7 @@ class CandidateKeeper(pl.Callback):
 
     def _measure_statistics(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
         """Keep the network with target statistics, if it has batch normalization."""
-        if not any(True for _ in batch_norms(module.network)):
+        if not any(True for _ in batch_norms(module.evaluation_network)):
             return
         for share in self.settings.target_statistics:
             name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
@@ -173,6 +175,8 @@ class CandidateKeeper(pl.Callback):
         module.eval()
         try:
             candidate = self._scored(trainer, module, name, checkpoint, identity)
+            # Before the candidate is recorded, since one that is recorded is not measured again.
+            self.labeled.measure(trainer, module, name, candidate.step)
         finally:
             module.train(was_training)
         if trainer.is_global_zero:
@@ -206,13 +210,15 @@ class CandidateKeeper(pl.Callback):
             candidate=name,
             device=module.device,
         )
-        source = measure_source(
+        source, source_labels = measure_source(
             predict,
             _source_batches(trainer, module, data, self.settings.source_images),
             module.classes,
             device=module.device,
         )
-        scores = dataclasses.replace(scores, source_miou=source, labels=self._label_shares(module.classes))
+        scores = dataclasses.replace(
+            scores, source_miou=source, source_labels=source_labels, labels=self._label_shares(module.classes)
+        )
         relative = checkpoint.relative_to(self.folder).as_posix()
         return Candidate(name, relative, self.step_before + module.steps_done, scores, identity)
 
@@ -229,19 +235,20 @@ class CandidateKeeper(pl.Callback):
         )
         everyone = with_ensemble(self.records.read(), store, classes)
         self.records.record_all(everyone)
-        for sentence in raised(everyone, {}):
+        for sentence in raised(everyone):
             log.warning("%s", sentence)
 
 
 @contextmanager
 def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: float) -> Iterator[None]:
-    """Within this context the network has ``share`` of the batch-norm statistics of the target."""
+    """Within this context the evaluated network has ``share`` of the batch-norm statistics of the target."""
     data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    norms = [norm for norm in batch_norms(module.network) if norm.running_mean is not None]
+    network = module.evaluation_network
+    norms = [norm for norm in batch_norms(network) if norm.running_mean is not None]
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
     try:
         with trainer.precision_plugin.forward_context():
-            estimate_on(module.network, module, data.labeling_images())
+            estimate_on(network, module, data.labeling_images())
         for norm, (mean, var) in zip(norms, before, strict=True):
             norm.running_mean.lerp_(mean, 1 - share)  # type: ignore[union-attr]
             norm.running_var.lerp_(var, 1 - share)  # type: ignore[union-attr]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,37 @@ import torch
 
 from hiast.evaluation.metrics import Scores
 from hiast.files import write_atomically
+from hiast.online.thresholds import MovingThresholds
+from hiast.report.files import COLUMNS, read_metrics
 from hiast.training.module import AdaptationModule
 
-COLUMNS = ("stage", "round", "step", "name", "value")
+Follower = Callable[[AdaptationModule, dict[str, float]], None]
+"""Is given the module and every row that is written."""
 
 
 class MetricsFile(pl.Callback):
-    """Appends a round's signals at its start, loss terms every few steps, and scores at each validation.
+    """Appends a round's signals at its start, losses and lr every few steps, and scores at each validation.
 
-    A run that goes on from a checkpoint first drops the rows behind it, which it will write again.
+    A run that resumes from a checkpoint first drops the rows after it, which it writes again.
 
     Args:
         path: The file.
         every: Optimizer steps between two rows of loss terms.
         signals: Gives what is known of a round's pseudo-labels once they are made; None in other stages.
+        follower: Is given the same numbers, to send them to loggers.
     """
 
     def __init__(
-        self, path: Path, every: int = 50, signals: Callable[[], dict[str, float]] | None = None
+        self,
+        path: Path,
+        every: int = 50,
+        signals: Callable[[], dict[str, float]] | None = None,
+        follower: Follower | None = None,
     ) -> None:
         self.path = path
         self.every = every
         self.signals = signals
+        self.follower = follower
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the rows that belong to steps behind the checkpoint; record the signals of a round that begins."""
@@ -59,10 +69,8 @@ class MetricsFile(pl.Callback):
         if not isinstance(pl_module, AdaptationModule) or not isinstance(outputs, dict):
             return
         if pl_module.batches_done % (self.every * pl_module.accumulate_grad_batches) == 0:
-            terms = {name: value for name, value in outputs.items() if name != "loss"}
-            self._append(
-                trainer, pl_module, {name: float(torch.as_tensor(value)) for name, value in terms.items()}
-            )
+            terms = {name: float(torch.as_tensor(value)) for name, value in outputs.items() if name != "loss"}
+            self._append(trainer, pl_module, terms | lrs(trainer.optimizers))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record means, per-class IoU and label-free signals of this validation."""
@@ -75,7 +83,7 @@ class MetricsFile(pl.Callback):
         values = dict(score_values(pl_module.scores))
         if "val/entropy" in trainer.callback_metrics:
             values["val/entropy"] = float(trainer.callback_metrics["val/entropy"])
-        self._append(trainer, pl_module, values)
+        self._append(trainer, pl_module, values | online_thresholds(pl_module))
 
     def _append(self, trainer: pl.Trainer, module: AdaptationModule, values: dict[str, float]) -> None:
         if trainer.is_global_zero:
@@ -87,6 +95,8 @@ class MetricsFile(pl.Callback):
                 # A checkpoint that covers these rows must not reach the disk before them.
                 file.flush()
                 os.fsync(file.fileno())
+            if self.follower is not None:
+                self.follower(module, values)
 
 
 def score_values(scores: Scores) -> dict[str, float]:
@@ -95,13 +105,30 @@ def score_values(scores: Scores) -> dict[str, float]:
     return values | {f"val/iou/{name}": value for name, value in scores.iou.items()}
 
 
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics file; a last line that a crash cut off is left out."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.DictReader(io.StringIO(whole)) if row.get("value") is not None]
+def lrs(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
+    """``lr/backbone``, ``lr/head`` and, with a second optimizer, ``lr/discriminator``.
+
+    With layer decay ``lr/backbone`` is that of the deepest layer.
+    """
+    found = {}
+    groups = optimizers[0].param_groups if optimizers else []
+    for group in groups:
+        if group.get("initial_lr") == group.get("backbone_lr", math.nan):
+            found["lr/backbone"] = float(group["lr"])
+    if groups:
+        found["lr/head"] = float(groups[-1]["lr"])
+    for optimizer in optimizers[1:]:
+        found["lr/discriminator"] = float(optimizer.param_groups[-1]["lr"])
+    return found
+
+
+def online_thresholds(module: AdaptationModule) -> dict[str, float]:
+    """``threshold/<class>`` of online self-training with thresholds that move; nothing in other stages."""
+    trust = getattr(module, "trust", None)
+    if not isinstance(trust, MovingThresholds):
+        return {}
+    values = trust.current().tolist()
+    return {f"threshold/{name}": value for name, value in zip(module.classes.names, values, strict=True)}
 
 
 def _as_csv(rows: list[Any]) -> str:

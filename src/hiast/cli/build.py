@@ -193,7 +193,7 @@ def build_datamodule(config: DictConfig, classes: LabelSpace) -> AdaptationDataM
 
 
 def _optional(node: Any) -> Any:
-    """What a part of the configuration builds; None for one that was left out, whatever is said of its details."""
+    """What a part of the configuration builds; None for one that was left out, whatever its other keys are."""
     return None if node is None or node.get("_target_") is None else instantiate(node)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hiast.cli.build import derived_folder, device_count, stage_names
-from hiast.cli.build_stages import build_stages
+from hiast.cli.build_stages import build_stages, stage_settings
 from hiast.cli.preflight import build_checked_network
 from hiast.errors import InputError
 from hiast.inspection.disk import find_disk, shortages
@@ -40,7 +40,7 @@ def build_needs(
         InputError: A setting of a stage does not fit.
     """
     parameters, findings = _parameters(config, classes)
-    needs = estimate(_run(config, classes, parameters), parts)
+    needs = estimate(run_of(config, classes, parameters), parts)
     folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
     cache = derived_folder(config, Path(config.data_root))
     if not cache.exists():  # What is there already takes no more room.
@@ -48,20 +48,20 @@ def build_needs(
     return needs, findings + shortages(needs, {place: find_disk(folder) for place, folder in folders.items()})
 
 
-def _run(config: DictConfig, classes: LabelSpace, parameters: int) -> Run:
+def run_of(config: DictConfig, classes: LabelSpace, parameters: int) -> Run:
     """The settings that determine memory and disk."""
     stages = stage_names(config)
     devices, workers = device_count(config), config.data.num_workers
     crop = config.crop.target
     return Run(
         parameters=parameters,
-        discriminator=_discriminator(config, classes) if "warmup" in stages else 0,
+        discriminator=discriminator_size(config, classes) if "warmup" in stages else 0,
         classes=len(classes),
         stages=tuple(stages),
         rounds=config.self_training.rounds,
-        label_size=_label_size(config),
+        label_size=label_size(config),
         crop=(crop.get("height", 512), crop.get("width", 1024)),
-        batch_size=max((_batch(config[name], devices) for name in stages), default=1),
+        batch_size=max((_batch(stage_settings(config, name), devices) for name in stages), default=1),
         # Each device has loaders of the source, of the target and for validation, which live side by side.
         workers=devices * (2 * -(-workers // 2) + workers),
         cache=config.data.cache,
@@ -74,14 +74,14 @@ def _batch(stage: DictConfig, devices: int) -> int:
     return images
 
 
-def _label_size(config: DictConfig) -> tuple[int, int] | None:
+def label_size(config: DictConfig) -> tuple[int, int] | None:
     """Largest (height, width) of the pseudo-labels of all rounds; None where no stage has any."""
     rounds = [settings.labels for stage in build_stages(config) for settings in stage.rounds]
     sizes = [labels.size for labels in rounds if labels is not None]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
-def _discriminator(config: DictConfig, classes: LabelSpace) -> int:
+def discriminator_size(config: DictConfig, classes: LabelSpace) -> int:
     """Number of the discriminator's parameters, 0 if the warm-up has none."""
     if config.warmup.module.get("discriminator_input", "softmax") is None:
         return 0

@@ -21,10 +21,13 @@ def build_stages(config: DictConfig) -> list[Stage]:
     Raises:
         InputError: A stage's settings do not fit.
     """
-    return [
-        Stage(name, _rounds(name, _online(config) if name == "online" else config[name]))
-        for name in stage_names(config)
-    ]
+    return [Stage(name, _rounds(name, stage_settings(config, name))) for name in stage_names(config)]
+
+
+def stage_settings(config: DictConfig, name: str) -> DictConfig:
+    """The settings of a stage, with those that follow other stages filled in."""
+    settings: DictConfig = _online(config) if name == "online" else config[name]
+    return settings
 
 
 def _online(config: DictConfig) -> DictConfig:

@@ -122,7 +122,7 @@ class Guard:
             return answer
 
     def _answer(self, error: Exception) -> int | None:
-        """Exit code after an error that is recognized, which is told in one sentence."""
+        """Exit code after an error that is recognized and reported in one sentence."""
         from hiast.cli.faults import JobFailedError, explain
 
         if isinstance(error, JobFailedError):

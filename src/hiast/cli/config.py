@@ -156,7 +156,7 @@ def plain(config: Any) -> Any:
 def instantiate(config: Any, **arguments: Any) -> Any:
     """Build what ``_target_`` names.
 
-    Errors inside of a constructor are no wrong input, unless it raises ``InputError``: they keep their traceback.
+    Errors inside of a constructor are not wrong input, unless it raises ``InputError``: they keep their traceback.
 
     Args:
         config: A node with ``_target_``.

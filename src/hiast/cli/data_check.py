@@ -53,15 +53,15 @@ def check(config: DictConfig) -> int:
     from hiast.cli.build import build_classes, build_domains
     from hiast.cli.build_needs import build_needs
     from hiast.cli.config import plain
+    from hiast.cli.hardware import settle
     from hiast.inspection.dry_run import of_order
     from hiast.inspection.findings import of_crops, of_domains
     from hiast.inspection.report import Report
     from hiast.inspection.sheet import contact_sheet
-    from hiast.run.trainer import check_options
 
     classes = build_classes(config)
     plain(config)  # A value that is missing or refers to nothing is wrong input.
-    check_options(plain(config.trainer))
+    settle(config, classes)
     source, target = build_domains(config, classes)
     _check_root(config, source, target)
     out = _make_folder(Path(config.out or Path("outputs") / config.name / "data_check"))

@@ -20,7 +20,7 @@ USAGE = """
 hiast-data-prepare +scenario=NAME [key=value ...]
 
 Decode the training images of both sides once. hiast-train +scenario=NAME data.cache=raw then reads the crops it needs
-without decoding whole files. What is up to date is left alone; an interrupted call goes on.
+without decoding whole files. What is up to date is left alone; an interrupted call is resumed.
 
   data_root=DIR                 where the datasets lie (default: data)
   data.cache=zstd               raw (default): fastest, 3 bytes per pixel; zstd: about 40 % of that, nothing lost

@@ -70,21 +70,24 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
 
     from hiast.cli.build import build_target
     from hiast.cli.config import compose, plain, require
+    from hiast.cli.hardware import settle_inference
     from hiast.evaluation.tables import class_table
 
     path = require(config, "checkpoint", "Which checkpoint? Write hiast-eval PATH.")
     composed = compose("train", scenario) if scenario else None
     module, trained = _load(Path(path), composed)
     values = plain(config)
+    hardware = settle_inference(values["trainer"], config.num_workers, str(trained["trainer"]["precision"]))
+    values["trainer"] = hardware.trainer
     module.inference = {key: values[key] for key in ("sizes", "flip", "window")}
     target = build_target(
-        trained, module.classes, config.data_root, config.num_workers, trusted=composed is not None
+        trained, module.classes, config.data_root, hardware.num_workers, trusted=composed is not None
     )
     if not target.has_val:
         raise InputError("There are no labeled target images to evaluate on.")
     if config.teacher:
         module.network = _teacher(module, path)
-    trainer = _trainer(values, str(trained["trainer"]["precision"]), module)
+    trainer = _trainer(values)
     trainer.validate(module, target, verbose=False)
     scores = module.scores
     assert scores is not None
@@ -95,16 +98,14 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     return 0
 
 
-def _trainer(values: dict[str, Any], precision: str, module: AdaptationModule) -> pl.Trainer:
+def _trainer(values: dict[str, Any]) -> pl.Trainer:
     import pytorch_lightning as pl
 
     from hiast.callbacks import MaskWriter, StageProgress
-    from hiast.run.distributed import check_processes, trainer_strategy
+    from hiast.run.distributed import trainer_strategy
     from hiast.run.trainer import trainer_refusals
 
     options = values["trainer"]
-    options["precision"] = options["precision"] or precision
-    check_processes(options)
     options["strategy"] = trainer_strategy(options)
     masks = [] if values["masks"] is None else [MaskWriter(values["masks"])]
     fixed: dict[str, Any] = {
@@ -122,7 +123,7 @@ def _trainer(values: dict[str, Any], precision: str, module: AdaptationModule) -
 
 
 def _write(path: Path, scores: Scores) -> None:
-    from hiast.run.directory import write_json
+    from hiast.files import write_json
 
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {"means": _known(scores.means), "iou": _known(scores.iou), "absent": list(scores.absent)}

@@ -17,9 +17,8 @@ from hiast.errors import RunError
 RESUME = "Finished work is kept: rerun the same command to resume."
 
 _LESS_MEMORY = {
-    "train": "divide each step into smaller batches with source_only.accumulate_grad_batches=2 (likewise warmup and "
-    "self_training), or use a smaller batch_size, smaller crops (data.source_crop, data.target_crop) or "
-    "trainer.precision=16-mixed",
+    "train": "divide each step into smaller batches with trainer=low_memory, or use a smaller batch_size, smaller "
+    "crops (data.source_crop, data.target_crop) or trainer.precision=bf16-mixed",
     "eval": "use a smaller size with sizes=[[height,width]] or a sliding window with window=[height,width,stride]",
     "label": "use a smaller size=[height,width] or group_size=1",
 }
@@ -58,7 +57,7 @@ _OF_THE_MACHINE = {
 
 
 class JobFailedError(Exception):
-    """Raised for a job of a sweep that has ended with an exit code other than 0, and has said why."""
+    """Raised for a job of a sweep that has ended with an exit code other than 0 after printing its reason."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -88,6 +87,25 @@ def explain(error: Exception, command: str = "train", roots: Sequence[Path] = ()
     )
 
 
+def memory_fault(error: Exception) -> str | None:
+    """The memory that was too small for a computation: "memory of the GPU" or "memory of the machine"; None: neither.
+
+    Shared memory of loader workers is another matter.
+    """
+    text = str(error)
+    if re.search(_SHARED_MEMORY, text):
+        return None
+    if type(error).__name__ == "OutOfMemoryError" or re.search(_DEVICE_MEMORY, text):
+        return "memory of the GPU"
+    if (
+        isinstance(error, MemoryError)
+        or re.search(_HOST_MEMORY, text)
+        or _number(error, text) == errno.ENOMEM
+    ):
+        return "memory of the machine"
+    return None
+
+
 def _of_memory(error: Exception, text: str, command: str) -> str | None:
     less = _LESS_MEMORY.get(command, "use fewer threads=N")
     if re.search(_SHARED_MEMORY, text):
@@ -95,15 +113,11 @@ def _of_memory(error: Exception, text: str, command: str) -> str | None:
             "The shared memory of the machine is too small for the loader workers: start the container with "
             f"--shm-size=8g (or --ipc=host), or use data.num_workers=0. {RESUME}"
         )
-    if type(error).__name__ == "OutOfMemoryError" or re.search(_DEVICE_MEMORY, text):
-        return f"The memory of the GPU is too small: {less}. {RESUME}"
-    if (
-        isinstance(error, MemoryError)
-        or re.search(_HOST_MEMORY, text)
-        or _number(error, text) == errno.ENOMEM
-    ):
-        return f"The memory of the machine is too small: {less}, or a smaller data.num_workers. {RESUME}"
-    return None
+    place = memory_fault(error)
+    if place is None:
+        return None
+    more = ", or a smaller data.num_workers" if "machine" in place else ""
+    return f"The {place} is too small: {less}{more}. {RESUME}"
 
 
 def _of_workers(text: str) -> str | None:

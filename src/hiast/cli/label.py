@@ -170,19 +170,19 @@ def _generate(
     from hiast.callbacks.hashing import weights_hash
     from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli.config import plain
+    from hiast.cli.hardware import settle_inference
     from hiast.data.io.images import ImageReader
     from hiast.progress import ProgressFunction
     from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
-    from hiast.run.distributed import check_processes, fabric_strategy
+    from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
     from hiast.training.image_settings import target_reader
 
-    options = plain(config.trainer)
+    options = settle_inference(plain(config.trainer), 0).trainer
     image_reader = target_reader(module.run_config, config.bands, config.value_range)
     plain_images = image_reader == ImageReader()
     settings = {} if plain_images else {"bands": image_reader.bands, "value_range": image_reader.value_range}
-    check_processes(options)
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()

@@ -126,6 +126,11 @@ def searched(folders: Sequence[Path]) -> Iterator[None]:
         _OwnFolders.folders = before
 
 
+def folders_searched() -> list[Path]:
+    """The folders that Hydra searches now, as ``searched`` was given them."""
+    return list(_OwnFolders.folders)
+
+
 def place(key: str) -> str | None:
     """File and line that set a dotted key of the composed configuration, if one of the user's files does."""
     for name, document in OwnFolder.loaded.items():

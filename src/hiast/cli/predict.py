@@ -40,15 +40,16 @@ def main() -> None:
 
 
 def predict(config: DictConfig) -> None:
-    """Predict, or go on where an interrupted call stopped."""
+    """Predict, or resume an interrupted call."""
     from lightning_fabric import Fabric
     from rich.console import Console
 
     from hiast.cli.config import plain, require
+    from hiast.cli.hardware import settle_inference
     from hiast.prediction.inputs import find_inputs
     from hiast.prediction.records import Records, open_folder
     from hiast.progress import ProgressFunction
-    from hiast.run.distributed import check_processes, fabric_strategy
+    from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
 
     checkpoint, source, output = (
@@ -57,8 +58,8 @@ def predict(config: DictConfig) -> None:
     folder = Path(output)
     _check_places(Path(source), folder)
     inputs = find_inputs(source)
-    options = plain(config.trainer)
-    check_processes(options)
+    options = settle_inference(plain(config.trainer), config.num_workers).trainer
+    config.trainer.precision = options["precision"]
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hiast.cli.build import build_network, device_count, stage_names
+from hiast.cli.build_stages import stage_settings
 from hiast.errors import InputError
 from hiast.models import DeepLabV2
 
@@ -84,7 +85,7 @@ def _batches(config: DictConfig) -> Iterator[tuple[str, int, tuple[int, int], bo
     found: dict[tuple[int, int], tuple[int, str]] = {}
     devices = device_count(config)
     for stage in stage_names(config):
-        settings = config[stage]
+        settings = stage_settings(config, stage)
         batch = max(1, settings.batch_size // settings.get("accumulate_grad_batches", 1) // devices)
         for domain in ("source", "target") if stage != "source_only" else ("source",):
             crop = config.crop[domain]

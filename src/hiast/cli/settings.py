@@ -66,9 +66,9 @@ TRAIN: Table = {
     "seed": Whole(),
     "stages": Words(STAGES),
     "data": {
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "unreadable": Choice(("stop", "skip")),
-        "cache": Choice(CACHE_FORMATS, null=True),
+        "cache": Choice((*CACHE_FORMATS, "auto"), null=True),
         "cache_folder": FilePath(null=True),
         "rare_class_sampling": Fields("hiast.data.loading.rare_classes.RareClassSampling", null=True),
         "max_images": Whole(1, null=True),
@@ -85,6 +85,7 @@ TRAIN: Table = {
     "checkpoint_every_n_steps": Whole(1),
     "log_every_n_steps": Whole(1),
     "pictures": Whole(),
+    "report": Flag(),
     "source_only": _STAGE,
     "warmup": _STAGE,
     "online": {**_STAGE, "max_steps": Whole(1, null=True), "batch_size": Whole(1, null=True)},
@@ -96,7 +97,12 @@ TRAIN: Table = {
     "augmentation": {"strong": Built(null=True), "hard_class": Built(null=True)},
     "crop": {"source": Built(), "target": Built()},
     "trainer": Options("Trainer"),
-    "logger": {"loggers": BuiltList()},
+    "logger": {
+        "loggers": BuiltList(),
+        "tensorboard": Built(null=True),
+        "wandb": Built(null=True),
+        "mlflow": Built(null=True),
+    },
 }
 
 TABLES: dict[str, Table] = {
@@ -123,6 +129,12 @@ TABLES: dict[str, Table] = {
         "val_labels": FilePath(null=True),
         "names": TextList(null=True),
     },
+    "doctor": {
+        "data_root": FilePath(),
+        "outputs": FilePath(),
+        "self_test": Flag(),
+        "seconds": Whole(1),
+    },
     "data_demo": {
         "data_root": FilePath(output=True),
         "datasets": Words((*SOURCES, *TARGETS), single=True),
@@ -131,6 +143,7 @@ TABLES: dict[str, Table] = {
         "val": Whole(1),
         "seed": Whole(),
     },
+    "report": {"run": FilePath(), "out": FilePath(output=True)},
     "eval": {
         "checkpoint": FilePath(),
         "data_root": FilePath(null=True),
@@ -140,7 +153,7 @@ TABLES: dict[str, Table] = {
         "teacher": Flag(),
         "masks": FilePath(output=True, null=True),
         "output": FilePath(output=True, null=True),
-        "num_workers": Whole(),
+        "num_workers": Whole(null=True),
         "trainer": Options("Trainer"),
     },
     "predict": {

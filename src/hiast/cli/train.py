@@ -29,7 +29,8 @@ Run all stages of a scenario: source_only, warmup, self_training with its rounds
   stages=[self_training] init_from=PATH
                                 run some stages only, from a checkpoint
   trainer.devices=2 trainer.precision=bf16-mixed
-                                arguments of Lightning's Trainer; trainer=cpu for a machine without a GPU
+                                arguments of Lightning's Trainer; what is left open is chosen by the machine and shown
+  trainer=low_memory            or cpu, single_gpu, multi_gpu, slurm, mps
   warmup=none loss=no_consistency pseudo_label=class_balanced augmentation=no_paste backbone=mit_b2_segformer
                                 choose another part
   +debug=fast_dev_run           run one step of everything; also limit, overfit_batches
@@ -50,25 +51,36 @@ def train(config: DictConfig) -> int:
     from rich.console import Console
 
     from hiast.cli.build import build_classes
+    from hiast.cli.changed_settings import changed_settings
+    from hiast.cli.forecast import Forecaster
+    from hiast.cli.hardware import settle, use
     from hiast.evaluation.tables import stage_table
+    from hiast.files import write_json
     from hiast.ranks import is_rank_zero
+    from hiast.report.files import FORMAT, REPORT, SETTINGS
     from hiast.run import RunDirectory
 
     classes = build_classes(config)
-    _check_trainer(config)
     is_new = config.run is None
+    hardware = settle(config, classes, None if is_new else Path(config.run))
     config.run = str(_new_run(config.name)) if is_new else config.run
     directory = RunDirectory(config.run)
+    use(hardware)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
         pipeline = _pipeline(config, classes, directory)
+        forecaster = Forecaster(config, classes, hardware.on_cpu)
+        pipeline.on_ready = forecaster.show
     except InputError:
         if is_new:
             directory.path.rmdir()  # It is empty yet.
         raise
-    directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed)
+    directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
+    if is_rank_zero():
+        write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:
-        results = pipeline.run()
+        with forecaster.watching(directory.path):
+            results = pipeline.run()
     except SIGTERMException:
         if is_rank_zero():
             sys.stderr.write(
@@ -78,30 +90,19 @@ def train(config: DictConfig) -> int:
     if is_rank_zero():
         console = Console()
         console.print(stage_table(results))
+        if config.report:
+            report = directory.path / REPORT
+            console.print(f"Report: {report}", soft_wrap=True, markup=False, highlight=False)
         console.print(f"Run directory: {directory.path}", soft_wrap=True, markup=False, highlight=False)
     return 0
-
-
-def _check_trainer(config: DictConfig) -> None:
-    """Refuse arguments of the trainer that do not fit.
-
-    Raises:
-        InputError: Names the argument.
-    """
-    from hiast.cli.config import plain
-    from hiast.run.distributed import check_processes
-    from hiast.run.trainer import check_options
-
-    options = plain(config.trainer)
-    check_options(options)
-    check_processes(options)
 
 
 def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) -> Pipeline:
     from hiast.callbacks import SelectionSettings
     from hiast.cli.build import build_datamodule, existing
+    from hiast.cli.build_loggers import build_loggers
     from hiast.cli.build_stages import build_stages
-    from hiast.cli.config import instantiate, plain
+    from hiast.cli.config import plain
     from hiast.cli.preflight import build_checked_network
     from hiast.run import Pipeline
 
@@ -115,7 +116,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         datamodule=build_datamodule(config, classes),
         stages=build_stages(config),
         trainer=values["trainer"],
-        loggers=[instantiate(logger) for logger in config.logger.loggers],
+        loggers=build_loggers(config),
         validation_size=None if size is None else tuple(size),
         val_every_n_steps=config.validation.every_n_steps,
         checkpoint_every_n_steps=config.checkpoint_every_n_steps,
@@ -124,6 +125,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         init_from=existing(config.init_from, "init_from"),
         config=values,
         pictures=config.pictures,
+        report=config.report,
         selection=SelectionSettings(**values["selection"]),
     )
 

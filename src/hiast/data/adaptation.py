@@ -83,6 +83,20 @@ class AdaptationDataModule(pl.LightningDataModule):
 
     Raises:
         InputError: Source and target are of different classes.
+
+    Example:
+        >>> from hiast.data import CityscapesDataModule, GTA5DataModule, RandomSizedCrop, WeakAugmentation
+        >>> from hiast.scenes import write_cityscapes, write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128)), write_cityscapes("data", 2, 1, (64, 128))
+        >>> weak = WeakAugmentation(RandomSizedCrop(32, 64, 32, 64))
+        >>> data = AdaptationDataModule(
+        ...     GTA5DataModule("data"), CityscapesDataModule("data"),
+        ...     source_augmentation=weak, target_augmentation=weak, num_workers=0,
+        ... )
+        >>> data.plan(["source", "target"], batch_size=2, steps=1)
+        >>> batch = next(iter(data.train_dataloader()["source"]))
+        >>> batch["image"].shape, batch["label"].shape
+        (torch.Size([2, 3, 32, 64]), torch.Size([2, 32, 64]))
     """
 
     def __init__(
@@ -130,7 +144,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     def use_skip_list(self, path: Path | str) -> None:
         """Keep in a file which pairs are left out of the run, and leave out those that it already names.
 
-        So a run that goes on has the images it began with, whatever was repaired or broken in between. Without
+        So a resumed run has the images it began with, whatever was repaired or broken in between. Without
         ``unreadable`` or ``size_mismatch`` of "skip" nothing is left out and nothing is written.
 
         Args:
@@ -174,7 +188,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             round: Round of self-training, from 1; 0 in other stages.
             round_directory: Pseudo-labels of the round; it need not be complete before the first batch is
                 asked for. None: target images come without labels.
-            start_step: Step to go on at; the batches before are not replayed.
+            start_step: First step; the batches before are not replayed.
 
         Raises:
             InputError: The numbers do not make sense, or a part is missing.

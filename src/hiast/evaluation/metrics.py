@@ -88,7 +88,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
         int64 [C, C] on the device of ``label``; row = label, column = prediction.
 
     Raises:
-        InputError: The shapes differ, or a label or prediction is no class.
+        InputError: The shapes differ, or a label or prediction is not a class.
     """
     if prediction.shape != label.shape:
         raise InputError(
@@ -107,7 +107,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     if largest >= num_classes or wrong_predictions:
         wrong_labels = int((((label < 0) | (label >= num_classes)) & (label != IGNORED)).sum())
         raise InputError(
-            f"{wrong_labels} labels and {wrong_predictions} predictions are no class: with {num_classes} classes "
+            f"{wrong_labels} labels and {wrong_predictions} predictions are not classes: with {num_classes} classes "
             f"they must be 0 to {num_classes - 1}, and labels may be {IGNORED}."
         )
     return table[:num_classes, :num_classes].clone()

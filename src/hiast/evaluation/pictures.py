@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,21 @@ def resized(picture: Picture, height: int, width: int, smooth: bool) -> Picture:
     if smooth:
         method = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
+
+
+def jpeg(picture: Picture, quality: int = 88) -> bytes:
+    """A picture as a JPEG file; equal pictures give equal bytes."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)[1].tobytes()
+
+
+def label_png(labels: NDArray[np.uint8], classes: LabelSpace) -> bytes:
+    """A label map uint8 [H, W] as a small palette PNG in the colors of its classes; ignored pixels are black."""
+    picture = Image.fromarray(np.ascontiguousarray(labels))
+    picture.putpalette(classes.colorize(np.arange(256, dtype=np.uint8)).tobytes())
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True)
+    return file.getvalue()
 
 
 def sheet(rows: Sequence[Row], classes: LabelSpace | None = None, width: int = WIDTH) -> Picture:

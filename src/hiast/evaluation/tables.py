@@ -1,4 +1,4 @@
-"""Tables of results, to be shown by whoever asks for them."""
+"""Tables of results for the console."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def check_archive(path: Path) -> None:
     torch.export itself unpickles what it finds. This does not make a stranger's file safe beyond doubt.
 
     Raises:
-        InputError: The file is no such archive, or holds something else.
+        InputError: The file is not such an archive, or holds something else.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -85,7 +85,7 @@ def check_archive(path: Path) -> None:
     except (zipfile.BadZipFile, ValueError, RuntimeError, KeyError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no file of torch.export, or only a part of one.") from error
+        raise InputError(f"{path} is not a file of torch.export, or only a part of one.") from error
 
 
 def _check_config(config: Any, path: Path) -> None:
@@ -103,7 +103,7 @@ def _check_formulas(model: Any, path: Path) -> None:
         names = re.findall(r"[^\W\d]\w*", bare)
         strange = [name for name in names if name not in _NAMES and not _SYMBOL.fullmatch(name)]
         if strange or re.search(r"[\[\]{}'\"\\:;@]|\.\D|\.$", bare):
-            raise InputError(f"{path} was refused: '{formula[:60]}' is no formula of a size.")
+            raise InputError(f"{path} was refused: '{formula[:60]}' is not a formula of a size.")
 
 
 def _formulas(value: Any) -> Iterator[str]:

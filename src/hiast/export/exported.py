@@ -1,4 +1,4 @@
-"""Exported files at work: ONNX by onnxruntime, OpenVINO, and torch.export, behind the same ``predict``."""
+"""Inference with exported files: ONNX by onnxruntime, OpenVINO, and torch.export, behind the same ``predict``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label maps out to annotation tools and back; see docs/formats.md for what each format keeps."""
+"""Label maps out to annotation tools and back; see docs/reference/formats.md for what each format keeps."""
 
 from hiast.formats.cityscapes import write_cityscapes
 from hiast.formats.coco import write_coco

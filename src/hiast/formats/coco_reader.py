@@ -211,7 +211,7 @@ def polygon(ring: Any, where: str) -> raster.Points:
     """Corners float64 [N, 2] of a flat list x, y, x, y, ...
 
     Raises:
-        InputError: It is no such list of at least three corners.
+        InputError: It is not a list of at least three corners.
     """
     numbers = isinstance(ring, list) and all(isinstance(part, int | float) for part in ring)
     if (

@@ -26,7 +26,7 @@ _IMAGES = "images"
 
 
 def flat_name(name: str) -> str:
-    """A name without folders, since Datumaro tells masks apart by their file names alone: "a/b" becomes "a__b"."""
+    """A name without folders, since Datumaro identifies masks by their file names alone: "a/b" becomes "a__b"."""
     return name.replace("/", "__")
 
 

@@ -243,6 +243,6 @@ def _color(key: str) -> tuple[int, int, int]:
         number = int(key.removeprefix("#"), 16)
     except ValueError as error:
         raise InputError(
-            f"The mask target '{key}' is no color: '#rrggbb' is expected for masks of colors."
+            f"The mask target '{key}' is not a color: '#rrggbb' is expected for masks of colors."
         ) from error
     return number >> 16 & 255, number >> 8 & 255, number & 255

@@ -57,7 +57,7 @@ def read_png(content: bytes, where: object) -> Picture:
     """A label picture; an alpha channel is dropped.
 
     Raises:
-        InputError: It is no PNG, or a damaged one; the message names ``where``.
+        InputError: It is not a PNG, or is damaged; the message names ``where``.
     """
     _check(content, where)
     try:
@@ -82,7 +82,7 @@ def _picture(image: Image.Image) -> Picture:
 def _check(content: bytes, where: object) -> None:
     """Compare the checksums of a PNG file, which decoders pass over."""
     if content[:8] != _SIGNATURE:
-        raise InputError(f"{where} is no PNG file.")
+        raise InputError(f"{where} is not a PNG file.")
     place, kind = 8, b""
     while kind != b"IEND":
         length = int.from_bytes(content[place : place + 4], "big")

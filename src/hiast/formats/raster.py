@@ -57,7 +57,7 @@ def _boundary(points: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     length = np.where(wide, span[:, 0], span[:, 1])
     keep = length > 0
     start, end, wide, length = start[keep], end[keep], wide[keep], length[keep]
-    # A side is walked from its smaller end, whichever way the polygon goes, so that neighbors share their boundary.
+    # A side is traversed from its smaller end, whichever way the polygon goes, so that neighbors share their boundary.
     along = np.where(wide, 0, 1)
     each = np.arange(len(along))
     backward = start[each, along] > end[each, along]

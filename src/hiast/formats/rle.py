@@ -37,7 +37,7 @@ def encode(mask: NDArray[np.bool_], size: Size | None = None, top: int = 0, left
     framed[:, 1:-1] = mask.T
     column, row = np.nonzero(np.diff(framed, axis=1))
     edges = (column + left) * height + row + top
-    # A run that goes on from the foot of one column to the head of the next ends and starts at the same place.
+    # A run that continues from the bottom of one column at the top of the next ends and starts at the same place.
     starts, ends = edges[0::2], edges[1::2]
     joined = np.zeros(len(starts) + 1, np.bool_)
     joined[1:-1] = starts[1:] == ends[:-1]
@@ -87,7 +87,7 @@ def from_text(text: str, where: object) -> Counts:
     """Run lengths from text.
 
     Raises:
-        InputError: The text is no such text; the message names ``where``.
+        InputError: The text is not of this form; the message names ``where``.
     """
     counts: list[int] = []
     number = shift = 0

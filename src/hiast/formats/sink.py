@@ -100,7 +100,7 @@ def open_sink(path: Path | str, owned: Collection[str], *, overwrite: bool = Fal
         overwrite: Replace an earlier export as a whole.
 
     Raises:
-        InputError: There is something already and ``overwrite`` is not set, or it is no export of this format.
+        InputError: There is something already and ``overwrite`` is not set, or it is not an export of this format.
         OSError: It cannot be written.
     """
     path = Path(path).absolute()

@@ -103,7 +103,7 @@ class Files:
         """The content of a text file in UTF-8, with or without byte order mark.
 
         Raises:
-            InputError: It does not exist, cannot be read, or is no such text.
+            InputError: It does not exist, cannot be read, or is not such text.
         """
         return as_text(self.read(name), self.where(name))
 
@@ -122,33 +122,33 @@ def as_text(content: bytes, where: object) -> str:
     """Text of bytes in UTF-8, with or without byte order mark.
 
     Raises:
-        InputError: It is no such text; the message names ``where``.
+        InputError: It is not such text; the message names ``where``.
     """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{where} is no text in UTF-8 (byte {error.start}): save it as UTF-8.") from error
+        raise InputError(f"{where} is not text in UTF-8 (byte {error.start}): save it as UTF-8.") from error
 
 
 def as_json(content: bytes, where: object) -> Any:
     """Value of a JSON text in UTF-8.
 
     Raises:
-        InputError: It is no JSON; the message names ``where`` and the line.
+        InputError: It is not JSON; the message names ``where`` and the line.
     """
     text = as_text(content, where)
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         line = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{where} is no whole JSON file{line}; fetch or export it again.") from error
+        raise InputError(f"{where} is not a complete JSON file{line}; fetch or export it again.") from error
 
 
 def load_json(path: Path) -> Any:
     """Value of a JSON file.
 
     Raises:
-        InputError: The file cannot be read or is no JSON.
+        InputError: The file cannot be read or is not JSON.
     """
     try:
         content = path.read_bytes()

@@ -57,9 +57,8 @@ def name_values(
         elif known and kind == "colors":
             taken[value] = None
         else:
-            taken[value] = (
-                _binary(used)[place] if _binary(used) else f"class_{value if kind != 'colors' else place}"
-            )
+            pair = _binary(used)
+            taken[value] = pair[place] if pair else f"class_{value if kind != 'colors' else place}"
     return _voids(taken) | dict.fromkeys(void)
 
 
@@ -165,7 +164,7 @@ def read_names(path: Path) -> dict[Value, str]:
     it; CSV with a column of names and one of values, or three of colors; JSON with a list of names, or names by value.
 
     Raises:
-        InputError: The file is no text.
+        InputError: The file is not text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -80,6 +80,18 @@ def estimate(run: Run, parts: Sequence[Checked]) -> list[Need]:
     return needs
 
 
+def disk_bytes(run: Run, images: int) -> float:
+    """Bytes that a run writes into its directory.
+
+    Args:
+        run: What decides about its needs; ``label_size`` of None counts as the size of a crop.
+        images: Target images that each round labels.
+    """
+    height, width = run.label_size or run.crop
+    labels = run.rounds * images * height * width * _LABEL_BYTES if "self_training" in run.stages else 0.0
+    return _checkpoints(run).bytes + labels
+
+
 def readable(count: float) -> str:
     """Bytes for people: "1.5 GB"."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -94,6 +106,7 @@ def _checkpoints(run: Run) -> Need:
         "source_only": 12 * run.parameters,
         "warmup": 12 * (run.parameters + run.discriminator),
         "self_training": 16 * run.parameters,
+        "online": 16 * run.parameters,
     }
     rounds = {"self_training": run.rounds}
     kept = sum((rounds.get(stage, 1) + 1) * sizes[stage] for stage in run.stages)

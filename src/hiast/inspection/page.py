@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
 
-import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hiast.classes import LabelSpace
+from hiast.evaluation.pictures import jpeg
 from hiast.inspection.estimate import readable
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.findings import Checked, Finding
 from hiast.inspection.report import Report
 from hiast.inspection.value_rows import as_yaml, value_rows
+from hiast.pages import data_uri, framed
 
 _SHOWN = 20
 """Details of a finding on the page; the JSON file has all."""
 
 _WORDS = {"error": "stops training", "warning": "warning", "note": "note"}
 _PLACES = {"disk": "disk", "cache": "disk (cache)", "memory": "memory", "device": "device memory, at least"}
-
-_STYLE = """
-:root { --ink:#1d2327; --soft:#667079; --line:#e3e6e8; --paper:#fff; --back:#f4f5f6;
-  --error:#b3261e; --warning:#9a6700; --note:#3b6ea5; --good:#1a7f4b; --source:#7a8b99; --target:#2f6fb0 }
-* { box-sizing:border-box }
-body { margin:0; background:var(--back); color:var(--ink); font:15px/1.45 system-ui,sans-serif }
-main { max-width:1000px; margin:0 auto; padding:28px 20px }
-section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:16px 20px; margin:14px 0;
-  overflow-x:auto }
-h1 { font-size:24px; margin:0 } h2 { font-size:16px; margin:0 0 10px } p { margin:4px 0 }
-.soft { color:var(--soft) } .verdict { border-left:6px solid var(--good) } .verdict.fails { border-color:var(--error) }
-.verdict strong { font-size:18px; color:var(--good) } .verdict.fails strong { color:var(--error) }
-table { border-collapse:collapse; width:100% }
-th { text-align:left; font-weight:600; color:var(--soft); font-size:13px }
-td,th { padding:4px 10px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
-tr:last-child td { border-bottom:0 } .number { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap }
-.tag { display:block; font-size:12px; font-weight:600; padding:1px 8px; border-radius:9px;
-  color:#fff; text-align:center } .error { background:var(--error) } .warning { background:var(--warning) }
-.note { background:var(--note) } .finding { display:grid; grid-template-columns:120px 1fr; gap:8px; padding:6px 0;
-  border-top:1px solid var(--line) } .finding:first-of-type { border-top:0 }
-details,.details { color:var(--soft); font-size:13px; overflow-wrap:anywhere } summary { cursor:pointer }
-.swatch { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:8px; vertical-align:-1px }
-.bars { width:44%; min-width:80px } .name { white-space:nowrap }
-.bar { height:7px; border-radius:2px; margin:3px 0; min-width:1px }
-.bar.source { background:var(--source) } .bar.target { background:var(--target) } .none { color:var(--error) }
-img { max-width:100%; border-radius:4px }
-@media (max-width:800px) { th.number { white-space:normal } }
-"""
 
 
 def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
@@ -72,19 +45,14 @@ def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
             *_picture(sheet, report.classes),
         ]
     )
-    title = f"Data of {escape(report.scenario)}"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return framed(f"Data of {report.scenario}", Markup(body))
 
 
 def _verdict(report: Report) -> str:
     fails = report.would_fail
     word = "Training would fail." if fails else "Ready for training."
     errors, warnings, notes = (report.count(severity) for severity in ("error", "warning", "note"))
-    counts = f"{errors} to put right, {warnings} to look at, {notes} to know"
+    counts = f"{errors} to fix, {warnings} to look at, {notes} to know"
     style = "verdict fails" if fails else "verdict"
     return f'<section class="{style}"><strong>{word}</strong><p class="soft">{counts}</p></section>'
 
@@ -170,7 +138,9 @@ def _values(part: Part, summary: Summary) -> str:
             "" if row.color is None else f'<span class="swatch" style="background:rgb{row.color}"></span>'
         )
         meaning = escape(row.meaning or "ignored") if row.named else '<span class="none">not named</span>'
-        picture = "" if row.thumbnail is None else f'<img alt="" src="{_embedded(row.thumbnail)}">'
+        picture = (
+            "" if row.thumbnail is None else f'<img alt="" src="{data_uri(jpeg(row.thumbnail), "jpeg")}">'
+        )
         rows.append(
             f'<tr><td class="name">{swatch}{escape(str(row.value))}</td><td>{meaning}</td>'
             f'<td class="number">{100 * row.share:.3f}</td><td class="number">{row.images:,}</td>'
@@ -191,12 +161,6 @@ def _values(part: Part, summary: Summary) -> str:
     )
 
 
-def _embedded(picture: NDArray[np.uint8]) -> str:
-    """An image uint8 [H, W, 3], RGB, as the source of an HTML image."""
-    content = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1]
-    return f"data:image/png;base64,{b64encode(content.tobytes()).decode()}"
-
-
 def _needs(report: Report) -> Iterator[str]:
     if report.needs:
         rows = "".join(
@@ -209,16 +173,13 @@ def _needs(report: Report) -> Iterator[str]:
 
 def _picture(sheet: NDArray[np.uint8] | None, classes: LabelSpace) -> Iterator[str]:
     if sheet is not None:
-        content = cv2.imencode(
-            ".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88]
-        )[1]
-        data = b64encode(content.tobytes()).decode()
+        picture = data_uri(jpeg(sheet), "jpeg")
         legend = " ".join(
             f'<span style="white-space:nowrap"><span class="swatch" style="background:rgb{color};margin:0 4px 0 10px">'
             f"</span>{escape(name)}</span>"
             for name, color in zip(classes.names, classes.colors, strict=True)
         )
         yield (
-            f'<section><h2>Images and labels</h2><img alt="contact sheet" src="data:image/jpeg;base64,{data}">'
+            f'<section><h2>Images and labels</h2><img alt="contact sheet" src="{picture}">'
             f'<p class="soft">{legend}</p></section>'
         )

@@ -87,7 +87,7 @@ def find_margins(
     is_still = seen.deviation() < still
     height, width = is_still.shape
     if is_still[height // 4 : height - height // 4, width // 4 : width - width // 4].mean() >= _MOVING:
-        return _nothing(seen, "The middle of the images hardly changes either, so nothing can be told.")
+        return _nothing(seen, "The middle of the images hardly changes either, so no margin can be found.")
     return _judge(seen, is_still, still, most)
 
 
@@ -111,7 +111,7 @@ def _judge(seen: _Seen, is_still: NDArray[np.bool_], still: float, most: float) 
         if depths[side]:
             notes.append(f"{depths[side]} {unit} at the {side} stand still.")
         elif doubt:
-            notes.append(f"Still {unit} at the {side} are no margin: {doubt}.")
+            notes.append(f"Still {unit} at the {side} are not a margin: {doubt}.")
     margins = Margins(depths["top"], depths["bottom"], depths["left"], depths["right"])
     return FoundMargins(margins, seen.count, " ".join(notes) or "No side stands still.")
 

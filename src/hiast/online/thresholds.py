@@ -80,7 +80,7 @@ class MovingThresholds(nn.Module):
 
 
 class InstanceAdaptive(MovingThresholds):
-    """Instance adaptive selection (IAS) whose thresholds go on moving over the steps of a run.
+    """Instance adaptive selection (IAS) whose thresholds move over the steps of a run.
 
     The rule of a labeling round (IAST, Mei et al. 2020; HIAST), for each group of images and each class k that is
     predicted in it::

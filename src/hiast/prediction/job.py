@@ -1,4 +1,4 @@
-"""The work of hiast-predict: images and videos in, files out, going on where an earlier call stopped."""
+"""The work of hiast-predict: images and videos in, files out, resuming where an earlier call stopped."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Job:
         writer: What is written.
         records: What is done.
         batch_size: Consecutive images of equal size, or frames, that go through the network together.
-        skip_unreadable: Log images and videos that cannot be read, and go on; else they end the call.
+        skip_unreadable: Log images and videos that cannot be read, and continue; else they end the call.
         workers: Threads that read images ahead and write files.
         max_pixels: Larger images are refused.
         reader: Reads images.

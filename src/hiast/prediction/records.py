@@ -19,7 +19,7 @@ _FOLDER = ".progress"
 
 
 class Records:
-    """One line for each image that is done, in a file of each process, so that an interrupted call goes on.
+    """One line for each image that is done, in a file of each process, so that an interrupted call resumes.
 
     Args:
         folder: The output folder.
@@ -73,7 +73,7 @@ def signature(path: Path) -> list[int]:
 
 
 def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Make an output folder, or go on in one of the same network and settings.
+    """Make an output folder, or resume in one of the same network and settings.
 
     Raises:
         InputError: It holds predictions of another network or other settings, and ``overwrite`` is not set.

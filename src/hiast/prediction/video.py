@@ -53,7 +53,7 @@ def open_video(path: Path) -> Iterator[tuple[VideoFacts, Iterator[Frame]]]:
     """Facts and frames of a video.
 
     Raises:
-        InputError: The file is no video, or damaged, or PyAV is missing.
+        InputError: The file is not a video, or is damaged, or PyAV is missing.
     """
     av = import_av()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import yaml
 from filelock import FileLock
 
 from hiast.errors import InputError
-from hiast.files import write_atomically
+from hiast.files import write_atomically, write_json
 from hiast.locks import lock_folder
 from hiast.ranks import is_rank_zero
 from hiast.run.environment import environment
@@ -57,7 +56,7 @@ class RunDirectory:
         """Folder of picture sheets."""
         return self.path / "pictures"
 
-    def open(self, config: str, seed: int) -> None:
+    def open(self, config: str, seed: int, hardware: str | None = None) -> None:
         """Lock the directory and record the configuration and the environment of this start.
 
         Only rank zero does anything.
@@ -65,8 +64,9 @@ class RunDirectory:
         Args:
             config: The whole configuration as YAML. To resume a run it must be the one that the run started with,
                 except for settings that do not change existing results: the place of the data, the number of loader
-                workers, settings of stages that have not started.
+                workers, devices, what was left to the machine, settings of stages that have not started.
             seed: Seed of the run.
+            hardware: What was chosen for this machine, in one sentence.
 
         Raises:
             InputError: Another process works in the directory, it cannot be written, a file of the run is damaged, or
@@ -78,7 +78,9 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if path.is_file():
             remedy = "restore it, or choose another directory with run=DIR"
-            difference = first_difference(_read_yaml(path, remedy), config, self._started_stages())
+            difference = first_difference(
+                _read_yaml(path, remedy), config, self._started_stages(), self._untrained_stages()
+            )
             if difference is not None:
                 raise InputError(
                     f"{self.path} holds a run of another configuration ({difference}): give the same settings to "
@@ -86,7 +88,9 @@ class RunDirectory:
                 )
         starts = self._earlier_starts()
         write_atomically(path, config.encode())
-        write_json(self.path / "environment.json", {"starts": [*starts, environment(seed)]})
+        write_json(
+            self.path / "environment.json", {"starts": [*starts, environment(seed) | {"hardware": hardware}]}
+        )
 
     def lock(self) -> None:
         """Lock the directory until ``unlock`` or the end of the process, and remove the half files of a killed one.
@@ -148,29 +152,14 @@ class RunDirectory:
             if (self.checkpoints(stage) / "last.ckpt").is_file() or self.round(stage, 1).is_dir()
         ]
 
+    def _untrained_stages(self) -> list[str]:
+        """Stages that have left pseudo-labels behind, but no checkpoint."""
+        return [
+            stage for stage in self._started_stages() if not (self.checkpoints(stage) / "last.ckpt").is_file()
+        ]
+
     def _result(self, stage: str, round_number: int) -> Path:
         return self.path / stage / f"result_{round_number}.json"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that people can read, whole or not at all.
-
-    Args:
-        path: The file.
-        value: Plain values. JSON has no NaN and no infinity: such numbers become null.
-    """
-    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return value
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 AUTO = "auto"
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class Machine:
     @classmethod
     def present(cls) -> Machine:
         """The machine that this process runs on."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         if torch.cuda.is_available():
             major, _ = torch.cuda.get_device_capability(0)
             name = torch.cuda.get_device_name(0)
             return cls("cuda", name, torch.cuda.device_count(), cores, major >= 8, major >= 7)
         if torch.backends.mps.is_available():
             return cls("mps", platform.processor() or "Apple", 1, cores, False, True)
-        return cls("cpu", _processor(), 1, cores, _cpu_has_bf16(), False)
+        return cls("cpu", processor(), 1, cores, cpu_has_bf16(), False)
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,31 @@ class Hardware:
     Attributes:
         trainer: Arguments of ``pl.Trainer`` without any ``auto``.
         num_workers: Loader workers of a training process.
+        threads: Threads of PyTorch that suit the cores; None: PyTorch's own number, or the user's.
+        on_cpu: Whether the network runs on the CPU.
         sentence: What was chosen and why, in one line.
     """
 
     trainer: dict[str, Any]
     num_workers: int
+    threads: int | None
+    on_cpu: bool
     sentence: str
+
+    def apply(self) -> None:
+        """Let PyTorch use ``threads`` threads."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
 
 
 def choose(
-    trainer: Mapping[str, Any], num_workers: int | None, network: nn.Module, machine: Machine | None = None
+    trainer: Mapping[str, Any],
+    num_workers: int | None,
+    make_network: Callable[[], nn.Module],
+    machine: Machine | None = None,
+    *,
+    earlier: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Hardware:
     """Fill in what is left open; explicit settings stay as they are.
 
@@ -76,8 +93,10 @@ def choose(
     Args:
         trainer: Arguments of ``pl.Trainer``; ``accelerator``, ``devices`` and ``precision`` may be ``"auto"``.
         num_workers: Loader workers, or None for a number by the cores.
-        network: The network, which may be on the meta device.
+        make_network: Makes the network, which may be on the meta device; called only where it decides something.
         machine: What there is; None: this machine.
+        earlier: Precision that the run began with; an open precision stays so where the device can.
+        notes: More of what was chosen, added to the sentence.
     """
     machine = machine or Machine.present()
     arguments = dict(trainer)
@@ -88,17 +107,36 @@ def choose(
     on_cpu = kind == "cpu"
     if arguments.get("devices") == AUTO:
         arguments["devices"] = 1 if on_cpu else machine.devices
+    count = device_count(arguments.get("devices", 1), 1 if on_cpu else machine.devices)
     reason = "as set"
     if arguments.get("precision", AUTO) == AUTO:
-        arguments["precision"], reason = _precision(machine, on_cpu, network)
-    workers = _workers(machine.cores, on_cpu, arguments["devices"]) if num_workers is None else num_workers
-    devices = arguments["devices"]
-    name = _processor() if on_cpu and machine.accelerator != "cpu" else machine.name
-    sentence = (
-        f"{name}: {devices} device{'' if devices == 1 else 's'}, precision {arguments['precision']} ({reason}), "
-        f"{torch.get_num_threads()} threads, {workers} loader worker{'' if workers == 1 else 's'}."
+        arguments["precision"], reason = _precision(machine, on_cpu, make_network, earlier)
+    workers = _workers(machine.cores, on_cpu, count) if num_workers is None else num_workers
+    threads = _threads(machine.cores, count, workers) if on_cpu else None
+    name = processor() if on_cpu and machine.accelerator != "cpu" else machine.name
+    used = (
+        f"{count} of {machine.devices} devices"
+        if not on_cpu and count < machine.devices
+        else _many(count, "device")
     )
-    return Hardware(arguments, workers, sentence)
+    parts = [
+        f"{name}: {used}",
+        f"precision {arguments['precision']} ({reason})",
+        _many(threads or torch.get_num_threads(), "thread"),
+        _many(workers, "loader worker"),
+        *notes,
+    ]
+    return Hardware(arguments, workers, threads, on_cpu, f"{', '.join(parts)}.")
+
+
+def device_count(devices: Any, present: int = 1) -> int:
+    """Number of devices that Lightning's argument ``devices`` stands for: a number, a list, -1, "auto" or "0,1"."""
+    if isinstance(devices, list | tuple):
+        return max(1, len(devices))
+    text = str(devices)
+    if "," in text:
+        return max(1, len([word for word in text.split(",") if word.strip()]))
+    return int(text) if text.isdigit() and int(text) > 0 else present
 
 
 def has_depthwise(network: nn.Module) -> bool:
@@ -109,11 +147,35 @@ def has_depthwise(network: nn.Module) -> bool:
     )
 
 
-def _precision(machine: Machine, on_cpu: bool, network: nn.Module) -> tuple[str, str]:
+def usable_cores() -> int:
+    """Processor cores that this process may use, by its affinity and by the limit of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _container_cores(Path("/sys/fs/cgroup")) or cores))
+
+
+def processor() -> str:
+    """Name of the processor."""
+    return _cpu_field("model name") or platform.processor() or "CPU"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor has bfloat16 instructions."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_cpu_field("flags").split()))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _precision(
+    machine: Machine, on_cpu: bool, make_network: Callable[[], nn.Module], earlier: str | None
+) -> tuple[str, str]:
+    if earlier is not None and _can(machine, on_cpu, earlier):
+        return earlier, "as the run began"
     if on_cpu:
         if machine.accelerator != "cpu" or not machine.bf16:
             return "32-true", "the processor has no bfloat16 instructions"
-        if has_depthwise(network):
+        if has_depthwise(make_network()):
             return "32-true", "depthwise convolutions are slower in bfloat16 on a CPU"
         return "bf16-mixed", "the processor has bfloat16 instructions"
     if machine.bf16:
@@ -123,20 +185,37 @@ def _precision(machine: Machine, on_cpu: bool, network: nn.Module) -> tuple[str,
     return "32-true", "half precision gains nothing on this device"
 
 
-def _workers(cores: int, on_cpu: bool, devices: Any) -> int:
+def _can(machine: Machine, on_cpu: bool, precision: str) -> bool:
+    """Whether a device computes in a precision without emulating it."""
+    if precision == "32-true":
+        return True
+    if precision == "bf16-mixed":
+        return machine.bf16 and (machine.accelerator == "cpu") == on_cpu
+    return precision == "16-mixed" and not on_cpu and machine.accelerator == "cuda" and machine.tensor_cores
+
+
+def _workers(cores: int, on_cpu: bool, devices: int) -> int:
     """Loader workers of one process. On a CPU the loader shares the cores with the network."""
     if on_cpu:
         return 0 if cores <= 2 else min(2, cores // 4)
-    count = len(devices) if isinstance(devices, list) else int(devices)
-    return max(1, min(8, cores // max(1, count)))
+    return max(1, min(8, cores // devices))
 
 
-def _processor() -> str:
-    return _cpu_field("model name") or platform.processor() or "CPU"
+def _threads(cores: int, processes: int, workers: int) -> int | None:
+    """Threads of one process on a CPU; None where the user has set them, or Lightning divides them."""
+    if processes > 1 or any(name in os.environ for name in _THREAD_SETTINGS):
+        return None
+    threads = max(1, cores - workers)
+    return None if threads >= torch.get_num_threads() else threads
 
 
-def _cpu_has_bf16() -> bool:
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_cpu_field("flags").split()))
+def _container_cores(folder: Path) -> int | None:
+    """Cores that the control group of a container may use; None: no limit is known."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else math.ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _cpu_field(field: str) -> str:

@@ -34,15 +34,23 @@ from hiast.callbacks import (
 )
 from hiast.callbacks.bn_statistics import StatisticsStore
 from hiast.callbacks.checkpoint import best_of, link_or_copy
+from hiast.callbacks.clock import Clock
+from hiast.callbacks.report import RunReport
+from hiast.callbacks.round_record import RoundRecord
+from hiast.callbacks.tracking import Tracking
+from hiast.callbacks.validation_record import ValidationRecord
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
 from hiast.data.datasets.joined import JoinedDataset
 from hiast.errors import InputError, RunError
+from hiast.files import write_json
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
+from hiast.report.files import CLASSES, FORMAT, LINEAGE, REPORT
 from hiast.run.directory import RunDirectory
+from hiast.run.lineage import record_round
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
 from hiast.selection import CandidateRecords, choose, raised, return_to, write_choice
@@ -71,10 +79,13 @@ class Pipeline:
         seed: Seed of all random draws.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
-        pictures: Validation images on the picture sheets; 0: no sheets.
+        pictures: Validation images on the picture sheets, and target images among the examples of the report; 0: none.
+        report: Whether ``report.html`` is written as the run goes.
         selection: Which candidates are kept and measured, of which one is chosen without labels.
         bare_network: Function that builds the network without pretrained weights, for runs that start from a
             checkpoint. None: ``network`` is used.
+        on_ready: Called with the pipeline and the network when all stages can be built and all images are listed,
+            before the first stage.
     """
 
     directory: RunDirectory
@@ -92,12 +103,14 @@ class Pipeline:
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pictures: int = 4
+    report: bool = True
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     bare_network: Callable[[], SegmentationNetwork] | None = None
+    on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
     def run(self) -> list[dict[str, Any]]:
-        """RoundLabeler all stages.
+        """Run all stages.
 
         Returns:
             One result per round, in order: ``stage``, ``round``, ``steps``, ``means`` (title -> mIoU, 0..1),
@@ -114,6 +127,28 @@ class Pipeline:
             self.directory.lock()
         self.datamodule.use_skip_list(self.directory.skipped)
         network = self._check()
+        if self.on_ready is not None:
+            self.on_ready(self, network)
+        if is_rank_zero():
+            write_json(self.directory.path / CLASSES, {"format": FORMAT, **self.classes.to_dict()})
+        report = RunReport(self.directory.path, enabled=self.report)
+        tracking = Tracking(self.loggers, self.directory.path)
+        tracking.start(self.config)
+        status = "failed"
+        try:
+            results = self._run_stages(network, report, tracking)
+            if is_rank_zero() and self.selection.images:
+                self._choose()
+            status = "success"
+        finally:
+            report.write()
+            names = ("config.yaml", "metrics.csv", "selected.json", LINEAGE, REPORT)
+            tracking.finish([self.directory.path / name for name in names], status)
+        return results
+
+    def _run_stages(
+        self, network: SegmentationNetwork, report: RunReport, tracking: Tracking
+    ) -> list[dict[str, Any]]:
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
         start, steps = self.init_from, 0
@@ -121,15 +156,14 @@ class Pipeline:
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
+                    tracking.steps_before = steps
                     if result is None:
-                        result = self._fit(network, stage, number, start, stop, steps)
+                        result = self._fit(network, stage, number, start, stop, report, tracking)
                     else:
                         log.info("%s, round %d is finished: skipped.", stage.name, number)
                     results.append(result)
                     steps += result["steps"]
                     start = self._next_start(stage, number)
-        if is_rank_zero() and self.selection.images:
-            self._choose()
         return results
 
     def _next_start(self, stage: Stage, number: int) -> Path:
@@ -155,7 +189,7 @@ class Pipeline:
         if not candidates:
             return
         choice = choose(candidates)
-        write_choice(self.directory.path, choice, raised(candidates, {}))
+        write_choice(self.directory.path, choice, raised(candidates))
         link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
         log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
 
@@ -220,7 +254,8 @@ class Pipeline:
         number: int,
         start: Path | None,
         stop: GracefulShutdown,
-        steps_before: int,
+        report: RunReport,
+        tracking: Tracking,
     ) -> dict[str, Any]:
         """Train one round, from ``start`` or from its own last checkpoint, and write its result."""
         began = time.monotonic()
@@ -242,7 +277,7 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, module, label_round, stop, steps_before)
+        trainer = self._make_trainer(stage, module, label_round, stop, report, tracking)
         if module.batches_done < module.batches:
             trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
         else:
@@ -250,7 +285,11 @@ class Pipeline:
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
         _check_complete(stage.name, module)
+        if trainer.is_global_zero:
+            entry = record_round(self.directory, stage.name, number, self._describe(start))
+            tracking.round_ends(entry, module.steps_done)
         result = self._finish(trainer, stage, number, module, label_round, time.monotonic() - began)
+        report.write()
         stop.stop_if_asked(trainer)
         return result
 
@@ -298,7 +337,8 @@ class Pipeline:
         module: AdaptationModule,
         label_round: LabelRound | None,
         stop: GracefulShutdown,
-        steps_before: int,
+        report: RunReport,
+        tracking: Tracking,
     ) -> pl.Trainer:
         # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
         # the checkpoint before the stop.
@@ -308,10 +348,16 @@ class Pipeline:
             SourcePixels(),
             TargetStatistics(stop.schedule, self.target_statistics),
             StageProgress(rounds=len(stage.rounds)),
+            Clock(self.directory.path, stage.rounds[module.round_number - 1].batch_size),
             MetricsFile(
-                self.directory.metrics, self.log_every_n_steps, label_round.signals if label_round else None
+                self.directory.metrics,
+                self.log_every_n_steps,
+                label_round.signals if label_round else None,
+                tracking.follow,
             ),
             PictureSheet(self.directory.pictures, self.pictures),
+            ValidationRecord(self.directory.path, 6 if self.pictures else 0),
+            RoundRecord(self.directory.path, self.pictures, label_round),
             StageCheckpoint(
                 self.directory.checkpoints(stage.name),
                 stop.schedule,
@@ -322,21 +368,20 @@ class Pipeline:
                 self.directory.path,
                 self.selection,
                 name=candidate_name(stage, module.round_number),
-                step_before=steps_before,
+                step_before=tracking.steps_before,
                 is_first=stage is self.stages[0] and module.round_number == 1,
                 init_from=self.init_from is not None,
                 seed=self.seed,
                 labels=label_round,
             ),
+            report,
             stop,
         ]
         return build_trainer(
             self.trainer,
             module,
             callbacks=callbacks,
-            loggers=self.loggers,
             val_every_n_steps=self.val_every_n_steps,
-            log_every_n_steps=self.log_every_n_steps,
             folder=self.directory.path,
         )
 

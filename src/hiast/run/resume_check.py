@@ -7,20 +7,30 @@ from typing import Any
 
 import yaml
 
-_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "loggers")
+_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report")
 """Settings that do not change results."""
+
+_OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")
+"""Arguments of the trainer that say where a run is resumed. Batch sizes are totals over all devices."""
+
+_CHOSEN = "chosen_by_machine"
+"""Key that lists the settings which were left to the machine."""
 
 _OF_SELF_TRAINING = ("loss", "pseudo_label", "augmentation")
 """Parts of the configuration that only self-training reads."""
 
 
-def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
+def first_difference(
+    there: str, here: str, begun: Sequence[str], untrained: Sequence[str] = ()
+) -> str | None:
     """Find the first setting that differs and affects stages that have started.
 
     Args:
         there: Configuration of the existing run, as YAML.
         here: Configuration of the current start, as YAML.
         begun: Stages that have started, in order.
+        untrained: Those of them that have no checkpoint yet. Their batches may still be divided in another way, as
+            where the first step did not fit into memory.
     """
     old, new = yaml.safe_load(there), yaml.safe_load(here)
     if not begun:
@@ -30,12 +40,14 @@ def first_difference(there: str, here: str, begun: Sequence[str]) -> str | None:
         return f"stages was {stages[0]} and is {stages[1]}"
     later = set(stages[0] + stages[1]) - set(begun)
     unread = later | set(_OF_SELF_TRAINING if "self_training" in later else ())
+    free = {f"{stage}.accumulate_grad_batches" for stage in untrained}
+    free |= set(old.get(_CHOSEN) or ()) & set(new.get(_CHOSEN) or ())
     before, now = (
-        _settings({key: value for key, value in config.items() if key not in {"stages", *unread}})
+        _settings({key: value for key, value in config.items() if key not in {"stages", _CHOSEN, *unread}})
         for config in (old, new)
     )
     for key in [*before, *now]:
-        if before.get(key) != now.get(key):
+        if key not in free and before.get(key) != now.get(key):
             was, becomes = (settings.get(key, "nothing") for settings in (before, now))
             return f"{key} was {was} and is {becomes}"
     return None
@@ -48,8 +60,11 @@ def _stages(config: dict[str, Any]) -> list[str]:
 
 def _settings(value: Any, key: str = "") -> dict[str, Any]:
     """Map dotted keys to plain values, for all settings that can change results."""
-    if key.rpartition(".")[2] in _NO_CHANGE:
+    group, _, name = key.rpartition(".")
+    if name in _NO_CHANGE or (group == "trainer" and name in _OF_THE_MACHINE):
         return {}
+    if key == "data.cache" and value != "jpeg":
+        return {key: None}  # The others hold the same pixels as the files.
     if isinstance(value, dict) and value:
         return {k: v for name in value for k, v in _settings(value[name], f"{key}.{name}".strip(".")).items()}
     return {key: value}

@@ -37,7 +37,10 @@ _DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
     "fast_dev_run": ((False, 0), "add +debug=fast_dev_run"),
     "limit_train_batches": ((1.0,), f"{_STEPS}; or add +debug=limit"),
     "log_every_n_steps": ((), "set log_every_n_steps of the run"),
-    "logger": ((False,), "choose logger=none, logger=wandb or a file of your own in the group logger"),
+    "logger": (
+        (False,),
+        "choose logger=tensorboard, wandb, mlflow or none, or a file of your own in the group logger",
+    ),
     "max_epochs": ((1,), _STEPS),
     "max_steps": ((-1,), _STEPS),
     "min_epochs": ((), _STEPS),
@@ -82,9 +85,7 @@ def build_trainer(
     module: AdaptationModule,
     *,
     callbacks: Sequence[pl.Callback],
-    loggers: Sequence[Any],
     val_every_n_steps: int,
-    log_every_n_steps: int,
     folder: Path,
 ) -> pl.Trainer:
     """A trainer for one fit.
@@ -93,9 +94,7 @@ def build_trainer(
         arguments: The user's: devices, precision, ...
         module: What is fitted.
         callbacks: In the order in which they are called.
-        loggers: Lightning loggers.
         val_every_n_steps: Optimizer steps between two validations.
-        log_every_n_steps: Optimizer steps between two records of the loggers.
         folder: The run directory.
 
     Raises:
@@ -123,8 +122,8 @@ def build_trainer(
                 "enable_checkpointing": False,
                 "enable_progress_bar": False,
                 "enable_model_summary": False,
-                "logger": list(loggers) or False,
-                "log_every_n_steps": 1 if not loggers else log_every_n_steps,
+                "logger": False,  # hiast.callbacks.tracking feeds the loggers.
+                "log_every_n_steps": 1,
                 "default_root_dir": str(folder),
                 "callbacks": list(callbacks),
                 "plugins": plugins,

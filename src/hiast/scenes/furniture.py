@@ -16,7 +16,7 @@ def draw_foliage(
     x, y, z = center
     base = pick(rng, look.palette["vegetation"])
     blobs = [(0.0, 0.0, 1.0, 0.8)]
-    # Far away, two blobs cannot be told from four.
+    # At a distance, two blobs look like four.
     for tone in (0.82, 0.95, 1.08, 1.2) if z < 40 else (0.85, 1.15):
         angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.55)
         towards_light = (tone - 0.95) * 1.2

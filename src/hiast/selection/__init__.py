@@ -5,10 +5,10 @@ from hiast.selection.alarms import AlarmLimits, raised
 from hiast.selection.candidates import SOURCE_ONLY, TARGET_STATISTICS, Candidate, CandidateScores
 from hiast.selection.choose import Choice, Row, Rule, choice_cells, choose
 from hiast.selection.ensemble import PredictionStore, compare, ensemble_agreement
-from hiast.selection.guards import DynamicTeacher, batch_density, class_ratio_floor, return_to
+from hiast.selection.guards import DynamicTeacher, batch_density, return_to
 from hiast.selection.measure import class_shares, measure_source, measure_target, with_ensemble
 from hiast.selection.records import CandidateRecords, read_choice, write_choice
-from hiast.selection.rules import EnsembleRule, Limits, Verdict
+from hiast.selection.rules import EnsembleRule, Limits, MeanRankRule, Verdict
 from hiast.selection.samples import evenly_spaced, held_out
 from hiast.selection.scores import TargetScores, TargetSummary
 from hiast.selection.views import VIEWS, View, ViewConsistency
@@ -25,6 +25,7 @@ __all__ = [
     "DynamicTeacher",
     "EnsembleRule",
     "Limits",
+    "MeanRankRule",
     "PairCounter",
     "PairScores",
     "PredictionStore",
@@ -38,7 +39,6 @@ __all__ = [
     "batch_density",
     "choice_cells",
     "choose",
-    "class_ratio_floor",
     "class_shares",
     "compare",
     "ensemble_agreement",

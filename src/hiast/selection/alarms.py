@@ -174,7 +174,8 @@ def raised(
 
     Args:
         history: Looks and candidates in the order in which they were measured, the start first.
-        source: Class -> share of the labeled source pixels; None: alarms that compare with it stay silent.
+        source: Class -> share of the labeled source pixels; None: as the last look has them. Without any, alarms that
+            compare with it stay silent.
         limits: Their limits; None: the default ones.
         alarms: The alarms.
 
@@ -183,7 +184,8 @@ def raised(
     """
     if not history:
         return ()
-    said = [alarm(history, source or {}, limits or AlarmLimits()) for alarm in alarms]
+    shares = history[-1].scores.source_labels if source is None else source
+    said = [alarm(history, shares, limits or AlarmLimits()) for alarm in alarms]
     return tuple(sentence for sentence in said if sentence is not None)
 
 

@@ -33,6 +33,7 @@ class CandidateScores:
         predicted: Class -> share of the target pixels that are predicted so.
         mean_probabilities: Class -> mean probability on the target.
         labels: Class -> share of the target pixels that have it as pseudo-label.
+        source_labels: Class -> share of the labeled pixels of the held-out source images.
         extra: Further scores by name.
     """
 
@@ -50,6 +51,7 @@ class CandidateScores:
     predicted: Mapping[str, float] = field(default_factory=dict)
     mean_probabilities: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, float] = field(default_factory=dict)
+    source_labels: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class CandidateScores:
         """The inverse of ``to_dict``.
 
         Raises:
-            TypeError: A score has no such name, or a value is no number.
+            TypeError: A score has no such name, or a value is not a number.
         """
         return cls(**{name: _read(value) for name, value in values.items()})
 
@@ -79,7 +81,7 @@ class Candidate:
             checkpoint was kept, which alarms may use and which cannot be chosen.
         step: Optimizer steps in all stages until then; fewer steps mean less adapted.
         scores: What was measured.
-        network: What tells its weights from others, such as their hash.
+        network: Identifies its weights, such as their hash.
     """
 
     name: str

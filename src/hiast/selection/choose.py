@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hiast.selection.candidates import Candidate
-from hiast.selection.rules import EnsembleRule, Verdict
+from hiast.selection.rules import MeanRankRule, Verdict
 
 
 class Rule(Protocol):
@@ -86,7 +86,7 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     Args:
         candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;
             with equal steps the one that stands first is.
-        rule: The rule; None: ``EnsembleRule()``.
+        rule: The rule; None: ``MeanRankRule()``.
 
     Returns:
         The choice; the same for the same candidates.
@@ -106,7 +106,7 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of candidates must differ: {', '.join(names)}.")
-    rule = EnsembleRule() if rule is None else rule
+    rule = MeanRankRule() if rule is None else rule
     ordered = sorted(candidates, key=lambda candidate: candidate.step)
     table = _table(ordered, rule(ordered))
     allowed = [row for row in table if row.rank is not None]
@@ -172,7 +172,7 @@ def _table(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> tupl
 def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
     """The rule's vetoes, and those that hold for every rule."""
     own = [] if candidate.checkpoint else ["No checkpoint was kept."]
-    if math.isnan(verdict.score):
+    if math.isnan(verdict.score) and not verdict.vetoes:
         own.append("Its score is not known.")
     return (*own, *verdict.vetoes)
 

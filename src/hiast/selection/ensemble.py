@@ -67,7 +67,7 @@ class PredictionStore:
 
         Args:
             candidate: Its name.
-            network: What tells its weights from others, such as their hash.
+            network: Identifies its weights, such as their hash.
 
         Raises:
             InputError: The name does not serve as the name of a folder.
@@ -138,7 +138,7 @@ class PredictionStore:
     def _folder(self, candidate: str) -> Path:
         if not _NAME.fullmatch(candidate):
             raise InputError(
-                f"'{candidate}' is no name for a candidate: use letters, digits, '_', '-' and '.' only."
+                f"'{candidate}' is not a valid name of a candidate: use letters, digits, '_', '-' and '.' only."
             )
         return self.folder / candidate
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hiast.errors import InputError
@@ -42,7 +41,7 @@ class DynamicTeacher:
     if more than ``most`` batches are kept, one EMA step (decay 0.99 in the paper) is due, and the batches are dropped.
 
     Source: DT-ST, Zhao et al., "Towards Better Stability and Adaptability: Improve Online Self-Training for Model
-    Adaptation in Semantic Segmentation", CVPR 2023; its code asks at 9, 12, ... batches and lets go at 33, the first
+    Adaptation in Semantic Segmentation", CVPR 2023; its code asks at 9, 12, ... batches and updates at 33, the first
     question behind 30. Its scores are the soft neighborhood density on 100 pixels or an entropy.
 
     Args:
@@ -67,7 +66,7 @@ class DynamicTeacher:
     def __init__(self, *, first: int = 9, every: int = 3, most: int = 30, share: float = 0.5) -> None:
         if first < 1 or every < 1 or most < first or not 0 <= share < 1:
             raise InputError(
-                f"The dynamic teacher asks at first={first}, then every={every} batches, lets go beyond most={most} "
+                f"The dynamic teacher asks at first={first}, then every={every} batches, updates beyond most={most} "
                 f"and wants a share={share}: give first and every of at least 1, most of at least first, and a share "
                 "from 0 to below 1."
             )
@@ -118,55 +117,25 @@ class DynamicTeacher:
         return {"number": self._number, "scores": list(self._scores), "images": list(self._images)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Load what ``state_dict`` returned."""
         self._number = int(state["number"])
         self._scores = [float(score) for score in state["scores"]]
         self._images = list(state["images"])
 
 
-def class_ratio_floor(probabilities: Tensor, prior: Tensor, share: float = 0.5) -> Tensor:
-    """Loss that is positive while a class gets less than a part of its share in the source.
-
-    ``sum_c max(0, share * prior_c - mean p_c)``, the mean over all pixels of the batch. It is a floor and no target,
-    since the layouts of two domains differ: a class above it is left alone.
-
-    Source: ADVENT (Vu et al., CVPR 2019), section 3, class-ratio priors, with ``share`` = 0.5 there.
-
-    Args:
-        probabilities: float [B, C, H, W] that sum to 1 over C.
-        prior: float [C], shares of the labeled source pixels.
-        share: The part, in 0..1.
-
-    Returns:
-        Scalar float32; 0, with zero gradients, where no class is below its floor.
-
-    Raises:
-        InputError: ``share`` is not in 0..1.
-        ValueError: ``prior`` has another number of classes.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(
-            f"The class-ratio floor is {share} of the source's shares: give a number from 0 to 1."
-        )
-    if prior.shape != probabilities.shape[1:2]:
-        raise ValueError(f"A prior {list(prior.shape)} does not fit {probabilities.shape[1]} classes.")
-    mean = probabilities.float().mean((0, 2, 3))
-    return torch.relu(share * prior.to(mean.device, mean.dtype) - mean).sum()
-
-
 def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:
-    """Decide whether training goes on from an earlier candidate: when the rule refuses the latest one.
+    """Decide whether training continues from an earlier candidate: when the rule refuses the latest one.
 
     It goes back to refused candidates only, not to those that merely rank lower: a round in progress is often worse
     before it is better.
 
     Args:
         candidates: All candidates so far, with all scores that the rule looks at.
-        latest: Name of the candidate that training would go on from.
+        latest: Name of the candidate that training would continue from.
         rule: The rule; None: that of ``choose``.
 
     Returns:
-        The choice to go back to, with its reason; None: go on from the latest.
+        The choice to return to, with its reason; None: continue from the latest.
 
     Raises:
         ValueError: There is no such candidate.

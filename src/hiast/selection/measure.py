@@ -88,8 +88,8 @@ def measure_source(
     classes: LabelSpace,
     *,
     device: torch.device | str = "cpu",
-) -> float:
-    """The mIoU of a network on labeled source images that it did not train on.
+) -> tuple[float, Mapping[str, float]]:
+    """The mIoU of a network on labeled source images that it did not train on, and the classes of these.
 
     It is necessary and not sufficient for a good score on the target (Musgrave et al., arXiv 2208.07360): a network
     that forgets the source has usually lost its classes.
@@ -101,13 +101,15 @@ def measure_source(
         device: Where to count.
 
     Returns:
-        The mIoU in 0..1; NaN without labeled pixels.
+        The mIoU in 0..1, NaN without labeled pixels; and class -> share of the labeled pixels.
     """
     metrics = SegmentationMetrics(classes).to(device)
     for images, label in batches:
         probabilities = resized(predict(images), (label.shape[-2], label.shape[-1]))
         metrics.update(probabilities.argmax(1), label)
-    return next(iter(metrics.compute().means.values()))
+    scores = metrics.compute()
+    labeled = scores.matrix.sum(1)
+    return next(iter(scores.means.values())), class_shares(classes, labeled, int(labeled.sum()))
 
 
 def with_ensemble(

@@ -49,7 +49,7 @@ class CandidateRecords:
 
         Args:
             name: Its name.
-            network: What tells its weights from others; empty: any.
+            network: Identifies its weights; empty: any.
         """
         found = next((candidate for candidate in self.read() if candidate.name == name), None)
         return None if found is None or (network and found.network != network) else found
@@ -79,7 +79,7 @@ def write_choice(folder: Path | str, choice: Choice, alarms: Sequence[str] = ())
     Args:
         folder: The run directory.
         choice: The choice.
-        alarms: What alarms said in the run.
+        alarms: Messages of the alarms of the run.
 
     Returns:
         The file.

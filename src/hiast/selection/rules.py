@@ -1,4 +1,4 @@
-"""The rule that ranks candidates: agreement with the ensemble, with vetoes against collapse."""
+"""The rules that rank candidates: by several label-free scores at once or by one, with vetoes against collapse."""
 
 from __future__ import annotations
 
@@ -107,6 +107,80 @@ Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
 
 VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
 
+CRITERIA: tuple[str, ...] = ("ensemble_miou", "infomax", "consistency", "source_miou")
+"""The scores that ``MeanRankRule`` ranks by; of each, higher is better."""
+
+
+@dataclass(frozen=True)
+class MeanRankRule:
+    """Rank by the mean of the ranks in several label-free scores; refuse what a veto refuses.
+
+    Each score orders the candidates that are not refused. The rank of a candidate is the share of the others that it
+    is ahead of, 0..1; equal scores share their ranks. Its score is the mean of its ranks. Each label-free score is
+    fooled by something: the ensemble by a wrong majority, InfoMax by wrong classes in the right amounts, consistency by
+    uniform predictions, the source by a network that has not adapted. Few networks fool all of them. No weight is
+    fitted. The start itself, the least adapted candidate, is never refused.
+
+    Attributes:
+        limits: Limits of the vetoes.
+        vetoes: The vetoes.
+        criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out.
+        tie: Candidates whose score (0..1) differs by no more count as equal.
+        criterion: What the score is, in words.
+
+    Example:
+        >>> from hiast.selection import Candidate, CandidateScores
+        >>> start = CandidateScores(ensemble_miou=0.7, infomax=0.5, consistency=0.7, source_miou=0.8)
+        >>> later = CandidateScores(ensemble_miou=0.8, infomax=0.6, consistency=0.8, source_miou=0.79)
+        >>> verdicts = MeanRankRule()([Candidate("start", "a.ckpt", 0, start), Candidate("later", "b.ckpt", 9, later)])
+        >>> [verdict.score for verdict in verdicts]
+        [0.25, 0.75]
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    vetoes: tuple[Veto, ...] = VETOES
+    criteria: tuple[str, ...] = CRITERIA
+    tie: float = 1e-9
+    criterion: str = (
+        "mean rank in ensemble agreement, InfoMax, consistency of views and mIoU on held-out source images"
+    )
+
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """One verdict per candidate; the first is the start."""
+        start = candidates[0].scores
+        names = [name for name in self.criteria if not math.isnan(getattr(start, name))]
+        vetoes = [
+            _refusals(each.scores, start, self.limits, self.vetoes, i) for i, each in enumerate(candidates)
+        ]
+        allowed = [each.scores for each, found in zip(candidates, vetoes, strict=True) if not found]
+        return [
+            Verdict(_mean_rank(each.scores, allowed, names), found)
+            for each, found in zip(candidates, vetoes, strict=True)
+        ]
+
+
+def _mean_rank(scores: CandidateScores, allowed: Sequence[CandidateScores], names: Sequence[str]) -> float:
+    """Mean over scores of the share of the others in ``allowed`` that ``scores`` is ahead of; NaN: one is not known."""
+    if not names:
+        return math.nan
+    ranks = []
+    for name in names:
+        own = getattr(scores, name)
+        if math.isnan(own):
+            return math.nan
+        others = [getattr(other, name) for other in allowed if other is not scores]
+        ahead = sum(1.0 if own > value or math.isnan(value) else 0.5 * (own == value) for value in others)
+        ranks.append(ahead / len(others) if others else 1.0)
+    return sum(ranks) / len(ranks)
+
+
+def _refusals(
+    now: CandidateScores, start: CandidateScores, limits: Limits, vetoes: Sequence[Veto], place: int
+) -> tuple[str, ...]:
+    """Why the candidate at a place is refused; the start, at place 0, never is."""
+    found = [] if place == 0 else [veto(now, start, limits) for veto in vetoes]
+    return tuple(sentence for sentence in found if sentence is not None)
+
 
 @dataclass(frozen=True)
 class EnsembleRule:
@@ -133,12 +207,10 @@ class EnsembleRule:
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
         start = candidates[0].scores
-        verdicts = [Verdict(start.ensemble_miou)]
-        for candidate in candidates[1:]:
-            found = [veto(candidate.scores, start, self.limits) for veto in self.vetoes]
-            said = tuple(sentence for sentence in found if sentence is not None)
-            verdicts.append(Verdict(candidate.scores.ensemble_miou, said))
-        return verdicts
+        return [
+            Verdict(each.scores.ensemble_miou, _refusals(each.scores, start, self.limits, self.vetoes, place))
+            for place, each in enumerate(candidates)
+        ]
 
 
 def divergence(now: Mapping[str, float], start: Mapping[str, float]) -> float:

@@ -66,7 +66,7 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
         raise InputError(f"There is no checkpoint {path}.")
     # What torch's reader raises for other files is anything.
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is no checkpoint, or only a part of one.")
+        raise InputError(f"{path} is not a checkpoint, or only a part of one.")
     try:
         contents: Any = torch.load(path, map_location=map_location, weights_only=True)
         return contents

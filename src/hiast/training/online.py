@@ -30,6 +30,8 @@ from hiast.online import (
     class_ratio_floor,
     ema_decay_at,
 )
+from hiast.online.processes import process_count, sum_over_processes
+from hiast.selection import DynamicTeacher, batch_density
 from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
@@ -61,7 +63,7 @@ class OnlineModule(AdaptationModule):
             ``"batch"``: it normalizes by the statistics of the target batch (DAFormer).
         teacher_mirror: The teacher also sees the mirrored image, and both predictions are averaged (VFM-UDA).
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
-        evaluate: Which network is validated, labels and is handed on: ``"student"`` (published) or ``"teacher"``.
+        evaluate: Which network is validated, labels and is the result: ``"student"`` (published) or ``"teacher"``.
         trust: Labels and weights of the prediction of the teacher. A ``functools.partial``, here and for
             ``calibration``, is called with ``num_classes``.
         mixing: Pastes source pixels onto target images.
@@ -70,6 +72,9 @@ class OnlineModule(AdaptationModule):
         margins: Borders of the whole target image that give no pseudo-labels.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
         calibration: Class weights of source pixels, see ``ClassCalibration``; None: all classes weigh alike.
+        dynamic_teacher: Settings of ``hiast.selection.DynamicTeacher`` (``first``, ``every``, ``most``, ``share``); the
+            teacher is then updated only after the student's predictions on recent batches have become denser. An empty
+            mapping takes its defaults; None: the teacher is updated after every step.
         class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
@@ -81,6 +86,15 @@ class OnlineModule(AdaptationModule):
 
     Raises:
         InputError: A setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = OnlineModule(network, CITYSCAPES_19, ema_decay=None, max_steps=300)
+        >>> module.ema_decay
+        0.99
     """
 
     stage: ClassVar[str] = "online"
@@ -104,6 +118,7 @@ class OnlineModule(AdaptationModule):
         margins: Margins | None = None,
         calibration: ClassCalibration | partial[ClassCalibration] | None = None,
         feature_distance: Mapping[str, Any] | None = None,
+        dynamic_teacher: Mapping[str, Any] | None = None,
         class_floor: float = 0.0,
         floor_share: float = 0.5,
         source_weight: float = 1.0,
@@ -156,6 +171,8 @@ class OnlineModule(AdaptationModule):
             if self.feature_settings is None
             else FeatureDistance(network, classes, **self.feature_settings)
         )
+        self.dynamic_settings = None if dynamic_teacher is None else dict(dynamic_teacher)
+        self.dynamic_teacher = None if dynamic_teacher is None else DynamicTeacher(**dynamic_teacher)
         # Labeled pixels of each class in the source; class weights and the class-ratio floor need their shares.
         self.register_buffer("source_pixels", torch.zeros(len(classes), dtype=torch.float64))
 
@@ -163,11 +180,17 @@ class OnlineModule(AdaptationModule):
         """Losses of a batch of source images with labels and target images without."""
         source, target = batch["source"], batch["target"]
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
-        styled = self.views.styled(source["image"], target["image"], key)
+        diversified = self.views.diversified(source["image"], target["image"], key)
         pseudo, probabilities = self._pseudo_labels(target)
-        mixed = self.mixing(Labeled(styled, source["label"]), pseudo, key.generator("mixing"), classes=None)
+        if self.dynamic_teacher is not None and self.training:
+            self.dynamic_teacher.keep(
+                target["image"], self._density(target["image"], self.dynamic_teacher.number)
+            )
+        mixed = self.mixing(
+            Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
+        )
         inputs = (
-            self.prepare(self.views.source_view(source["image"], styled, key)),
+            self.prepare(self.views.source_view(source["image"], diversified, key)),
             self.prepare(self.views.colored(mixed.images, "mixed", key)),
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])
@@ -313,10 +336,33 @@ class OnlineModule(AdaptationModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """An optimizer step of the student, then an EMA step of the teacher."""
+        """An optimizer step of the student, then an EMA step of the teacher, unless the dynamic teacher has to wait."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.dynamic_teacher is not None and not self.dynamic_teacher.due(self._density):
+            return
         self.teacher.ema_decay = ema_decay_at(self.steps_done, self.ema_decay)
         self.teacher.update(self.network)
+
+    @torch.no_grad()
+    def _density(self, images: Tensor, number: int) -> float:
+        """Soft neighborhood density of the student on target images, the mean over the processes."""
+        with frozen_running_stats(self.network):
+            probabilities = self.network.coarse(self.prepare(images)).float().softmax(1)
+        density = torch.tensor(batch_density(probabilities, number, self.seed), dtype=torch.float64)
+        total = sum_over_processes(density.to(self.device))
+        return float(total) / process_count()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also keep the batches that the dynamic teacher compares with."""
+        super().on_save_checkpoint(checkpoint)
+        if self.dynamic_teacher is not None:
+            checkpoint["dynamic_teacher"] = self.dynamic_teacher.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also take up the batches that the dynamic teacher compares with."""
+        super().on_load_checkpoint(checkpoint)
+        if self.dynamic_teacher is not None and "dynamic_teacher" in checkpoint:
+            self.dynamic_teacher.load_state_dict(checkpoint["dynamic_teacher"])
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""
@@ -328,7 +374,11 @@ class OnlineModule(AdaptationModule):
             super().arguments()
             | self.plain
             | parts
-            | {"views": views, "feature_distance": self.feature_settings}
+            | {
+                "views": views,
+                "feature_distance": self.feature_settings,
+                "dynamic_teacher": self.dynamic_settings,
+            }
         )
 
     @classmethod

@@ -53,8 +53,8 @@ class Views:
     Attributes:
         style: Gives source images the colors of target images, before anything else; None: not.
         source: Color augmentation of source images, one step after the other.
-        plain: Share of the source images, 0..1, that the source loss sees without style transfer and color
-            augmentation. Pasted pixels are always taken from the styled images.
+        plain: Share of the source images, 0..1, that the source loss sees as they are. Pixels are always pasted from
+            the images after style transfer and color augmentation.
         mixed: Color augmentation of mixed images.
         masked: Color augmentation of target images that are then masked.
         masking: Masks of the masked consistency; None: target images are not masked.
@@ -74,11 +74,11 @@ class Views:
         for view in ("source", "mixed", "masked"):
             self.colored(images, view, StepKey(0, 1, 0, 0))
 
-    def styled(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
-        """Source images in the colors of the target images ``references``."""
-        if self.style is None:
-            return images
-        return self.style(images, references, key.generator("style"))
+    def diversified(self, images: Tensor, references: Tensor, key: StepKey) -> Tensor:
+        """Source images in the colors of the target images ``references``, after the color augmentation."""
+        if self.style is not None:
+            images = self.style(images, references, key.generator("style"))
+        return self.colored(images, "source", key)
 
     def colored(self, images: Tensor, view: str, key: StepKey) -> Tensor:
         """Images after the color augmentation of a view: ``source``, ``mixed`` or ``masked``."""
@@ -102,10 +102,9 @@ class Views:
             images = changed
         return images
 
-    def source_view(self, images: Tensor, styled: Tensor, key: StepKey) -> Tensor:
-        """What the source loss sees of source images and of the same images after the style transfer."""
-        colored = self.colored(styled, "source", key)
+    def source_view(self, images: Tensor, diversified: Tensor, key: StepKey) -> Tensor:
+        """What the source loss sees: a share of ``images`` as they are, the others as they are in ``diversified``."""
         if not self.plain:
-            return colored
+            return diversified
         kept = torch.rand(len(images), generator=key.generator("plain")) < self.plain
-        return torch.where(kept.view(-1, 1, 1, 1).to(images.device), images, colored)
+        return torch.where(kept.view(-1, 1, 1, 1).to(images.device), images, diversified)

@@ -25,7 +25,7 @@ class WarmupModule(AdaptationModule):
     """Source cross-entropy, with an adversarial and an entropy term on target images.
 
     The network step minimizes source cross-entropy + adversarial_weight * loss(D(target), source)
-    + entropy_weight * mean normalized entropy; the discriminator step then tells the detached outputs apart.
+    + entropy_weight * mean normalized entropy; the discriminator step then separates the detached outputs.
     Both optimizers are stepped by hand, since Lightning's automatic way knows one.
 
     Args:
@@ -36,11 +36,20 @@ class WarmupModule(AdaptationModule):
         adversarial_weight: Weight of the network's adversarial term.
         entropy_weight: Weight of entropy minimization (MinEnt) on target images.
         discriminator_lr: Learning rate of the discriminator (Adam 0.9, 0.999, no decay), on the same schedule.
-        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` unless said otherwise.
+        settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` by default.
 
     Attributes:
         clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
             where optimizers are stepped by hand.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = WarmupModule(network, CITYSCAPES_19, adversarial_weight=0.05, max_steps=10)
+        >>> module.stage, module.domains
+        ('warmup', ('source', 'target'))
     """
 
     stage: ClassVar[str] = "warmup"

@@ -467,9 +467,9 @@ def test_polygons_are_drawn_in_order_through_the_centers_of_pixels(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[]", "holds no annotation"),
-        ("[" * 100_000, "is no JSON"),
+        ("[" * 100_000, "is not JSON"),
         ('{"objects": []}', "names no size"),
         ('{"imgHeight": 0, "imgWidth": 4, "objects": []}', "names no size"),
         ('{"imgHeight": 1e3, "imgWidth": 4, "objects": []}', "names no size"),

@@ -329,7 +329,7 @@ def test_pseudo_labeled_samples_are_the_same_with_the_cache(listing, tmp_path: P
             assert torch.equal(one[key], two[key])
 
 
-if __name__ == "__main__":  # The losses of docs/data.md.
+if __name__ == "__main__":  # The losses in docs/benchmarks/loading.md.
     with TemporaryDirectory() as folder:
         for name, (largest, mean) in jpeg_losses(Path(folder), 16, (512, 1024)).items():
             sys.stdout.write(f"{name}: by up to {largest} of 255, by {mean:.2f} in the mean\n")

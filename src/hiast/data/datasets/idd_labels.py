@@ -61,7 +61,7 @@ _OF_LEVEL_3 = {
 
 
 class IDDLabels:
-    """Reads a label file of IDD; its kind is told by the end of its name.
+    """Reads a label file of IDD; its kind is recognized by the end of its name.
 
     - ``_polygons.json``, as downloaded: drawn as IDD's tools draw them, through the centers of pixels, later ones over
       earlier ones.
@@ -156,7 +156,7 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, "is no JSON") from error
+        raise _damaged(path, "is not JSON") from error
     if not isinstance(content, dict):
         raise _damaged(path, "holds no annotation")
     return content

@@ -124,7 +124,7 @@ def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise InputError(f"{path} is no whole zip archive ({error}): fetch it again.") from error
+        raise InputError(f"{path} is not a complete zip archive ({error}): fetch it again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 

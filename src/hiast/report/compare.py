@@ -1,0 +1,295 @@
+"""Several runs side by side; runs that differ in nothing but the seed are one group with mean and deviation."""
+
+from __future__ import annotations
+
+import glob
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hiast.errors import InputError
+from hiast.report.facts import RunFacts, read_run
+from hiast.report.history import Round
+
+_SAME = frozenset(
+    {"run", "seed", "logger", "report", "data_root", "cache_folder", "num_workers", "pictures", "trainer"}
+)
+"""Settings that do not make two runs different."""
+
+DEPTH = 3
+"""Levels of folders that are searched for run directories."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure over the runs of a group.
+
+    Attributes:
+        mean: Mean of the known values; NaN: none is known.
+        deviation: Standard deviation of a sample (n - 1); NaN for fewer than two values.
+        count: Number of known values.
+    """
+
+    mean: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Figure:
+        """The figure of some values; those that are not finite are left out.
+
+        Example:
+            >>> Figure.of([1.0, 3.0, float("nan")])
+            Figure(mean=2.0, deviation=1.4142135623730951, count=2)
+        """
+        known = [value for value in values if math.isfinite(value)]
+        return cls(
+            statistics.fmean(known) if known else math.nan,
+            statistics.stdev(known) if len(known) > 1 else math.nan,
+            len(known),
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run in a comparison.
+
+    Attributes:
+        label: Short name, different from all others.
+        facts: What is known of it.
+    """
+
+    label: str
+    facts: RunFacts
+
+    @property
+    def seed(self) -> Any:
+        """Its seed."""
+        return self.facts.config.get("seed", (self.facts.starts or [{}])[-1].get("seed"))
+
+    @property
+    def last(self) -> Round | None:
+        """The last round with a score."""
+        scored = [one for one in self.facts.rounds if math.isfinite(self.facts.mean(one))]
+        return scored[-1] if scored else None
+
+    def mean(self, title: str) -> float:
+        """A mean (0..1) of the last round; NaN: not known."""
+        return math.nan if self.last is None else self.last.means().get(title, math.nan)
+
+    @property
+    def gain(self) -> float:
+        """Change of the main mean from the first round with a score to the last; NaN with fewer than two."""
+        means = [self.facts.mean(one) for one in self.facts.rounds if math.isfinite(self.facts.mean(one))]
+        return means[-1] - means[0] if len(means) > 1 else math.nan
+
+    @property
+    def chosen(self) -> tuple[str, float]:
+        """Name of the candidate that was chosen without labels, and its mIoU on labeled images; NaN: not known."""
+        selected = (self.facts.choice or {}).get("selected")
+        name = str(selected.get("name", "")) if isinstance(selected, Mapping) else ""
+        return name, self.facts.labeled.get(name, (0, math.nan))[1]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of equal settings.
+
+    Attributes:
+        name: What sets it apart from the other groups.
+        runs: The runs, in the order of their seeds.
+    """
+
+    name: str
+    runs: tuple[Compared, ...]
+
+    def mean(self, title: str) -> Figure:
+        """A mean over its runs."""
+        return Figure.of(run.mean(title) for run in self.runs)
+
+    @property
+    def gain(self) -> Figure:
+        """The gain over its runs."""
+        return Figure.of(run.gain for run in self.runs)
+
+    @property
+    def chosen(self) -> Figure:
+        """The mIoU of what was chosen."""
+        return Figure.of(run.chosen[1] for run in self.runs)
+
+    @property
+    def device_seconds(self) -> Figure:
+        """Seconds times devices."""
+        return Figure.of(run.facts.device_seconds for run in self.runs)
+
+    def iou(self, name: str) -> Figure:
+        """IoU of a class at the end."""
+        return Figure.of(run.last.iou().get(name, math.nan) for run in self.runs if run.last is not None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        groups: In the order in which their first runs were named.
+        titles: Titles of the means, of all runs.
+        classes: Names of the classes, of all runs.
+        settings: Dotted key -> its value in each group, of the settings that differ.
+    """
+
+    groups: tuple[Group, ...]
+    titles: tuple[str, ...]
+    classes: tuple[str, ...]
+    settings: dict[str, list[Any]]
+
+    @property
+    def runs(self) -> list[Compared]:
+        """All runs."""
+        return [run for group in self.groups for run in group.runs]
+
+
+def find_runs(words: Sequence[str]) -> list[Path]:
+    """Run directories that words name: a run, a folder with runs in it (a sweep), or a pattern.
+
+    Args:
+        words: Paths or patterns.
+
+    Raises:
+        InputError: A word names no run.
+    """
+    found: dict[Path, None] = {}
+    for word in words:
+        paths = [Path(word)] if Path(word).exists() else [Path(path) for path in sorted(glob.glob(word))]  # noqa: PTH207
+        runs = [run for path in paths for run in _runs_in(path)]
+        if not runs:
+            raise InputError(
+                f"run: there is not a run directory {word}, and no folder or pattern of that name with runs in it."
+            )
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Read runs and group them.
+
+    Args:
+        folders: Run directories, at least one.
+
+    Raises:
+        InputError: One is not a run directory.
+    """
+    runs = [
+        Compared(label, read_run(folder)) for label, folder in zip(_labels(folders), folders, strict=True)
+    ]
+    grouped: dict[str, list[Compared]] = {}
+    for run in runs:
+        grouped.setdefault(_identity(run), []).append(run)
+    members = [tuple(sorted(group, key=lambda run: str(run.seed))) for group in grouped.values()]
+    settings = _differing([group[0].facts.config for group in members])
+    names = _names(members, settings)
+    return Comparison(
+        groups=tuple(Group(name, group) for name, group in zip(names, members, strict=True)),
+        titles=tuple(dict.fromkeys(t for run in runs if run.last is not None for t in run.last.means())),
+        classes=tuple(dict.fromkeys(c for run in runs if run.last is not None for c in run.last.iou())),
+        settings=settings,
+    )
+
+
+def _runs_in(path: Path, depth: int = DEPTH) -> list[Path]:
+    if (path / "config.yaml").is_file() or (path / "metrics.csv").is_file():
+        return [path]
+    if depth == 0 or not path.is_dir():
+        return []
+    inner = sorted(
+        (each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")), key=_natural
+    )
+    return [run for each in inner for run in _runs_in(each, depth - 1)]
+
+
+def _natural(path: Path) -> tuple[int, str]:
+    """Folders of a sweep are numbered: 10 comes after 9."""
+    return (int(path.name), "") if path.name.isdigit() else (1 << 30, path.name)
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    longest = max((len(each) for each in parts), default=1)
+    for count in range(1, longest + 1):
+        labels = ["/".join(each[-count:]) for each in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(folder) for folder in folders]
+
+
+def _identity(run: Compared) -> str:
+    config = run.facts.config
+    if not config:
+        return f"unknown settings of {run.label}"
+    return json.dumps(flat(config), sort_keys=True, default=str)
+
+
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Dotted key -> plain value of the settings that make runs different.
+
+    Example:
+        >>> flat({"seed": 1, "online": {"max_steps": 5}})
+        {'online.max_steps': 5}
+    """
+    if key.rpartition(".")[2] in _SAME:
+        return {}
+    if isinstance(value, Mapping) and value:
+        return {
+            inner: each
+            for name, part in value.items()
+            for inner, each in flat(part, f"{key}.{name}" if key else str(name)).items()
+        }
+    return {key: value}
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    tables = [flat(config) for config in configs]
+    keys = dict.fromkeys(key for table in tables for key in table)
+    columns = {key: [table.get(key) for table in tables] for key in keys}
+    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[Any]]) -> list[str]:
+    """What a user has chosen or set in each group, where that tells them apart; the labels of the runs otherwise."""
+    chosen = [_chosen(group[0].facts) for group in groups]
+    keys = dict.fromkeys(key for each in chosen for key in each)
+    differing = [key for key in keys if any(each.get(key) != chosen[0].get(key) for each in chosen)]
+    names = [
+        ", ".join(
+            f"{key.rpartition('.')[2] if '@' not in key else key}={each[key]}"
+            for key in differing
+            if key in each
+        )
+        or (group[0].facts.settings.get("scenario") or "")
+        for each, group in zip(chosen, groups, strict=True)
+    ]
+    if len(groups) == 1:
+        return [groups[0][0].facts.name]
+    usable = all(names) and len(set(names)) == len(names) and max(map(len, names)) <= 80
+    return names if usable else [group[0].label for group in groups]
+
+
+def _chosen(facts: RunFacts) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "scenario": facts.settings.get("scenario"),
+        "method": facts.settings.get("method"),
+    }
+    for part in ("choices", "settings"):
+        values = facts.settings.get(part)
+        if isinstance(values, Mapping):
+            found |= {
+                key: pair[1]
+                for key, pair in values.items()
+                if isinstance(pair, list) and len(pair) == 2 and not set(key.split(".")) & _SAME
+            }
+    return {key: value for key, value in found.items() if value is not None}

@@ -1,0 +1,111 @@
+"""What the pseudo-labels of the rounds look like: coverage, thresholds, confidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiast.errors import InputError
+from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.report.history import Round
+
+BINS = 40
+"""Parts of a round that are told apart over its images."""
+
+
+@dataclass(frozen=True)
+class LabeledRound:
+    """The pseudo-labels of a round; arrays of C classes.
+
+    Attributes:
+        title: Of the round.
+        begin: Optimizer steps of all rounds before it.
+        images: Number of labels.
+        coverage: Share of the pixels that have a pseudo-label.
+        agreement: Share of equal labels, compared with the round before; NaN: not compared.
+        shares: float64 [C], share of all pixels that have this pseudo-label.
+        pixels: int64 [C], their number.
+        class_images: int64 [C], images that hold the class.
+        confidence: float64 [C], mean confidence of the kept pixels; NaN: none was kept.
+        thresholds: float64 [T, C] over the round, at most ``BINS`` rows; None: a policy without.
+        covered: (number of images, coverage) over the round, in the order of labeling.
+        labeled_with: The checkpoint that labeled.
+    """
+
+    title: str
+    begin: int
+    images: int
+    coverage: float
+    agreement: float
+    shares: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    class_images: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    thresholds: NDArray[np.float64] | None
+    covered: tuple[tuple[int, float], ...]
+    labeled_with: str
+
+
+def read_labels(folder: Path, rounds: Sequence[Round]) -> tuple[list[LabeledRound], list[str]]:
+    """The complete sets of pseudo-labels of a run, and what could not be read.
+
+    Args:
+        folder: The run directory.
+        rounds: Its rounds.
+    """
+    found, problems = [], []
+    for one in rounds:
+        if not one.labeled:
+            continue
+        try:
+            found.append(_labeled(one, RoundReader(folder / one.stage / "rounds" / str(one.number))))
+        except (InputError, OSError) as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def _labeled(one: Round, reader: RoundReader) -> LabeledRound:
+    identity = reader.manifest["identity"]
+    counts = reader.image_pixels
+    pixels = counts.sum(0)
+    return LabeledRound(
+        title=one.title,
+        begin=one.begin,
+        images=len(reader.names),
+        coverage=reader.coverage,
+        agreement=math.nan if reader.agreement is None else float(reader.agreement),
+        shares=pixels / max(1, reader.pixels),
+        pixels=pixels,
+        class_images=(counts > 0).sum(0),
+        confidence=reader.class_mean_confidence,
+        thresholds=None if reader.thresholds is None else _thinned(reader.thresholds),
+        covered=_covered(reader, identity.get("order")),
+        labeled_with=str(identity.get("labeled_with", "")),
+    )
+
+
+def _thinned(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most ``BINS`` rows, the first and the last among them."""
+    if len(thresholds) <= BINS:
+        return thresholds
+    thinned: NDArray[np.float64] = thresholds[np.linspace(0, len(thresholds) - 1, BINS).round().astype(int)]
+    return thinned
+
+
+def _covered(reader: RoundReader, order: object) -> tuple[tuple[int, float], ...]:
+    names = reader.manifest["identity"]["names"]
+    rows = {name: row for row, name in enumerate(reader.names)}
+    in_order = (
+        [rows[names[index]] for index in order if names[index] in rows] if isinstance(order, list) else []
+    )
+    if not in_order:
+        return ()
+    kept = reader.image_pixels[in_order].sum(1)
+    each = reader.pixels / len(in_order)
+    parts = np.array_split(np.arange(len(in_order)), min(BINS, len(in_order)))
+    return tuple((int(part[-1]) + 1, float(kept[part].mean() / max(1.0, each))) for part in parts)

@@ -1,0 +1,99 @@
+"""The candidates of a run and the one that is selected, as ``hiast-train`` leaves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from own_data import WORDS, write_conf, write_data
+from torch import Tensor
+
+from hiast.training import load_module
+
+SHORT = [
+    "data_root=data",
+    "pictures=0",
+    "selection.source_fraction=0.4",
+    "method=adapt",
+    "source_only.max_steps=3",
+]
+
+
+@pytest.fixture
+def trained(tmp_path: Path, run: Callable) -> Path:
+    """A run of the first stage alone."""
+    write_data(tmp_path / "data", images=5)
+    write_conf(tmp_path)
+    code, _, err = run("train", *WORDS, *SHORT, "stages=[source_only]", "run=first")
+    assert code == 0, err
+    return tmp_path / "first"
+
+
+def candidates(folder: Path) -> dict[str, dict[str, Any]]:
+    records = json.loads((folder / "candidates.json").read_text())["candidates"]
+    return {record["name"]: record for record in records}
+
+
+def statistics(folder: Path, name: str) -> tuple[Tensor, Tensor]:
+    """Running means and variances of the network of a candidate that is evaluated."""
+    network = load_module(folder / "candidates" / f"{name}.ckpt").evaluation_network
+    found = dict(network.named_buffers())
+    means, variances = (
+        torch.cat([value.flatten() for key, value in found.items() if key.endswith(ending)])
+        for ending in ("running_mean", "running_var")
+    )
+    return means, variances
+
+
+def weights(folder: Path, name: str) -> Tensor:
+    network = load_module(folder / "candidates" / f"{name}.ckpt").evaluation_network
+    return torch.cat([value.flatten() for value in network.parameters()])
+
+
+def test_target_statistics_are_candidates_with_the_weights_of_the_start(trained: Path) -> None:
+    assert list(candidates(trained)) == ["source_only", "target_statistics-0.5", "target_statistics"]
+    start, half, full = (statistics(trained, name) for name in candidates(trained))
+    for own, mixed, target in zip(start, half, full, strict=True):
+        assert not torch.allclose(own, target)
+        torch.testing.assert_close(mixed, (own + target) / 2)
+    for name in candidates(trained):
+        torch.testing.assert_close(weights(trained, name), weights(trained, "source_only"))
+
+
+def test_a_checkpoint_to_start_from_gives_the_same_candidates(trained: Path, run: Callable) -> None:
+    words = ["stages=[online]", "online.max_steps=4", "online.batch_size=2", "selection.looks=1"]
+    start = f"init_from={trained}/source_only/checkpoints/last.ckpt"
+    code, _, err = run("train", *WORDS, *SHORT, *words, start, "run=second")
+    assert code == 0, err
+    second = trained.parent / "second"
+    assert list(candidates(second)) == [
+        *("start", "target_statistics-0.5", "target_statistics"),
+        *("online-00002", "online-00002-student", "online", "online-student"),
+    ]
+    for here, there in (
+        ("start", "source_only"),
+        *((n, n) for n in ("target_statistics-0.5", "target_statistics")),
+    ):
+        for found, wanted in zip(statistics(second, here), statistics(trained, there), strict=True):
+            torch.testing.assert_close(found, wanted)
+    assert not torch.equal(weights(second, "online"), weights(second, "online-student"))
+    chosen = json.loads((second / "selected.json").read_text())
+    name = chosen["selected"]["name"]
+    selected = load_module(second / "selected.ckpt").evaluation_network
+    kept = load_module(second / candidates(second)[name]["checkpoint"]).evaluation_network
+    for key, value in selected.state_dict().items():
+        torch.testing.assert_close(value, kept.state_dict()[key])
+    assert name in chosen["reason"] or "least adapted" in chosen["reason"]
+
+
+def test_a_finished_run_measures_nothing_again(trained: Path, run: Callable) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (trained / "candidates").glob("*.ckpt")}
+    table = (trained / "candidates.json").read_bytes()
+    code, _, err = run("train", *WORDS, *SHORT, "stages=[source_only]", "run=first")
+    assert code == 0, err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (trained / "candidates.json").read_bytes() == table

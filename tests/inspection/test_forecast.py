@@ -1,0 +1,158 @@
+"""Costs are counted as by hand, and what would fit is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hiast.inspection.cost import PassCost, Rates, pass_cost, rates
+from hiast.inspection.forecast import (
+    Forecast,
+    StageWork,
+    duration,
+    folder_bytes,
+    free_memory,
+    needed,
+    peak,
+    resident,
+)
+
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(8, 5, 1, bias=False))
+
+
+def test_operations_and_kept_activations_are_counted_as_by_hand() -> None:
+    pixels = 16 * 24
+    cost = pass_cost(network(), (16, 24), half=False)
+    assert cost.flops == 2 * pixels * (3 * 8 * 9 + 8 * 5)
+    # The images, which the first layer keeps, and the output of the ReLU, which it and the last layer share.
+    assert cost.saved == 4 * pixels * (3 + 8)
+
+
+def test_mixed_precision_keeps_half_and_copies_of_the_weights() -> None:
+    pixels, weights = 16 * 24, 3 * 8 * 9 + 8 * 5
+    cost = pass_cost(network(), (16, 24), half=True)
+    assert cost.saved == 2 * pixels * (3 + 8) + 2 * weights
+
+
+def test_nothing_is_kept_without_training() -> None:
+    cost = pass_cost(network(), (16, 24), half=False, training=False)
+    assert cost.saved == 0 and cost.flops > 0
+
+
+def test_the_network_is_left_as_it_is() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    before = {name: value.clone() for name, value in layers.state_dict().items()}
+    assert pass_cost(layers, (8, 8), half=False) is not None
+    assert not layers.training and all(p.grad is None and p.device == CPU for p in layers.parameters())
+    assert all(torch.equal(before[name], value) for name, value in layers.state_dict().items())
+
+
+def test_a_network_that_looks_at_values_cannot_be_counted() -> None:
+    class Looks(nn.Module):
+        def forward(self, images):
+            return images if float(images.mean()) > 0 else -images
+
+    assert pass_cost(Looks(), (8, 8), half=False) is None
+
+
+def test_rates_of_this_machine() -> None:
+    found = rates(CPU, half=False)
+    assert found.flops > 1e8 and found.bytes > 1e8
+    assert found.seconds(2 * found.flops, 0) == pytest.approx(2)
+
+
+WORK = StageWork(
+    "warmup",
+    10,
+    6,
+    1,
+    (PassCost(1e9, 100.0), PassCost(1e9, 100.0)),
+    (PassCost(1e9, 0),),
+    500,
+    30,
+    PassCost(2e9, 0),
+)
+
+
+def test_time_follows_from_operations() -> None:
+    # 60 images: two trained views count three times, one passive view once; 30 looks count twice.
+    assert WORK.seconds(Rates(1e9, float("inf"))) == pytest.approx(60 * (6 + 1) + 30 * 2 * 2)
+
+
+def test_memory_follows_from_images_at_a_time() -> None:
+    assert WORK.memory() == 500 + 6 * 200
+    assert WORK.memory(4) == 500 + 2 * 200  # six images in four batches: two at a time
+
+
+@pytest.mark.parametrize(
+    ("free", "accumulate"), [(1700, 1), (1699, 2), (1100, 2), (900, 3), (700, 6), (699, None)]
+)
+def test_the_smallest_division_that_fits(free: int, accumulate: int | None) -> None:
+    assert WORK.fitting(free) == accumulate
+
+
+def forecast(free: float, *stages: StageWork) -> Forecast:
+    return Forecast(stages or (WORK,), 100.0, free, "memory of the GPU", Rates(1e9, 1e12), 5e6, 2e9)
+
+
+def test_what_fits_is_not_warned_of() -> None:
+    found = forecast(1800)
+    assert found.warning() is None
+    assert (
+        "1.8 kB of the memory of the GPU (1.8 kB free)" in found.sentence() and "\n" not in found.sentence()
+    )
+    assert "5 MB of disk (2 GB free)" in found.sentence() and "warmup 9 minutes" in found.sentence()
+
+
+def test_what_does_not_fit_is_warned_of_with_what_would() -> None:
+    small = dataclasses.replace(WORK, name="source_only", trained=WORK.trained[:1])
+    text = forecast(1300, small, WORK).warning()
+    assert "warmup.accumulate_grad_batches=2 " in text and "source_only" not in text
+    assert "about 1.2 kB instead of 1.8 kB" in text
+
+
+def test_single_images_that_do_not_fit() -> None:
+    assert "smaller crops" in forecast(600).remedy()
+
+
+def test_an_estimate_that_was_too_low_leads_to_the_next_division() -> None:
+    assert "warmup.accumulate_grad_batches=2" in forecast(1e9).remedy()
+
+
+def test_needed_beside_estimated(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(1000))
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert folder_bytes(tmp_path) == 1000
+    text = needed(forecast(1e9), 2000, folder_bytes(tmp_path), 60)
+    assert (
+        "2 kB of the memory of the GPU (estimated 1.8 kB), 1 kB of disk (5 MB), 1 minute (9 minutes)" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "0.5 seconds"),
+        (1, "1 second"),
+        (60, "1 minute"),
+        (5399, "90 minutes"),
+        (7200, "2 hours"),
+        (259_200, "3 days"),
+    ],
+)
+def test_times_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_memory_of_this_process() -> None:
+    held = torch.ones(2**22)
+    assert 0 < resident() <= 1.05 * peak(CPU)
+    assert free_memory(CPU) > held.numel()

@@ -1,0 +1,81 @@
+"""Comparison: groups, means and deviations over seeds, names, and where runs are found."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+from run_folders import IOU, write_run
+
+from hiast.errors import InputError
+from hiast.report.compare import Figure, compare, find_runs
+from hiast.report.comparison_page import comparison_page, figure
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seeds of one setting, one of another, in numbered folders."""
+    root = tmp_path_factory.mktemp("sweep")
+    for place, (seed, lr, shift) in enumerate(
+        [(3, 1e-4, 0.0), (1, 1e-4, 0.02), (2, 1e-4, 0.07), (1, 5e-4, -0.05)]
+    ):
+        write_run(root / str(place + 8), seed=seed, lr=lr, shift=shift)
+    return root
+
+
+def test_seeds_are_one_group_with_mean_and_deviation(sweep: Path) -> None:
+    comparison = compare(find_runs([str(sweep)]))
+    seeds, other = comparison.groups
+    assert [run.seed for run in seeds.runs] == [1, 2, 3] and len(other.runs) == 1
+    base = sum(IOU["self_training 2"]) / 4
+    means = [base, base + 0.02, base + 0.07]
+    found = seeds.mean("mIoU-4")
+    assert (found.mean, found.deviation) == pytest.approx((statistics.mean(means), statistics.stdev(means)))
+    assert found.count == 3
+    assert other.mean("mIoU-4").mean == pytest.approx(base - 0.05) and math.isnan(
+        other.mean("mIoU-4").deviation
+    )
+    assert seeds.iou("road").mean == pytest.approx(0.9 + 0.03)
+    assert seeds.gain.mean == pytest.approx(base - sum(IOU["source_only"]) / 4)
+
+
+def test_groups_are_named_by_what_was_set(sweep: Path) -> None:
+    comparison = compare(find_runs([str(sweep)]))
+    assert [group.name for group in comparison.groups] == ["two_worlds", "lr=0.0005"]
+    assert comparison.settings == {"source_only.module.optimizer.lr": [1e-4, 5e-4]}
+
+
+def test_folders_of_a_sweep_come_in_the_order_of_their_numbers(sweep: Path) -> None:
+    assert [path.name for path in find_runs([str(sweep)])] == ["8", "9", "10", "11"]
+    assert [path.name for path in find_runs([str(sweep / "1*")])] == ["10", "11"]
+    assert find_runs([str(sweep / "9"), str(sweep / "9")]) == [sweep / "9"]
+
+
+@pytest.mark.parametrize("word", ["nothing", "no*thing"])
+def test_a_word_that_names_no_run_is_refused(word: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run directory"):
+        find_runs([str(tmp_path / word)])
+
+
+def test_the_page(sweep: Path) -> None:
+    page = comparison_page(compare(find_runs([str(sweep)])))
+    assert page == comparison_page(compare(find_runs([str(sweep)])))
+    assert "<b>sky" not in page and "nan" not in page.split("<script>")[0]
+    assert "53.0 \N{PLUS-MINUS SIGN} 3.6" in page  # 50, 52 and 57
+
+
+def test_a_run_without_scores_can_be_compared(sweep: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "metrics.csv").write_text("stage,round,step,name,value\n")
+    comparison = compare([sweep / "8", bare])
+    assert len(comparison.groups) == 2
+    assert "bare" in comparison_page(comparison)
+    assert comparison_page(compare([bare, bare.parent / "bare"]))
+
+
+def test_figures() -> None:
+    assert Figure.of([]).count == 0 and math.isnan(Figure.of([math.nan]).mean)
+    assert figure(Figure.of([0.5])) == "50.0" and figure(Figure.of([])) == "-"

@@ -1,0 +1,228 @@
+"""The report of a run: what is on the page, whatever the run has left behind, and nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from run_folders import CLASSES, STEPS, embedded, write_run
+
+from hiast.errors import InputError
+from hiast.report.facts import read_run
+from hiast.report.history import planned_rounds, planned_steps
+from hiast.report.notices import notices_of
+from hiast.report.page import run_page
+from hiast.report.write import write_report
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    return run_page(read_run(run))
+
+
+class Tags(HTMLParser):
+    """Counts tags and checks that they close in the order in which they open."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: dict[str, int] = {}
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        named = dict(attrs)
+        self.ids |= {named["id"]} if named.get("id") else set()
+        if tag == "a" and (named.get("href") or "").startswith("#"):
+            self.links.add(str(named["href"])[1:])
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parsed(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    return tags
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(page: str) -> None:
+    tags = parsed(page)
+    assert tags.links <= tags.ids
+    assert not re.search(r"(src|href)=\"(?!data:image/|#)", page)
+    assert "@import" not in page and "url(" not in page and "fetch(" not in page
+    assert len(page.encode()) < 300_000
+
+
+def test_names_are_escaped(page: str) -> None:
+    assert "<b>sky</b>" not in page and "&lt;b&gt;sky&lt;/b&gt; &amp; &#34;air&#34;" in page
+    assert "town/&lt;1&gt;" in page and "GPU &lt;7&gt;" in page and "+scenario=&lt;x&gt;" in page
+    (colors,) = embedded(page, "data-colors")
+    assert dict(colors)["70,130,180"] == CLASSES.names[1]
+
+
+def test_nan_never_reaches_the_page(page: str, run: Path) -> None:
+    assert not re.search(
+        r"\b(nan|inf|NaN|Infinity|None|Undefined)\b", re.sub(r"<script>.*</script>", "", page, flags=re.S)
+    )
+    for columns in embedded(page, "data-columns"):
+        assert all(math.isfinite(column["at"]) for column in columns)
+
+
+def test_equal_runs_give_equal_pages(run: Path, page: str) -> None:
+    assert run_page(read_run(run)) == page
+
+
+def test_the_page_shows_what_the_run_holds(page: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "self_training-2 is selected" in text
+    assert "50 % of the pixels have a pseudo-label" in text and "60.0 % wrong" in text
+    assert "road 80.0 85.0 90.0 +10.0" in text  # IoU of the class after each round, and its change
+    assert "2026-01-01" in text and "torch 2.11" in text
+    assert "2 x GPU <7>" in text.replace("&lt;", "<").replace("&gt;", ">")
+    assert "mIoU-4 on 2 of 2 labeled images" in text
+
+
+def test_values_under_the_pointer_are_those_of_the_run(page: str) -> None:
+    lines = [
+        line
+        for columns in embedded(page, "data-columns")[:1]
+        for column in columns
+        for line in column["lines"]
+    ]
+    assert f"step {3 * STEPS}, self_training 2" in lines
+    assert "validated network: 50.00" in lines and "chosen: self_training-2: 50.00" in lines
+
+
+def test_numbers_sort_by_their_value(page: str) -> None:
+    values = [float(value) for value in re.findall(r'data-value="(-?[\d.e-]+)">', page)]
+    assert len(values) > 40 and 0.9 in values
+
+
+def test_notices_say_what_stands_out(run: Path) -> None:
+    said = {notice.text: notice.severity for notice in notices_of(read_run(run))}
+    assert said["train has had no pseudo-label pixel since self_training 2."] == "warning"
+    assert said["train: the IoU fell to 0 in self_training 2."] == "error"
+    assert not any("has not ended" in text or "done harm" in text for text in said)
+
+
+def test_harm_is_said_first(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    path = run / "self_training/result_2.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"means": {"mIoU-4": 0.2}}))
+    first, *_ = notices_of(read_run(run))
+    assert first.severity == "error" and "Adaptation has done harm: mIoU-4 is 20.0" in first.text
+
+
+def test_harm_since_the_checkpoint_that_a_run_started_from(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    path = run / "candidates_labeled.json"
+    record = json.loads(path.read_text())
+    record["candidates"]["start"] = {"step": 0, "miou": 0.9, "teacher": None}
+    path.write_text(json.dumps(record))
+    said = [notice.text for notice in notices_of(read_run(run)) if notice.severity == "error"]
+    assert any(
+        "harm: self_training-2 has 50.0 and the checkpoint" in text and "90.0" in text for text in said
+    )
+
+
+def test_a_run_that_goes_on_is_shown_as_far_as_it_got(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", rounds=1)
+    with (run / "metrics.csv").open("a") as file:
+        file.write("self_training,2,2,total,1.0\nself_training,2,3,tot")  # it writes just now
+    facts = read_run(run)
+    assert [one.title for one in facts.rounds] == ["source_only", "self_training 1", "self_training 2"]
+    assert facts.rounds[-1].seen == 2 and not facts.finished
+    assert any("at step 2 of 4 of self_training 2" in notice.text for notice in notices_of(facts))
+    assert "at step 2" in run_page(facts)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        ("config.yaml",), ("metrics.csv",), ("environment.json",), ("config.yaml", "metrics.csv"),
+        ("metrics.csv", "source_only"),
+    ],
+)  # fmt: skip
+def test_a_run_of_which_little_is_left_has_a_page(run: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
+    for name in kept:
+        if (run / name).is_dir():
+            shutil.copytree(run / name, tmp_path / name)
+        else:
+            shutil.copy(run / name, tmp_path / name)
+    parsed(write_report(tmp_path).read_text())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[]", b"{", b'{"format": 99}', b'{"format": 1}', b"null"]
+)
+def test_no_damaged_file_keeps_a_page_from_being_made(run: Path, tmp_path: Path, content: bytes) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    for path in [*copy.rglob("*.json"), *copy.rglob("labels.csv"), copy / "config.yaml"]:
+        path.write_bytes(content)
+    parsed(write_report(copy).read_text())
+
+
+def test_half_a_record_is_left_out(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    for name in ("validation_1", "examples_1", "hard_classes_1", "result_1"):
+        path = copy / f"self_training/{name}.json"
+        path.write_text('{"format": 1, "examples": [{}], "worst": [3], "classes": 7}')
+    for name in ("times", "lineage", "candidates_labeled", "classes", "selected"):
+        key = {"times": "fits", "lineage": "rounds", "candidates_labeled": "candidates"}.get(name, "selected")
+        (copy / f"{name}.json").write_text(json.dumps({"format": 1, key: {"a": 1}, "names": 5}))
+    (copy / "environment.json").write_text('{"starts": [{"packages": 3, "command": "x"}, 5]}')
+    parsed(write_report(copy).read_text())
+
+
+def test_the_page_of_a_long_run_stays_light(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    terms = [f"term_{number}" for number in range(8)]
+    with (run / "metrics.csv").open("a") as file:
+        for stage, number in (("source_only", 1), ("self_training", 1), ("self_training", 2)):
+            rows = (
+                f"{stage},{number},{step},{term},{step / 7!r}\n"
+                for step in range(5, 4000, 2)
+                for term in terms
+            )
+            file.writelines(rows)
+    assert len(write_report(run).read_bytes()) < 700_000
+
+
+def test_another_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run directory"):
+        read_run(tmp_path)
+
+
+def test_the_plan_of_a_configuration() -> None:
+    module = {"module": {"_target_": "a"}}
+    config = {
+        "stages": ["source_only", "warmup", "self_training"],
+        "source_only": {"max_steps": 5, **module},
+        "warmup": {"module": {"_target_": None}},
+        "self_training": {"max_steps": 7, "rounds": 2, "by_round": {"2": {"max_steps": 9}}, **module},
+        "online": {"max_steps": None},
+    }
+    assert planned_rounds(config) == [("source_only", 1), ("self_training", 1), ("self_training", 2)]
+    assert [planned_steps(config, "self_training", number) for number in (1, 2)] == [7, 9]
+    assert planned_steps(config, "online", 1) == 14
+    assert planned_rounds({}) == [] and planned_steps({}, "online", 1) == 0

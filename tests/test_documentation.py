@@ -1,0 +1,82 @@
+"""Generated pages are current, all pages are in the navigation, and links between files lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+def load_script(name: str) -> ModuleType:
+    path = DOCS / "_scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def test_the_configuration_page_is_current() -> None:
+    script = load_script("make_configuration")
+    current = script.PAGE.read_text(encoding="utf-8")
+    assert current == script.page(), "run python docs/_scripts/make_configuration.py"
+    assert "| `self_training.rounds` | integer >= 1 | `3` |" in current
+
+
+def test_the_navigation_names_every_page() -> None:
+    text = re.sub(r"^\s*#.*$", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    named = re.findall(r"[\w/]+\.md", str(yaml.safe_load(text)["nav"]))
+    assert sorted(named) == [page.relative_to(DOCS).as_posix() for page in PAGES]
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_from_the_top_level_lead_to_files(name: str) -> None:
+    links = [link for link in LINK.findall((ROOT / name).read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_links_between_pages_lead_to_files(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_paths_in_comments_lead_to_pages() -> None:
+    folders = [ROOT / name for name in ("src", "conf", "benchmarks", "docs/_scripts", "tests")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
+    for path in files:
+        for name in re.findall(r"docs/[\w/]+\.md", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{path} names {name}"
+
+
+def test_commands_are_recorded_as_a_terminal_shows_them(tmp_path: Path) -> None:
+    script = load_script("record_demo")
+    header, *events = map(
+        json.loads, script.record(["printf 'one\\ntwo ü\\n'", "tput cols"], tmp_path).splitlines()
+    )
+    assert (header["version"], header["width"]) == (2, script.COLUMNS)
+    assert all(kind == "o" for _, kind, _ in events)
+    assert [time for time, *_ in events] == sorted(time for time, *_ in events)
+    shown = "".join(text for *_, text in events)
+    assert "one\r\ntwo ü\r\n" in shown and f"{script.COLUMNS}\r\n" in shown
+    with pytest.raises(SystemExit, match="false ended with exit code 1"):
+        script.record(["false"], tmp_path)
+
+
+def test_long_pauses_are_cut() -> None:
+    script = load_script("record_demo")
+    times = iter([0.0, 1.0, 100.0])
+    recording = script.Recording(lambda: next(times))
+    recording.add("a")
+    recording.add("b")
+    assert [time for time, *_ in recording.events] == [1.0, 1.0 + script.LONGEST_PAUSE]
