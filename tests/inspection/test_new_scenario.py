@@ -12,6 +12,7 @@ from PIL import Image
 
 from hiast.cli.conf_files import conf_directory
 from hiast.data import FolderDataModule
+from hiast.data.datasets.own_classes import label_space
 from hiast.errors import InputError
 from hiast.inspection.class_names import read_names
 from hiast.inspection.crops import propose_sizes
@@ -274,3 +275,26 @@ def test_fill_in_keeps_the_words_around() -> None:
     assert fill_in(text, {"a": None, "c": "2"}) == "# head\n# a: 1   # note\nc: 2\n# tail\n"
     with pytest.raises(InputError, match="no line for d"):
         fill_in(text, {"d": "1"})
+
+
+@pytest.mark.parametrize("colors", [False, True])
+def test_labels_of_the_target_mean_what_those_of_the_source_mean(tmp_path: Path, colors: bool) -> None:
+    write(tmp_path, "i/{name}.png", "l/{name}.png")
+    (tmp_path / "classes.txt").write_text("soil\ncrop\nweed\n")
+    write(
+        tmp_path,
+        "t/{name}.png",
+        "v/{name}.png",
+        painted if colors else lambda ids: np.uint8([0, 1, 9])[ids],
+    )
+    folders = {"target": tmp_path / "t", "val_images": tmp_path / "t", "val_labels": tmp_path / "v"}
+    (tmp_path / "classes.txt").rename(tmp_path / "l/classes.txt")
+    found = filled(tmp_path, "i", "l", **folders)
+    target = found["target"]
+    if colors:  # other names: to be mapped by hand
+        assert target["class_map"] == {"road": None, "building": None, "sky": None}
+    else:
+        assert target["ids"] == {0: "soil", 1: "crop", 2: "weed", 9: None} and target["class_map"] is None
+    keys = {key: value for key, value in target.items() if key != "_target_"}
+    module = FolderDataModule(**keys, classes=label_space(["soil", "crop", "weed"]))
+    assert len(module.val_dataset()) == 3 if not colors else module.classes_present == frozenset()

@@ -73,7 +73,7 @@ def fill_in_scenario(
             f"The labels in {folders.labels} hold one class ({', '.join(source.names) or 'none'}), and two are needed: "
             "give names=[background,NAME] if 0 is the background, or other labels."
         )
-    text, target, said = _target(folders, templates, names, video)
+    text, target, said = _target(folders, templates, source, video)
     sizes = propose_sizes(source.sizes, target.sizes if target is not None else ())
     texts = {
         "source": fill_in(templates["source"], _located(source.layout.root) | folder_keys(source)),
@@ -84,7 +84,7 @@ def fill_in_scenario(
 
 
 def _target(
-    folders: Folders, templates: Mapping[str, str], names: Sequence[str], video: bool
+    folders: Folders, templates: Mapping[str, str], source: FolderProposal, video: bool
 ) -> tuple[str, FolderProposal | None, list[str]]:
     """Text of the target's file, what was found in its images, and the same in lines."""
     if folders.target is None:
@@ -106,12 +106,12 @@ def _target(
             raise InputError("val_images is given without val_labels: add val_labels=DIR.")
         return _unlabeled(folders.target, templates["target"])
     if folders.val_images is None:
-        return _partly_labeled(folders.target, folders.val_labels, templates["target"], names)
+        return _partly_labeled(folders.target, folders.val_labels, templates["target"], source)
     target = look_at_folder(find_layout(folders.target))
-    val = look_at_folder(find_layout(folders.val_images, folders.val_labels), names)
+    val = look_at_folder(find_layout(folders.val_images, folders.val_labels), like=source)
     root = Path(os.path.commonpath([target.layout.root, val.layout.root]))
     seen = (replace(found, layout=found.layout.seen_from(root)) for found in (target, val))
-    keys = _located(root) | folder_keys(next(seen)) | folder_keys(next(seen), val=True)
+    keys = _located(root) | folder_keys(next(seen)) | folder_keys(next(seen), val=True) | _mapped(val, source)
     said_of_both = [*_report("target", target), *_report("target validation", val)]
     return fill_in(_with_places(templates["target"], keys), keys), target, said_of_both
 
@@ -124,17 +124,23 @@ def _unlabeled(folder: Path, template: str) -> tuple[str, FolderProposal, list[s
 
 
 def _partly_labeled(
-    folder: Path, labels: Path, template: str, names: Sequence[str]
+    folder: Path, labels: Path, template: str, source: FolderProposal
 ) -> tuple[str, FolderProposal, list[str]]:
     """Images of which a part has labels: these are for validation."""
-    found = look_at_folder(find_layout(folder, labels), names)
-    keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found)
+    found = look_at_folder(find_layout(folder, labels), like=source)
+    keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found) | _mapped(found, source)
     keys |= {"val_images": None, "val_labels": None, "unlabeled": None, "val": "labeled"}
     return fill_in(_with_places(template, keys), keys), found, _report("target", found)
 
 
 def _located(root: Path) -> dict[str, str | None]:
     return {"data_root": dumped(str(root))}
+
+
+def _mapped(found: FolderProposal, source: FolderProposal) -> dict[str, str | None]:
+    """Classes of the target's labels that the scenario does not have are ignored, until somebody maps them."""
+    strange = [name for name in found.names if name not in source.names]
+    return {"class_map": dumped(dict.fromkeys(strange)) if strange else "null"}
 
 
 def _with_places(template: str, keys: Mapping[str, str | None]) -> str:

@@ -47,12 +47,15 @@ class FolderProposal:
         return list(dict.fromkeys(name for name in (self.meaning or {}).values() if name is not None))
 
 
-def look_at_folder(layout: Layout, names: Sequence[str] = ()) -> FolderProposal:
+def look_at_folder(
+    layout: Layout, names: Sequence[str] = (), like: FolderProposal | None = None
+) -> FolderProposal:
     """Look at the images and labels of a layout.
 
     Args:
         layout: Where they lie.
         names: Class names that the user gives, in the order of the values in the labels.
+        like: Labels of the same scenario: values that they hold too have the same meaning here.
 
     Raises:
         InputError: No image can be read, or labels cannot.
@@ -62,6 +65,11 @@ def look_at_folder(layout: Layout, names: Sequence[str] = ()) -> FolderProposal:
         return FolderProposal(layout, sizes, value_range=value_range)
     labels = [pair.label for pair in _spread(layout.labeled, LOOKED_AT) if pair.label is not None]
     kind, table = look_at_labels(labels)
+    if like is not None and like.kind == kind and like.meaning is not None:
+        meaning = {
+            value: like.meaning.get(value) for value in {**like.meaning, **dict.fromkeys(table.frequent)}
+        }
+        return FolderProposal(layout, sizes, kind, meaning, table, value_range)
     folders = list(dict.fromkeys([labels[0].parent, *_above(labels[0].parent, layout.root)]))
     meaning = name_values(kind, table, folders, names, layout.labels)
     return FolderProposal(layout, sizes, kind, meaning, table, value_range)

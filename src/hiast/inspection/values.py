@@ -161,6 +161,11 @@ def _kind_of_others(some: list[Path], max_pixels: int, refused: InputError) -> K
         first = _distinct(read_first_channel(label, max_pixels) for label in some)
         if len(first) <= _NAMED:
             return "first_channel"
+    if len(colors) > MOST:
+        raise InputError(
+            f"{some[0]} and others hold {len(colors):,} colors, and label maps hold one for each class: is this the "
+            "folder of the labels?"
+        )
     return "colors"
 
 
