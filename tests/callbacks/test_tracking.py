@@ -65,12 +65,15 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert "lr: 0.5" in (tmp_path / "tensorboard/hparams.yaml").read_text()
 
 
-def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     track([WandbLogger(project="hiast", name="x", save_dir=tmp_path, offline=True)], tmp_path)
+    assert not [record for record in caplog.records if record.name.startswith("hiast")]
     content = unframed(next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")).read_bytes())
     for name in (*NAMES, "predictions", "trainer/global_step", "source_only"):
         assert name.encode() in content

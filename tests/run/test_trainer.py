@@ -34,7 +34,7 @@ def make(kind: type = SourceOnlyModule, **arguments: Any):
         ("fast_dev_run", True, "debug=fast_dev_run"), ("fast_dev_run", 3, "debug=fast_dev_run"),
         ("overfit_batches", 2, "debug=overfit_batches"), ("limit_train_batches", 1, "debug=limit"),
         ("limit_train_batches", 0.5, "debug=limit"), ("limit_train_batches", True, "debug=limit"),
-        ("logger", True, "logger=wandb"), ("callbacks", ["x"], "Pipeline"),
+        ("logger", True, "logger=tensorboard"), ("callbacks", ["x"], "Pipeline"),
         ("val_check_interval", 0.5, "validation.every"),
         ("check_val_every_n_epoch", 1, "validation.every"), ("num_sanity_val_steps", 2, "validation.every"),
         ("enable_checkpointing", True, "checkpoint_every"), ("enable_progress_bar", False, "log file"),
