@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import struct
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,7 +75,10 @@ def test_wandb_offline(
     monkeypatch.setenv("WANDB_SILENT", "true")
     track([WandbLogger(project="hiast", name="x", save_dir=tmp_path, offline=True)], tmp_path)
     assert not [record for record in caplog.records if record.name.startswith("hiast")]
-    content = unframed(next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")).read_bytes())
+    path, deadline = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")), time.monotonic() + 60
+    # Another process writes the file, and may do so after the run has been closed here.
+    while b"lineage.json" not in (content := unframed(path.read_bytes())) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for name in (*NAMES, "predictions", "trainer/global_step", "source_only"):
         assert name.encode() in content
     assert b"self_training/nothing" not in content
