@@ -133,6 +133,18 @@ def test_harm_is_said_first(tmp_path: Path) -> None:
     assert first.severity == "error" and "Adaptation has done harm: mIoU-4 is 20.0" in first.text
 
 
+def test_harm_since_the_checkpoint_that_a_run_started_from(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    path = run / "candidates_labeled.json"
+    record = json.loads(path.read_text())
+    record["candidates"]["start"] = {"step": 0, "miou": 0.9, "teacher": None}
+    path.write_text(json.dumps(record))
+    said = [notice.text for notice in notices_of(read_run(run)) if notice.severity == "error"]
+    assert any(
+        "harm: self_training-2 has 50.0 and the checkpoint" in text and "90.0" in text for text in said
+    )
+
+
 def test_a_run_that_goes_on_is_shown_as_far_as_it_got(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", rounds=1)
     with (run / "metrics.csv").open("a") as file:

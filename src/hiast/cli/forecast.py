@@ -18,12 +18,12 @@ from hiast.cli.build_needs import discriminator_size, label_size, run_of
 from hiast.cli.build_stages import stage_settings
 from hiast.cli.faults import memory_fault
 from hiast.errors import RunError
+from hiast.files import write_json
 from hiast.inspection.cost import PassCost, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
 from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, peak, resident
 from hiast.ranks import is_rank_zero
-from hiast.run.directory import write_json
 from hiast.selection.views import VIEWS
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ def _looks(name: str, settings: Any, config: DictConfig, images: tuple[int, int]
     candidates = 2 if name == stage_names(config)[0] or name == "online" else 1
     measured = min(target, config.selection.images) * (2 + len(VIEWS))
     labeled = target if name == "self_training" else 0
-    return validations * (validation + statistics) + candidates * measured + labeled
+    total: int = validations * (validation + statistics) + candidates * measured + labeled
+    return total
 
 
 def _parameters(network: SegmentationNetwork) -> int:

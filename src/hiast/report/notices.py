@@ -87,13 +87,14 @@ def _since_start(facts: RunFacts) -> Iterator[Notice]:
     """Of a run that starts from a checkpoint, which is measured as a candidate."""
     if "start" not in facts.labeled or not facts.candidates:
         return
-    before, now = facts.labeled["start"][1], facts.labeled.get(facts.candidates[-1].name, (0, math.nan))[1]
+    chosen = (facts.choice or {}).get("selected", {}).get("name")
+    name = str(chosen or facts.candidates[-1].name)
+    before, now = facts.labeled["start"][1], facts.labeled.get(name, (0, math.nan))[1]
     ended = facts.rounds and facts.rounds[-1].result is not None
-    last = facts.candidates[-1].name
     if ended and now < before:
         yield Notice(
             "error",
-            f"Adaptation has done harm: {last} has {_percent(now)} and the checkpoint that the run started from "
+            f"Adaptation has done harm: {name} has {_percent(now)} and the checkpoint that the run started from "
             f"{_percent(before)} ({facts.labeled_on}).",
         )
 

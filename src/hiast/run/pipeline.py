@@ -110,7 +110,7 @@ class Pipeline:
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
     def run(self) -> list[dict[str, Any]]:
-        """RoundLabeler all stages.
+        """Run all stages.
 
         Returns:
             One result per round, in order: ``stage``, ``round``, ``steps``, ``means`` (title -> mIoU, 0..1),

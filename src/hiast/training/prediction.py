@@ -170,9 +170,10 @@ class PredictionModule(pl.LightningModule):
             window=None if window is None else tuple(window),  # type: ignore[arg-type]
             blend=blend,
         )
+        run_config: Any = self.run_config
         found: list[Prediction] = []
         with evaluating(self):
-            for batch in equal_sized(as_images(x, target_reader(self.run_config)), batch_size):
+            for batch in equal_sized(as_images(x, target_reader(run_config)), batch_size):
                 found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
 

@@ -179,12 +179,10 @@ class PseudoLabeledDataset(Dataset[Sample]):
                 return (
                     image,
                     label,
-                )  # Nothing is copied into this window, so the donor's pixels are not needed.
-            if opened.size == size:
-                donor_image = opened.read(window)
-            else:
-                # Bilinear weights depend on the whole image's size, so a donor of another size is resized whole.
-                donor_image = window.of(resize_image(opened.read(), *size))
+                )  # Nothing is copied into this window: the donor's pixels need not be read.
+            # Bilinear weights depend on the whole image's size, so a donor of another size is resized whole.
+            fits = opened.size == size
+            donor_image = opened.read(window) if fits else window.of(resize_image(opened.read(), *size))
             return copy_where(mask, donor_image, image), copy_where(mask, donor_label, label)
 
     def _label_window(
