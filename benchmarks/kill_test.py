@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the demo once without interruption, then again and again with SIGKILL at random moments, and compare all that was made.
+"""Run the demo once without interruption, then many times with SIGKILL at random moments, and compare all files.
 
     benchmarks/kill_test.py                     the demo with fewer steps and scenes, at least 50 kills
     benchmarks/kill_test.py --small --kills 5   a tiny network and few steps, for a quick look
