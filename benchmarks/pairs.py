@@ -32,7 +32,7 @@ COMMON = ["selection.source_fraction=0.1", "pictures=0", "validation.every_n_ste
 
 def rows(pair: str, base: Path) -> dict[str, list[str]]:
     """Words of ``hiast-train`` for each row; all start from the checkpoint ``base``."""
-    online = ["stages=[online]", f"online.max_steps={STEPS}", "online.batch_size=4"]
+    online = ["stages=[online]", f"online.max_steps={STEPS}"]
     lr = "online.module.optimizer.lr=3e-4"
     start = f"init_from={base}"
     more = ["stages=[source_only]", f"source_only.max_steps={STEPS}", start]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -15,12 +17,17 @@ PAGES = sorted(DOCS.rglob("*.md"))
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
-def test_the_configuration_page_is_current() -> None:
-    path = DOCS / "_scripts" / "make_configuration.py"
+def load_script(name: str) -> ModuleType:
+    path = DOCS / "_scripts" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_the_configuration_page_is_current() -> None:
+    script = load_script("make_configuration")
     current = script.PAGE.read_text(encoding="utf-8")
     assert current == script.page(), "run python docs/_scripts/make_configuration.py"
     assert "| `self_training.rounds` | integer >= 1 | `3` |" in current
@@ -50,3 +57,26 @@ def test_paths_in_comments_lead_to_pages() -> None:
     for path in files:
         for name in re.findall(r"docs/[\w/]+\.md", path.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{path} names {name}"
+
+
+def test_commands_are_recorded_as_a_terminal_shows_them(tmp_path: Path) -> None:
+    script = load_script("record_demo")
+    header, *events = map(
+        json.loads, script.record(["printf 'one\\ntwo ü\\n'", "tput cols"], tmp_path).splitlines()
+    )
+    assert (header["version"], header["width"]) == (2, script.COLUMNS)
+    assert all(kind == "o" for _, kind, _ in events)
+    assert [time for time, *_ in events] == sorted(time for time, *_ in events)
+    shown = "".join(text for *_, text in events)
+    assert "one\r\ntwo ü\r\n" in shown and f"{script.COLUMNS}\r\n" in shown
+    with pytest.raises(SystemExit, match="false ended with exit code 1"):
+        script.record(["false"], tmp_path)
+
+
+def test_long_pauses_are_cut() -> None:
+    script = load_script("record_demo")
+    times = iter([0.0, 1.0, 100.0])
+    recording = script.Recording(lambda: next(times))
+    recording.add("a")
+    recording.add("b")
+    assert [time for time, *_ in recording.events] == [1.0, 1.0 + script.LONGEST_PAUSE]

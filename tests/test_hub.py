@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -179,3 +180,21 @@ def test_modes_of_all_parts_are_kept_and_lists_give_lists(tmp_path: Path):
     with pytest.raises(ZeroDivisionError):
         module.predict(IMAGE)
     assert [part.training for part in module.modules()] == before
+
+
+def test_how_images_are_read_is_kept(tmp_path: Path):
+    """A network for images of 12 bits reads them alike wherever it is loaded."""
+    settings = {"value_range": [0, 4095]}
+    model = SegmentationModel(network(), CLASSES, (32, 48), image_settings=settings)
+    model.save_pretrained(tmp_path / "model")
+    loaded = SegmentationModel.from_pretrained(tmp_path / "model")
+    assert loaded.image_settings == settings
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 50)).astype(np.uint16)
+    path = tmp_path / "shot.png"
+    assert cv2.imwrite(str(path), pixels)
+    scaled = np.repeat(np.rint(pixels / 4095 * 255).astype(np.uint8)[..., None], 3, 2)
+    for each in (model, loaded):
+        found = each.predict(path)
+        assert np.abs(found.confidence - each.predict(scaled).confidence).max() < 0.02
+    with pytest.raises(InputError, match="16-bit values"):
+        SegmentationModel(network(), CLASSES, (32, 48)).predict(path)

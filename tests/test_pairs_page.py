@@ -28,7 +28,8 @@ def record(row: str, seed: int, selected: str, last: str, **mious: float) -> dic
         for place, (name, miou) in enumerate(mious.items(), 1)
     ]
     return {
-        "pair": "p", "seed": seed, "row": row, "selected": selected, "last": last, "cpu_seconds": 60, "candidates": candidates,
+        "pair": "p", "seed": seed, "row": row, "selected": selected, "last": last, "cpu_seconds": 60,
+        "candidates": candidates,
     }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Draw docs/assets/before_after.png from a run on drawn scenes: ``python docs/_scripts/before_after.py RUN [FILE]``.
 
-RUN is a run directory of ``hiast-train +scenario=demo data_root=DIR run=RUN`` after ``hiast-data-demo data_root=DIR``. Each row
-shows a target image that the run was not trained on, the prediction of the source-only network, the prediction of the
-adapted network, and the label. The rows are the images whose gain is closest to the mean gain, so that they are typical.
+RUN is a run directory of ``hiast-train +scenario=demo data_root=DIR run=RUN`` after ``hiast-data-demo data_root=DIR``.
+Each row shows a source image, a target image that the run was not trained on, the prediction of the source-only
+network, the prediction of the adapted network, and the label. The rows are typical: the gain of these images is closest
+to the mean gain.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Draw the pictures of docs/explanation/method.md from drawn scenes: ``python docs/_scripts/make_method_pictures.py [FOLDER]``.
+"""Draw the pictures of docs/explanation/method.md from drawn scenes.
+
+Usage: ``python docs/_scripts/make_method_pictures.py [FOLDER]``.
 
 Selection, statistics, hard-class pasting and color augmentation are the library's own. Only the teacher is a stand-in:
 it takes the true labels of the scene, spoils some of them, and makes up a confidence (``stand_in_teacher``).

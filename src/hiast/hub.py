@@ -18,6 +18,7 @@ from hiast.export.card import card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.training import load_module
+from hiast.training.image_settings import image_settings
 from hiast.training.prediction import PredictionModule
 
 if TYPE_CHECKING:
@@ -46,10 +47,18 @@ class SegmentationModel(
         validation_size: (height, width) at which the network sees images; None keeps the size of each image.
         facts: Plain values for the model card: ``scenario``, ``stage``, ``round``, ``source``, ``target`` (names of
             datasets) and ``metrics`` (name -> value in 0..1).
+        image_settings: How image files are read: ``bands`` and ``value_range`` as in the target's dataset.
 
     Example:
-        >>> model = SegmentationModel.from_pretrained("my-model")    # doctest: +SKIP
-        >>> model.predict("street.png").labels    # doctest: +SKIP
+        >>> import numpy as np
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> model = SegmentationModel(network, CITYSCAPES_19, validation_size=(64, 128))
+        >>> _ = model.save_pretrained("my-model")
+        >>> model = SegmentationModel.from_pretrained("my-model")
+        >>> model.predict(np.zeros((100, 200, 3), np.uint8)).labels.shape
+        (100, 200)
     """
 
     # The mixin would read a configuration off the arguments, which are objects here.
@@ -61,9 +70,11 @@ class SegmentationModel(
         classes: LabelSpace,
         validation_size: tuple[int, int] | None = None,
         facts: dict[str, Any] | None = None,
+        image_settings: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(network, classes, validation_size)
         self.facts = dict(facts or {})
+        self.image_settings = dict(image_settings or {})
         self.eval()
 
     @classmethod
@@ -89,7 +100,13 @@ class SegmentationModel(
                 )
             network = module.teacher.network
         facts = run_facts(module.run_config) | {"stage": module.stage, "round": module.round_number}
-        return cls(network, module.classes, module.validation_size, facts).to(map_location)
+        read_as = image_settings(module.run_config)
+        return cls(network, module.classes, module.validation_size, facts, read_as).to(map_location)
+
+    @property
+    def run_config(self) -> dict[str, Any]:
+        """The part of a run's configuration that prediction needs: how images of the target are read."""
+        return {"data": {"target": self.image_settings}}
 
     def to_config(self) -> dict[str, Any]:
         """Contents of config.json.
@@ -117,6 +134,7 @@ class SegmentationModel(
             "inference_size": None if self.validation_size is None else list(self.validation_size),
             "network_recipe": recipe,
             "training_facts": self.facts,
+            "image_reading": self.image_settings,
         }
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -173,7 +191,11 @@ class SegmentationModel(
             network.load_state_dict(load_file(weights))
             size = config["inference_size"]
             return cls(
-                network, classes, None if size is None else (size[0], size[1]), config["training_facts"]
+                network,
+                classes,
+                None if size is None else (size[0], size[1]),
+                config["training_facts"],
+                config.get("image_reading"),
             )
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -204,8 +226,13 @@ def load_model(
         InputError: There is no such file, it cannot be read, or a package is missing that runs it.
 
     Example:
-        >>> from hiast import load_model    # doctest: +SKIP
-        >>> prediction = load_model("last.ckpt").predict("street.jpg")    # doctest: +SKIP
+        >>> import numpy as np
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> _ = SegmentationModel(network, CITYSCAPES_19, (64, 128)).save_pretrained("my-model")
+        >>> load_model("my-model").predict(np.zeros((100, 200, 3), np.uint8)).confidence.dtype
+        dtype('float32')
     """
     place = Path(path)
     if teacher and (place.is_dir() or place.suffix in (*EXPORTED, ".safetensors")):

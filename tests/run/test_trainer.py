@@ -10,7 +10,7 @@ import pytest
 from hiast.classes import CITYSCAPES_19
 from hiast.errors import InputError, RunError
 from hiast.models import DeepLabV2
-from hiast.run.pipeline import _check_complete
+from hiast.run.results import check_complete
 from hiast.run.trainer import build_trainer, check_options
 from hiast.training import SourceOnlyModule, WarmupModule
 
@@ -82,6 +82,6 @@ def test_a_round_that_ended_early_is_not_finished() -> None:
     module = SourceOnlyModule(network, CITYSCAPES_19, max_steps=3, accumulate_grad_batches=2)
     module.on_load_checkpoint({"hiast": {"batches_done": 4}})
     with pytest.raises(RunError, match="ended after 2 of 3 steps"):
-        _check_complete("source_only", module)
+        check_complete("source_only", module)
     module.on_load_checkpoint({"hiast": {"batches_done": 6}})
-    _check_complete("source_only", module)
+    check_complete("source_only", module)

@@ -190,3 +190,12 @@ def test_moments_and_schedule_are_fresh_in_each_round():
     for key, value in state(plain).items():
         torch.testing.assert_close(state(network)[key], value, rtol=1e-4, atol=1e-6, msg=key)
     assert not same(state(network), state(TinyNetwork()))
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("none", 1.0), ("sqrt", 2.0), ("linear", 4.0)])
+def test_the_rate_is_scaled_from_the_batch_size_that_it_is_for(scaling: str, factor: float) -> None:
+    settings = OptimizerSettings(lr=1e-3, lr_scaling=scaling, lr_batch_size=6)
+    assert settings.scaled(24).lr == pytest.approx(factor * 1e-3)
+    assert settings.scaled(6).lr == pytest.approx(1e-3)
+    with pytest.raises(InputError, match="lr_batch_size is 0"):
+        OptimizerSettings(lr_batch_size=0)

@@ -129,7 +129,7 @@ class _Checker:
         try:
             converted = take(value)
         except UnfitError as error:
-            form = FORMS.get(key.rpartition(".")[2], "")
+            form = "" if key.startswith("selection.") else FORMS.get(key.rpartition(".")[2], "")
             hint = f"; write {form}" if form and form not in str(error) else ""
             raise self.error(key, error.sentence(key, value, hint)) from error
         if converted != value or type(converted) is not type(value):

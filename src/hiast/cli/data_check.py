@@ -77,7 +77,9 @@ def check(config: DictConfig) -> int:
 
 
 def _check_root(
-    config: DictConfig, source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule
+    config: DictConfig,
+    source: DatasetDataModule | JoinedDataModule,
+    target: DatasetDataModule | JoinedDataModule,
 ) -> None:
     """Refuse a data_root that does not exist, if a dataset lies in it.
 
@@ -87,10 +89,8 @@ def _check_root(
     from hiast.cli.build import single_datasets
 
     root = Path(config.data_root)
-    inside = any(
-        module.data_root.is_relative_to(root)
-        for module in (*single_datasets(source), *single_datasets(target))
-    )
+    modules = (*single_datasets(source), *single_datasets(target))
+    inside = any(module.data_root.is_relative_to(root) for module in modules)
     if inside and not root.is_dir():
         raise InputError(f"data_root: there is no folder {root}.")
 

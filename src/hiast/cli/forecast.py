@@ -18,12 +18,12 @@ from hiast.cli.build_needs import discriminator_size, label_size, run_of
 from hiast.cli.build_stages import stage_settings
 from hiast.cli.faults import memory_fault
 from hiast.errors import RunError
+from hiast.files import write_json
 from hiast.inspection.cost import PassCost, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
 from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, peak, resident
 from hiast.ranks import is_rank_zero
-from hiast.run.directory import write_json
 from hiast.selection.views import VIEWS
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ def _looks(name: str, settings: Any, config: DictConfig, images: tuple[int, int]
     candidates = 2 if name == stage_names(config)[0] or name == "online" else 1
     measured = min(target, config.selection.images) * (2 + len(VIEWS))
     labeled = target if name == "self_training" else 0
-    return validations * (validation + statistics) + candidates * measured + labeled
+    total: int = validations * (validation + statistics) + candidates * measured + labeled
+    return total
 
 
 def _parameters(network: SegmentationNetwork) -> int:
@@ -201,21 +202,22 @@ def _parameters(network: SegmentationNetwork) -> int:
 
 def _costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict[str, PassCost] | None:
     """Cost of an image of each domain, and of one that is labeled or validated ("look")."""
-    sizes: dict[str, Any] = {domain: _size(config.crop[domain]) for domain in ("source", "target")}
-    look = label_size(config) or (None if config.validation.size is None else tuple(config.validation.size))
-    found: dict[tuple[tuple[int, int], bool], PassCost | None] = {}
-    costs = {}
-    for name, size, training in (*((key, size, True) for key, size in sizes.items()), ("look", look, False)):
-        size = size or sizes["target"]
+    costs, pixels = {}, 1
+    found: dict[tuple[int, int], PassCost | None] = {}
+    for domain in ("source", "target"):
+        size = _size(config.crop[domain])
         if size is None:
             return None
-        if (size, training) not in found:
-            found[size, training] = pass_cost(network, size, half=half, training=training)
-        cost = found[size, training]
+        if size not in found:
+            found[size] = pass_cost(network, size, half=half)
+        cost = found[size]
         if cost is None:
             return None
-        costs[name] = cost
-    return costs
+        costs[domain], pixels = cost, size[0] * size[1]
+    look = label_size(config) or config.validation.size
+    # Operations grow with the pixels, which spares another pass through the network.
+    share = 1.0 if look is None else look[0] * look[1] / pixels
+    return costs | {"look": PassCost(share * costs["target"].flops, 0.0)}
 
 
 def _size(crop: Any) -> tuple[int, int] | None:

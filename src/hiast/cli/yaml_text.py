@@ -15,6 +15,9 @@ from hiast.errors import InputError
 _TEXT = TEXT_IN_DATASETS | TEXT_IN_BACKBONES | {"run", "init_from", "cache_folder", "archives", "out"}
 """Keys whose value is text, also where it looks like a number or a switch."""
 
+_COUNTS = frozenset({("selection", "images")})
+"""Keys, with the key around them, that are called as some of ``_TEXT`` and hold a number."""
+
 _NAMES = "names"
 _TABLES = ("ids", "class_map", "label_colors", "colors")
 """Keys whose value maps ids, colors or class names to class names or colors."""
@@ -112,7 +115,7 @@ def _entry(
         _as_number(key) if inside == "ids" else _as_text(key)
         _as_text(value)
     name = key.value if isinstance(key, yaml.ScalarNode) else ""
-    if name in _TEXT:
+    if name in _TEXT and (inside, name) not in _COUNTS:
         _as_text(value)
     if name == "label_colors" and isinstance(value, yaml.ScalarNode) and not value.value:
         _refuse_comments(path, lines, _line(key))

@@ -83,6 +83,20 @@ class AdaptationDataModule(pl.LightningDataModule):
 
     Raises:
         InputError: Source and target are of different classes.
+
+    Example:
+        >>> from hiast.data import CityscapesDataModule, GTA5DataModule, RandomSizedCrop, WeakAugmentation
+        >>> from hiast.scenes import write_cityscapes, write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128)), write_cityscapes("data", 2, 1, (64, 128))
+        >>> weak = WeakAugmentation(RandomSizedCrop(32, 64, 32, 64))
+        >>> data = AdaptationDataModule(
+        ...     GTA5DataModule("data"), CityscapesDataModule("data"),
+        ...     source_augmentation=weak, target_augmentation=weak, num_workers=0,
+        ... )
+        >>> data.plan(["source", "target"], batch_size=2, steps=1)
+        >>> batch = next(iter(data.train_dataloader()["source"]))
+        >>> batch["image"].shape, batch["label"].shape
+        (torch.Size([2, 3, 32, 64]), torch.Size([2, 32, 64]))
     """
 
     def __init__(

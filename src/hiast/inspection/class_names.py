@@ -57,9 +57,8 @@ def name_values(
         elif known and kind == "colors":
             taken[value] = None
         else:
-            taken[value] = (
-                _binary(used)[place] if _binary(used) else f"class_{value if kind != 'colors' else place}"
-            )
+            pair = _binary(used)
+            taken[value] = pair[place] if pair else f"class_{value if kind != 'colors' else place}"
     return _voids(taken) | dict.fromkeys(void)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import cast
 
 from hiast.data.checks.label_ids import count_ids
 from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
@@ -101,10 +102,11 @@ def _look(pair: Pair, listing: Listing, max_pixels: int) -> PairFacts:
     ids = count_ids(pixels)
     facts = FileFacts(pair.label, length, (height, width))
     if not isinstance(listing.decode, ColorIds):
-        return PairFacts(pair.name, image, facts, ids, found=dict(ids))
+        return PairFacts(pair.name, image, facts, ids, found=cast(dict[Value, int], dict(ids)))
     colors = listing.decode.unknown(pair.label, max_pixels) if UNKNOWN_COLOR in ids else {}
-    found = {listing.decode.named([raw])[0]: count for raw, count in ids.items() if raw != UNKNOWN_COLOR}
-    return PairFacts(pair.name, image, facts, ids, colors, found | dict(colors), of_colors=True)
+    named = {listing.decode.named([raw])[0]: count for raw, count in ids.items() if raw != UNKNOWN_COLOR}
+    values = cast(dict[Value, int], {**named, **colors})
+    return PairFacts(pair.name, image, facts, ids, colors, values, of_colors=True)
 
 
 def _colors_instead(label: Path, listing: Listing, max_pixels: int) -> dict[Value, int]:

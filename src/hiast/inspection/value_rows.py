@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -115,7 +116,7 @@ def _meaning(part: Part, table: ValueTable) -> Mapping[Value, str | None]:
     named: dict[int, str | None] = {**dict.fromkeys(listing.void - listing.assumed), **names}
     decode = listing.decode
     if not table.colors:
-        return dict(named)
+        return cast(dict[Value, str | None], named)
     if not isinstance(decode, ColorIds):  # labels that hold colors where ids are expected
         return {}
     return {decode.named([raw])[0]: name for raw, name in named.items()}
@@ -154,7 +155,8 @@ def _thumbnail(part: Part, pair: Pair, value: Value) -> Picture | None:
 def _where(part: Part, label: Path, value: Value) -> NDArray[np.bool_]:
     """Pixels of a label that hold a value, bool [H, W]."""
     if isinstance(value, str):
-        return ColorIds({parse_color(value): 1})(label, part.max_pixels) == 1
+        colored: NDArray[np.bool_] = ColorIds({parse_color(value): 1})(label, part.max_pixels) == 1
+        return colored
     found: NDArray[np.bool_] = part.listing.decode(label, part.max_pixels) == value
     return found
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,11 @@ def color_values(path: Path, max_pixels: int = MAX_PIXELS) -> dict[Value, int]:
     Raises:
         InputError: The file cannot be read or holds no colors.
     """
-    return dict(ColorIds({}).unknown(path, max_pixels))
+    return cast(dict[Value, int], dict(ColorIds({}).unknown(path, max_pixels)))
+
+
+def _counted(ids: Ids) -> dict[Value, int]:
+    return cast(dict[Value, int], dict(count_ids(ids)))
 
 
 def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[Kind, ValueTable]:
@@ -111,9 +115,9 @@ def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tupl
         if kind == "colors":
             table.add(label, color_values(label, max_pixels))
         elif kind == "threshold":
-            table.add(label, dict(count_ids((gray(label, max_pixels) >= 128).astype(np.uint8))))
+            table.add(label, _counted((gray(label, max_pixels) >= 128).astype(np.uint8)))
         else:
-            table.add(label, dict(count_ids(_READERS[kind](label, max_pixels))))
+            table.add(label, _counted(_READERS[kind](label, max_pixels)))
     return kind, table
 
 

@@ -35,7 +35,7 @@ EXAMPLES_SHOWN, IMAGES_SHOWN = 4, 2
 
 def run_page(facts: RunFacts) -> str:
     """The report of a run as HTML; equal facts give equal text."""
-    return (
+    page: str = (
         page_environment()
         .get_template("run.html")
         .render(
@@ -60,6 +60,7 @@ def run_page(facts: RunFacts) -> str:
             lineage=facts.lineage,
         )
     )
+    return page
 
 
 def page_environment() -> Any:

@@ -23,10 +23,21 @@ def target_reader(run_config: Mapping[str, Any], bands: Any = None, value_range:
         >>> target_reader({"data": {"target": {"value_range": [0, 4095]}}}).value_range
         (0.0, 4095.0)
     """
-    data = run_config.get("data")
-    target = data.get("target") if isinstance(data, Mapping) else None
-    known = target if isinstance(target, Mapping) else {}
+    known = image_settings(run_config)
     return ImageReader(
         bands=known.get("bands") if bands is None else bands,
         value_range=known.get("value_range") if value_range is None else value_range,
     )
+
+
+def image_settings(run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """``bands`` and ``value_range`` of the target in the configuration of a run, where they are set.
+
+    Example:
+        >>> image_settings({"data": {"target": {"value_range": [0, 4095], "bands": None}}})
+        {'value_range': [0, 4095]}
+    """
+    data = run_config.get("data")
+    target = data.get("target") if isinstance(data, Mapping) else None
+    known = target if isinstance(target, Mapping) else {}
+    return {name: known[name] for name in ("bands", "value_range") if known.get(name) is not None}

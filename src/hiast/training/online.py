@@ -86,6 +86,15 @@ class OnlineModule(AdaptationModule):
 
     Raises:
         InputError: A setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = OnlineModule(network, CITYSCAPES_19, ema_decay=None, max_steps=300)
+        >>> module.ema_decay
+        0.99
     """
 
     stage: ClassVar[str] = "online"

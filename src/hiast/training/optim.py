@@ -95,7 +95,9 @@ class OptimizerSettings:
             are trained without.
         layer_decay: Factor of the lr from each layer of the encoder to the one below it; 1 gives all the same lr.
         lr_scaling: What ``lr`` is multiplied by: ``"none"``, the ``"sqrt"`` of the batch size over all devices
-            (VFM-UDA), or the batch size (``"linear"``).
+            (VFM-UDA), or the batch size (``"linear"``); both relative to ``lr_batch_size``.
+        lr_batch_size: The batch size that ``lr`` is for, if it is scaled. With ``"sqrt"`` and the published batch size
+            here, a run with other batches keeps the published rate per image (Adam).
 
     Raises:
         InputError: A setting is out of range.
@@ -110,6 +112,7 @@ class OptimizerSettings:
     norm_weight_decay: bool = True
     layer_decay: float = 1.0
     lr_scaling: str = "none"
+    lr_batch_size: int = 1
 
     def __post_init__(self) -> None:
         check_not_negative(
@@ -119,6 +122,8 @@ class OptimizerSettings:
             weight_decay=self.weight_decay,
             layer_decay=self.layer_decay,
         )
+        if self.lr_batch_size < 1:
+            raise InputError(f"optimizer.lr_batch_size is {self.lr_batch_size}; give a number of at least 1.")
         if self.name not in _OPTIMIZERS:
             raise InputError(f"optimizer.name is '{self.name}'; choose {' or '.join(_OPTIMIZERS)}.")
         if self.lr_scaling not in _SCALINGS:
@@ -129,7 +134,8 @@ class OptimizerSettings:
 
     def scaled(self, batch_size: int) -> OptimizerSettings:
         """The settings with the lr for a batch size over all devices, as ``lr_scaling`` says."""
-        factor = {"none": 1.0, "sqrt": math.sqrt(batch_size), "linear": float(batch_size)}[self.lr_scaling]
+        times = batch_size / self.lr_batch_size
+        factor = {"none": 1.0, "sqrt": math.sqrt(times), "linear": times}[self.lr_scaling]
         return replace(self, lr=self.lr * factor, lr_scaling="none")
 
     def build(self, network: nn.Module, fused: bool = True) -> torch.optim.Optimizer:

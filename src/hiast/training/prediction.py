@@ -77,7 +77,7 @@ class PredictionModule(pl.LightningModule):
         return self.network
 
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
-        """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W] (method section 10)."""
+        """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W]."""
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         return predict_probabilities(
             self.evaluation_network,
@@ -170,9 +170,10 @@ class PredictionModule(pl.LightningModule):
             window=None if window is None else tuple(window),  # type: ignore[arg-type]
             blend=blend,
         )
+        run_config: Any = self.run_config
         found: list[Prediction] = []
         with evaluating(self):
-            for batch in equal_sized(as_images(x, target_reader(self.run_config)), batch_size):
+            for batch in equal_sized(as_images(x, target_reader(run_config)), batch_size):
                 found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
 

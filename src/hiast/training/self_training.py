@@ -1,4 +1,4 @@
-"""Stage 3: one round of hard-aware instance adaptive self-training (method sections 1 and 5)."""
+"""Stage 3: one round of hard-aware instance adaptive self-training."""
 
 from __future__ import annotations
 
@@ -28,10 +28,20 @@ class HIASTModule(AdaptationModule):
     Args:
         network: The student, see ``AdaptationModule``.
         classes: The scenario's label space.
-        loss: The four terms and their weights (method section 5).
+        loss: The four terms and their weights.
         ema_decay: Share of the teacher's old weights that is kept at every step.
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
         settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` by default.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = HIASTModule(network, CITYSCAPES_19, ema_decay=0.999, max_steps=10)
+        >>> module.begin_round()
+        >>> module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape
+        torch.Size([1, 19, 64, 64])
     """
 
     stage: ClassVar[str] = "self_training"

@@ -1,4 +1,4 @@
-"""Stage 1: cross-entropy on labeled source images (method section 1)."""
+"""Stage 1: cross-entropy on labeled source images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from hiast.training.module import AdaptationModule
 
 
 class SourceOnlyModule(AdaptationModule):
-    """Supervised training on the labeled source domain."""
+    """Supervised training on the labeled source domain.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = SourceOnlyModule(network, CITYSCAPES_19, max_steps=10)
+        >>> image, label = torch.zeros(1, 3, 64, 64).byte(), torch.zeros(1, 64, 64).byte()
+        >>> sorted(module.losses({"source": {"image": image, "label": label}}))
+        ['cross_entropy', 'total']
+    """
 
     stage: ClassVar[str] = "source_only"
     domains: ClassVar[tuple[Domain, ...]] = ("source",)

@@ -1,4 +1,4 @@
-"""Stage 2: aligning the target's outputs with the source's before self-training (method section 6)."""
+"""Stage 2: aligning the target's outputs with the source's before self-training."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ class WarmupModule(AdaptationModule):
     Attributes:
         clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
             where optimizers are stepped by hand.
+
+    Example:
+        >>> import torch
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> from hiast.models import DeepLabV2
+        >>> network = DeepLabV2(num_classes=19, layers=(1, 1, 1, 1), width=8)
+        >>> module = WarmupModule(network, CITYSCAPES_19, adversarial_weight=0.05, max_steps=10)
+        >>> module.stage, module.domains
+        ('warmup', ('source', 'target'))
     """
 
     stage: ClassVar[str] = "warmup"

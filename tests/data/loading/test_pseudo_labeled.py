@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -36,20 +39,20 @@ class Pictures:
         rng = np.random.default_rng(0)
         self.images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         self.read: list[tuple[int, Window | None]] = []
+        self.opened: list[int] = []
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        return self.images[index].shape[:2]
+    @contextmanager
+    def open_image(self, index: int) -> Iterator[SimpleNamespace]:
+        self.opened.append(index)
 
-    def read_image(self, index: int) -> np.ndarray:
-        self.read.append((index, None))
-        return self.images[index]
+        def read(window: Window | None = None) -> np.ndarray:
+            self.read.append((index, window))
+            return self.images[index] if window is None else window.of(self.images[index])
 
-    def read_image_window(self, index: int, window: Window) -> np.ndarray:
-        self.read.append((index, window))
-        return window.of(self.images[index])
+        yield SimpleNamespace(size=self.images[index].shape[:2], read=read)
 
 
 def drawn_round(directory: Path, names: tuple[str, ...], size: tuple[int, int], classes: int = 19) -> Path:
@@ -135,7 +138,9 @@ def test_only_windows_are_read_where_sizes_agree(tmp_path: Path):
     dataset = pseudo_labeled(drawn_round(tmp_path / "1", images.names, (45, 90)), images)
     for position in range(10):
         images.read.clear()
+        images.opened.clear()
         dataset[Draw(0, position)]
+        assert images.opened[0] == 0 and len(images.opened) == 2, "the image once, and its donor once"
         windows = {window for _, window in images.read}
         assert len(windows) == 1
         assert None not in windows

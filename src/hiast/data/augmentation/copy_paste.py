@@ -126,6 +126,13 @@ class HardClassAugmentation:
 
     Raises:
         InputError: A parameter is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> hpla = HardClassAugmentation(count=1)
+        >>> hard = hpla.hard_classes(np.array([0.9, 0.6]), np.array([[90, 10], [80, 20]]), ["a", "b"])
+        >>> hard.hard_classes, hard.donors(1).tolist()
+        ((1,), [0, 1])
     """
 
     count: int | None = 14

@@ -67,6 +67,17 @@ class FourierAdaptation:
 
     Raises:
         InputError: ``beta`` is out of range, or there is no reference.
+
+    Example:
+        >>> import numpy as np
+        >>> class Sky:
+        ...     def __len__(self):
+        ...         return 1
+        ...     def read_image(self, index):
+        ...         return np.full((8, 8, 3), 200, np.uint8)
+        >>> gray = np.full((8, 8, 3), 100, np.uint8)
+        >>> FourierAdaptation(Sky())(np.random.default_rng(0), gray)[0, 0].tolist()
+        [200, 200, 200]
     """
 
     def __init__(self, references: References, beta: float = 0.001) -> None:
@@ -93,6 +104,10 @@ class FourierTowardsSource:
 
     Raises:
         InputError: ``beta`` is out of range.
+
+    Example:
+        >>> FourierTowardsSource(beta=0.01).beta
+        0.01
     """
 
     beta: float = 0.001

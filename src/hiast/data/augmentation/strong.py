@@ -118,6 +118,12 @@ class StrongAugmentation:
 
     Raises:
         InputError: ``count`` exceeds the number of operations, or a probability or strength is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.zeros((32, 64, 3), np.uint8)
+        >>> StrongAugmentation()(np.random.default_rng(0), image).shape
+        (32, 64, 3)
     """
 
     def __init__(
@@ -159,6 +165,12 @@ class SimpleStrong:
         saturation: Strength of its saturation, 0 to 1.
         hue: Strength of its hue, 0 to 0.5.
         blur: Largest kernel of the blur in pixels, odd; 41 fits crops of about 512 x 1024.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.zeros((32, 64, 3), np.uint8)
+        >>> SimpleStrong()(np.random.default_rng(0), image).shape
+        (32, 64, 3)
     """
 
     def __init__(

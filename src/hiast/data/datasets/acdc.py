@@ -63,6 +63,13 @@ class ACDCDataModule(DatasetDataModule):
         *args: As of ``DatasetDataModule``.
         condition: "fog", "night", "rain" or "snow": images of this condition only; None: of all four.
         **options: As of ``DatasetDataModule``.
+
+    Example:
+        >>> from hiast.scenes import write_acdc
+        >>> _ = write_acdc("data", 1, 1, (64, 128))  # drawn scenes in the layout of the dataset
+        >>> data = ACDCDataModule("data")
+        >>> len(data.train_dataset(labeled=True))
+        4
     """
 
     title = "ACDC"

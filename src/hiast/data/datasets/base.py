@@ -84,6 +84,14 @@ class DatasetDataModule(pl.LightningDataModule):
 
     Raises:
         InputError: A setting is none of the choices.
+
+    Example:
+        >>> from hiast.data import GTA5DataModule
+        >>> from hiast.scenes import write_gta5
+        >>> _ = write_gta5("data", 4, (64, 128))
+        >>> data = GTA5DataModule("data", batch_size=2, val_fraction=0.25)
+        >>> len(data.train_dataset(labeled=True)), len(data.val_dataset())
+        (3, 1)
     """
 
     title = "dataset"

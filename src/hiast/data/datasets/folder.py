@@ -61,6 +61,16 @@ class FolderDataModule(DatasetDataModule):
 
     Raises:
         InputError: Names are missing, or settings do not make sense or contradict each other.
+
+    Example:
+        >>> from hiast.scenes import write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128))
+        >>> data = FolderDataModule(
+        ...     "data/GTA5", "images/{name}.png", "labels/{name}.png", names=["road", "sky"], ids={7: "road", 23: "sky"}
+        ... )
+        >>> sample = data.train_dataset(labeled=True)[0]
+        >>> sample["image"].shape, sample["image"].dtype, sample["label"].shape
+        (torch.Size([3, 64, 128]), torch.uint8, torch.Size([64, 128]))
     """
 
     reads_only = True

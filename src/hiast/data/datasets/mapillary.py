@@ -126,6 +126,13 @@ class MapillaryDataModule(DatasetDataModule):
         *args: As of ``DatasetDataModule``.
         version: Of the labels, "v1.2" or "v2.0".
         **options: As of ``DatasetDataModule``.
+
+    Example:
+        >>> from hiast.scenes import write_mapillary
+        >>> _ = write_mapillary("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
+        >>> data = MapillaryDataModule("data")
+        >>> len(data.train_dataset(labeled=True))
+        2
     """
 
     title = "Mapillary Vistas"

@@ -53,6 +53,13 @@ class SynscapesDataModule(DatasetDataModule):
         *args: As of ``DatasetDataModule``.
         images: "rgb" (1440 x 720) or "rgb-2k" (2048 x 1024).
         **options: As of ``DatasetDataModule``.
+
+    Example:
+        >>> from hiast.scenes import write_synscapes
+        >>> _ = write_synscapes("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
+        >>> data = SynscapesDataModule("data")
+        >>> len(data.train_dataset(labeled=True))
+        2
     """
 
     title = "Synscapes"

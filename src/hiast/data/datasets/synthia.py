@@ -46,7 +46,15 @@ def list_synthia(data_root: Path | str, *, labeled: bool = True) -> Listing:
 
 
 class SYNTHIADataModule(DatasetDataModule):
-    """SYNTHIA-RAND-CITYSCAPES: 9,400 rendered images of 1280 x 760 pixels, one split, 16 of 19 classes."""
+    """SYNTHIA-RAND-CITYSCAPES: 9,400 rendered images of 1280 x 760 pixels, one split, 16 of 19 classes.
+
+    Example:
+        >>> from hiast.scenes import write_synthia
+        >>> _ = write_synthia("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
+        >>> data = SYNTHIADataModule("data")
+        >>> len(data.train_dataset(labeled=True))
+        2
+    """
 
     title = "SYNTHIA"
     own_classes = SYNTHIA_19

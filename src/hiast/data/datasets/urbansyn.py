@@ -40,7 +40,15 @@ def list_urbansyn(data_root: Path | str, *, labeled: bool = True) -> Listing:
 
 
 class UrbanSynDataModule(DatasetDataModule):
-    """UrbanSyn: 7,539 rendered images of 2048 x 1024 pixels, one split."""
+    """UrbanSyn: 7,539 rendered images of 2048 x 1024 pixels, one split.
+
+    Example:
+        >>> from hiast.scenes import write_urbansyn
+        >>> _ = write_urbansyn("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
+        >>> data = UrbanSynDataModule("data")
+        >>> len(data.train_dataset(labeled=True))
+        2
+    """
 
     title = "UrbanSyn"
     own_classes = CITYSCAPES_19

@@ -32,6 +32,12 @@ class VideoDataModule(DatasetDataModule):
             ``data_root``.
         name: Name for messages.
         **options: As ``DatasetDataModule``.
+
+    Example:
+        >>> from hiast.classes import CITYSCAPES_19
+        >>> data = VideoDataModule("drives", "**/*.mp4", CITYSCAPES_19, every=30)
+        >>> data.frames.as_posix()
+        'drives/frames'
     """
 
     one_split = True

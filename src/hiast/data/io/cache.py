@@ -152,6 +152,16 @@ class CachedReader:
 
     Raises:
         InputError: Some images are not in the cache.
+
+    Example:
+        >>> from hiast.data import GTA5DataModule
+        >>> from hiast.scenes import write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128))
+        >>> listing = GTA5DataModule("data").listing("train", labeled=True)
+        >>> list(prepare(listing, Path("data"), Path("cache")))
+        [True, True]
+        >>> CachedReader(listing, Path("data"), Path("cache")).image_size(listing.pairs[0])
+        (64, 128)
     """
 
     def __init__(self, listing: Listing, root: Path, directory: Path, max_pixels: int = MAX_PIXELS) -> None:

@@ -31,6 +31,10 @@ class Pair:
         image: Image file.
         label: Label file, or None. Where one file holds the labels of many images, or several files those of one
             image, it is the file by which the label reader finds them.
+
+    Example:
+        >>> Pair("trip/1", Path("images/trip/1.jpg"), Path("labels/trip/1.png")).name
+        'trip/1'
     """
 
     name: str
@@ -58,6 +62,14 @@ class Listing:
 
     Raises:
         InputError: There is no pair, or two of the same name.
+
+    Example:
+        >>> from hiast.data import GTA5DataModule
+        >>> from hiast.scenes import write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128))
+        >>> listing = GTA5DataModule("data").listing("train", labeled=True)
+        >>> [pair.name for pair in listing.pairs], listing.ids[7]
+        (['00001', '00002'], 0)
     """
 
     name: str

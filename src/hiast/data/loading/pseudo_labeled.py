@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from hiast.data.augmentation.copy_paste import HardClassAugmentation, HardClasse
 from hiast.data.augmentation.strong import ImageAugmentation, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.geometry import Window, nearest_indices, resize_image, take_grid
-from hiast.data.loading.segmentation import to_planes
+from hiast.data.loading.segmentation import OpenImage, to_planes
 from hiast.data.random_streams import Stream
 from hiast.data.sample import Draw, Sample
 from hiast.errors import InputError
@@ -34,16 +35,8 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        """Height and width of an image in pixels."""
-        ...
-
-    def read_image(self, index: int) -> NDArray[np.uint8]:
-        """The image, uint8 [H, W, 3], RGB."""
-        ...
-
-    def read_image_window(self, index: int, window: Window) -> NDArray[np.uint8]:
-        """A window of the image, uint8 [h, w, 3], RGB."""
+    def open_image(self, index: int) -> AbstractContextManager[OpenImage]:
+        """Open an image once, for its size and for windows of its pixels."""
         ...
 
 
@@ -72,6 +65,22 @@ class PseudoLabeledDataset(Dataset[Sample]):
         excluded: Classes that HPLA leaves alone: those that the source label space lacks.
         seed: Seed of the run.
         round: Number of the round, from 1.
+
+    Example:
+        >>> import torch
+        >>> from hiast.data import CityscapesDataModule, RandomSizedCrop, StrongAugmentation
+        >>> from hiast.pseudo_labels import Argmax, generate_round
+        >>> from hiast.scenes import write_cityscapes
+        >>> _ = write_cityscapes("data", 2, 1, (64, 128))
+        >>> target = CityscapesDataModule("data").train_dataset(labeled=False)
+        >>> _ = generate_round(
+        ...     directory="round", names=target.names, read_image=target.read_image, policy=Argmax(19), size=(64, 128),
+        ...     predict=lambda images: (torch.ones(len(images), 64, 128), torch.zeros(len(images), 64, 128).long()),
+        ... )
+        >>> weak = WeakAugmentation(RandomSizedCrop(32, 64, 32, 64))
+        >>> sample = PseudoLabeledDataset(target, "round", weak=weak, strong=StrongAugmentation())[0]
+        >>> sorted(sample)
+        ['image', 'label', 'name', 'strong']
     """
 
     def __init__(
@@ -116,9 +125,10 @@ class PseudoLabeledDataset(Dataset[Sample]):
             InputError: The round does not hold labels for the dataset's images, or a file cannot be read.
         """
         index, position = draw if isinstance(draw, tuple) else (draw, draw)
-        size = self.dataset.image_size(index)
-        window, flip = self.weak.draw(self._generator(position, Stream.PSEUDO_LABELED_CROP), *size)
-        image = self.dataset.read_image_window(index, window)
+        with self.dataset.open_image(index) as opened:
+            size = opened.size
+            window, flip = self.weak.draw(self._generator(position, Stream.PSEUDO_LABELED_CROP), *size)
+            image = opened.read(window)
         label = self._label_window(index, size, size, window)
         hard = self._open().hard
         if hard is not None:
@@ -162,17 +172,18 @@ class PseudoLabeledDataset(Dataset[Sample]):
         window: Window,
         hard_classes: Sequence[int],
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        donor_size = self.dataset.image_size(donor)
-        donor_label = self._label_window(donor, donor_size, size, window)
-        mask = class_mask(donor_label, hard_classes)
-        if cv2.countNonZero(mask) == 0:
-            return image, label  # Nothing is copied into this window, so the donor's pixels are not needed.
-        if donor_size == size:
-            donor_image = self.dataset.read_image_window(donor, window)
-        else:
+        with self.dataset.open_image(donor) as opened:
+            donor_label = self._label_window(donor, opened.size, size, window)
+            mask = class_mask(donor_label, hard_classes)
+            if cv2.countNonZero(mask) == 0:
+                return (
+                    image,
+                    label,
+                )  # Nothing is copied into this window: the donor's pixels need not be read.
             # Bilinear weights depend on the whole image's size, so a donor of another size is resized whole.
-            donor_image = window.of(resize_image(self.dataset.read_image(donor), *size))
-        return copy_where(mask, donor_image, image), copy_where(mask, donor_label, label)
+            fits = opened.size == size
+            donor_image = opened.read(window) if fits else window.of(resize_image(opened.read(), *size))
+            return copy_where(mask, donor_image, image), copy_where(mask, donor_label, label)
 
     def _label_window(
         self, index: int, own: tuple[int, int], size: tuple[int, int], window: Window

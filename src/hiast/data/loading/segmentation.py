@@ -113,6 +113,14 @@ class SegmentationDataset(Dataset[Sample]):
 
     Raises:
         InputError: Classes do not fit together, a setting is none of the choices, or no pair is left.
+
+    Example:
+        >>> from hiast.data import GTA5DataModule
+        >>> from hiast.scenes import write_gta5
+        >>> _ = write_gta5("data", 2, (64, 128))
+        >>> dataset = SegmentationDataset(GTA5DataModule("data").listing("train", labeled=True))
+        >>> dataset[0]["label"].shape, dataset.names
+        (torch.Size([64, 128]), ('00001', '00002'))
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Scenes as files. What is drawn is named before it is written, and is never written twice or over real data.
 
-A writer leaves ``drawn_scenes.json`` in its dataset's folder: it identifies drawn files; real ones are never
-overwritten, and makes writing the same scenes again a matter of reading that file.
+A writer leaves ``drawn_scenes.json`` in its folder. The file lists what was drawn, so that real files are never
+overwritten, and writing the same scenes again only reads it.
 """
 
 from __future__ import annotations
