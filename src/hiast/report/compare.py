@@ -42,7 +42,7 @@ class Figure:
     def of(cls, values: Iterable[float]) -> Figure:
         """The figure of some values; those that are not finite are left out.
 
-        Example:
+        Examples:
             >>> Figure.of([1.0, 3.0, float("nan")])
             Figure(mean=2.0, deviation=1.4142135623730951, count=2)
         """
@@ -237,7 +237,7 @@ def _identity(run: Compared) -> str:
 def flat(value: Any, key: str = "") -> dict[str, Any]:
     """Dotted key -> plain value of the settings that make runs different.
 
-    Example:
+    Examples:
         >>> flat({"seed": 1, "online": {"max_steps": 5}})
         {'online.max_steps': 5}
     """

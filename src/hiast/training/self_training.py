@@ -33,7 +33,7 @@ class HIASTModule(AdaptationModule):
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
         settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` by default.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2
