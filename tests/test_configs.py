@@ -178,7 +178,7 @@ def test_choices_of_policies_are_those_of_pseudo_labels():
     assert choices("policy") == choices("pseudo_label")
 
 
-# -- the published values (method section 8) --------------------------------------------------------------------
+# -- the published values --------------------------------------------------------------------
 
 TABLE: dict[str, dict[str, Any]] = {
     "gta5_cityscapes": {

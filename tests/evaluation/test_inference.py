@@ -1,4 +1,4 @@
-"""Inference against the rule of method section 10, written out with one-dimensional interpolation."""
+"""Inference against the published rule, written out with one-dimensional interpolation."""
 
 from __future__ import annotations
 

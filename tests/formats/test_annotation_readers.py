@@ -77,7 +77,7 @@ def test_the_color_map_of_voc():
     assert len(set(colors)) == 256
 
 
-@pytest.mark.parametrize("kind", ["palette", "grey", "colors", "interlaced"])
+@pytest.mark.parametrize("kind", ["palette", "gray", "colors", "interlaced"])
 def test_voc_with_borders(kind, tmp_path):
     ids = np.array([[0, 1, 15], [255, 20, 20]], np.uint8)
     picture = Image.fromarray(ids)

@@ -209,7 +209,7 @@ def test_the_page_of_a_long_run_stays_light(tmp_path: Path) -> None:
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         read_run(tmp_path)
 
 

@@ -17,6 +17,7 @@ from projects import COLORS, IDS, NAMES, SOURCE, TARGET, Project, save, scene
 from hiast.inspection.findings import Finding
 
 Ids = np.ndarray
+TABLE = {f"{r},{g},{b}": name for (r, g, b), name in zip(COLORS, NAMES, strict=True)}
 
 
 def errors(found: list[Finding]) -> str:
@@ -159,40 +160,72 @@ def opaque(ids: Ids) -> Ids:
     return np.full_like(ids, 255)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "paint", "keys"),
-    [
-        (".npy", lambda ids, path: np.save(path, ids), {}),
-        (".npy", lambda ids, path: np.save(path, one_hot(ids)), {"one_hot": True}),
-        (".npz", lambda ids, path: np.savez(path, ids), {}),
-        (".tif", by_pillow(), {}),
-        (".bmp", by_pillow(), {}),
-        (".gif", by_pillow(), {}),
-        (".png", with_palette, {}),
-        (".png", lambda ids, path: with_palette(ids, path, transparency=0), {}),
-        (".png", lambda ids, path: Image.merge("LA", [Image.fromarray(x) for x in (ids, opaque(ids))]).save(path), {}),
-        (".png", lambda ids, path: save(path, np.dstack([ids, ids, ids, opaque(ids)])), {}),
-        (".png", lambda ids, path: save(path, np.dstack([ids] * 3)), {}),
-        (".png", lambda ids, path: cv2.imwrite(str(path), ids.astype(np.uint16)), {}),
-        (".png", lambda ids, path: save(path, np.dstack([ids, ids * 50, ids * 0])), {"first_channel": True}),
-        (".png", lambda ids, path: save(path, ids * 51), {"id_factor": 51}),
-        (".png", lambda ids, path: save(path, painted(ids)), {"colors": True}),
-        (".png", lambda ids, path: save(path, np.dstack([painted(ids), opaque(ids)])), {"colors": True}),
-    ],
-)  # fmt: skip
-def test_labels_are_read_exactly(
-    project: Project, suffix: str, paint: Callable[[Ids, Path], None], keys: dict[str, Any]
-) -> None:
-    project.repaint(paint, suffix)
-    source = SOURCE.replace("labels/{name}.png", f"labels/{{name}}{suffix}")
-    if keys.pop("colors", False):
-        table = {f"{r},{g},{b}": name for (r, g, b), name in zip(COLORS, NAMES, strict=True)}
-        source = source.replace(IDS, f"label_colors: {json.dumps(table)}\n")
-    lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
-    project.write_conf(source=source + lines)
-    assert texts(project.findings()) == ""
+LABELS: dict[str, tuple[str, Callable[[Ids, Path], None], dict[str, Any]]] = {
+    "ids": (".png", lambda ids, path: save(path, ids), {}),
+    "ids of 16 bits": (".png", lambda ids, path: cv2.imwrite(str(path), ids.astype(np.uint16)), {}),
+    "ids as a palette": (".png", with_palette, {}),
+    "a palette with a transparent color": (".png", lambda ids, path: with_palette(ids, path, transparency=0), {}),
+    "gray and alpha": (
+        ".png",
+        lambda ids, path: Image.merge("LA", [Image.fromarray(x) for x in (ids, opaque(ids))]).save(path),
+        {},
+    ),
+    "three equal channels and alpha": (
+        ".png", lambda ids, path: save(path, np.dstack([ids, ids, ids, opaque(ids)])), {},
+    ),
+    "three equal channels": (".png", lambda ids, path: save(path, np.dstack([ids] * 3)), {}),
+    "TIFF": (".tif", by_pillow(), {}),
+    "BMP": (".bmp", by_pillow(), {}),
+    "GIF": (".gif", by_pillow(), {}),
+    "NPY": (".npy", lambda ids, path: np.save(path, ids), {}),
+    "NPZ of one array": (".npz", lambda ids, path: np.savez(path, ids), {}),
+    "one channel per class": (".npy", lambda ids, path: np.save(path, one_hot(ids)), {"one_hot": True}),
+    "ids in the first of several channels": (
+        ".png", lambda ids, path: save(path, np.dstack([ids, ids * 50, ids * 0])), {"first_channel": True},
+    ),
+    "ids times 51": (".png", lambda ids, path: save(path, ids * 51), {"id_factor": 51}),
+    "colors": (".png", lambda ids, path: save(path, painted(ids)), {"label_colors": TABLE}),
+    "colors and alpha": (
+        ".png", lambda ids, path: save(path, np.dstack([painted(ids), opaque(ids)])), {"label_colors": TABLE},
+    ),
+    "colors of 16 bits": (
+        ".png",
+        lambda ids, path: cv2.imwrite(str(path), painted(ids)[..., ::-1].astype(np.uint16) * 257),
+        {"label_colors": TABLE},
+    ),
+    "a mask for each class": (
+        "_{class}.png",
+        lambda ids, path: [save(path.with_name(f"{path.name[:1]}_{name}.png"), np.uint8(255) * (ids == raw))
+                           for raw, name in enumerate(NAMES)],
+        {"join_labels": True},
+    ),
+    "a mask for each object": (
+        "/*.png",
+        lambda ids, path: [save(path.parent / path.name[:1] / f"{raw}.png", np.uint8(raw) * (ids == raw))
+                           for raw in (1, 2, 3)],
+        {"join_labels": True},
+    ),
+}  # fmt: skip
+"""What labels hold -> suffix in the pattern, how they are written, and the keys of the dataset file that they need."""
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_are_read_exactly(project: Project, kind: str) -> None:
+    assert texts(write_labels(project, kind)) == ""
     dataset = project.module("source").train_dataset()
     np.testing.assert_array_equal(dataset.read_label(1), scene(1)[1])
+
+
+def write_labels(project: Project, kind: str) -> list[Finding]:
+    """Write all labels of the source as ``LABELS`` has them, and the dataset file; returns what the check finds."""
+    suffix, paint, keys = LABELS[kind]
+    project.repaint(paint, suffix if suffix.startswith(".") else "")
+    source = SOURCE.replace("labels/{name}.png", f"labels/{{name}}{suffix}")
+    source = source.replace(IDS, "") if "label_colors" in keys else source
+    project.write_conf(
+        source=source + "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
+    )
+    return project.findings()
 
 
 def noisy(ids: Ids, path: Path) -> None:
@@ -223,8 +256,7 @@ def test_labels_of_other_kinds_are_refused_or_named(
     project.repaint(paint, suffix)
     source = SOURCE.replace("labels/{name}.png", f"labels/{{name}}{suffix}")
     if colors:
-        table = {f"{r},{g},{b}": name for (r, g, b), name in zip(COLORS, NAMES, strict=True)}
-        source = source.replace(IDS, f"label_colors: {json.dumps(table)}\n")
+        source = source.replace(IDS, f"label_colors: {json.dumps(TABLE)}\n")
     project.write_conf(source=source)
     found = [one for one in project.findings() if wanted in f"{one.text} {' '.join(one.details)}"]
     assert [one.severity for one in found] == [severity]

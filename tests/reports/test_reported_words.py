@@ -141,7 +141,7 @@ def test_an_empty_file_is_named(project: Project, kind: str) -> None:
         ("+trainer.accumulate_grad_batches=2", "source_only.accumulate_grad_batches"),
         ("+trainer.strategy=fsdp", "ddp"),
         ("+trainer.logger=true", "logger=wandb"),
-        ("+trainer.gpus=1", "no such argument"),
+        ("+trainer.gpus=1", "trainer.devices"),
         ("--resume", "run=DIR"),
         ("--config-name=demo", "+scenario=NAME"),
         ("stages=[warm]", "source_only"),

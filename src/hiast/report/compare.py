@@ -168,7 +168,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
         runs = [run for path in paths for run in _runs_in(path)]
         if not runs:
             raise InputError(
-                f"run: there is not a run directory {word}, and no folder or pattern of that name with runs in it."
+                f"run: {word} is not a run directory, and not a folder or a pattern with run directories in it."
             )
         found |= dict.fromkeys(runs)
     return list(found)

@@ -1,4 +1,4 @@
-"""Stage 1: cross-entropy on labeled source images (method section 1)."""
+"""Stage 1: cross-entropy on labeled source images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 2: aligning the target's outputs with the source's before self-training (method section 6)."""
+"""Stage 2: aligning the target's outputs with the source's before self-training."""
 
 from __future__ import annotations
 
