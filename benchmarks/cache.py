@@ -9,7 +9,7 @@ is timed, the windows of all lossless ways are compared with the decoded PNG. Th
 turn. Time is the processor's, of one
 thread, files being in memory; the output is Markdown.
 
-The cache took tifffile in the place of a container of its own after this comparison (3 scenes, 12 windows of each size,
+The cache took tifffile instead of our own container after this comparison (3 scenes, 12 windows of each size,
 median; "own" is the format of version 0.1):
 
 |      | MB, own | MB, TIFF | ms, 700 x 1400, own | TIFF | ms, 512 x 1024, own | TIFF | ms to write, own | TIFF |

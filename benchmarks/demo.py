@@ -2,7 +2,8 @@
 
     python benchmarks/demo.py --seeds 11 12 13 --out outputs/measure_demo [key=value ...]
 
-Scenes, order and augmentation all follow the seed. A run that was stopped goes on. Prints a Markdown table.
+Scenes, order and augmentation all follow the seed. Rerun the command to resume.
+Prints a Markdown table.
 """
 
 from __future__ import annotations

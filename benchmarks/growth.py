@@ -137,7 +137,7 @@ def group(first: int, names: Sequence[str]) -> GroupRecord:
 
 
 def simulate(count: int) -> dict[str, float]:
-    """Label ``count`` images without pictures; run in a process of its own, so that its memory is its own."""
+    """Label ``count`` images without pictures; run in a separate process to measure its memory."""
     names = [f"city_{index // 10_000:03d}/{index:07d}" for index in range(count)]
     identity = {"names": names, "order": list(range(count)), "label_size": [768, 1536], "num_classes": 19}
     found: dict[str, float] = {}
@@ -224,7 +224,7 @@ def of_images(options: argparse.Namespace) -> None:
 
 
 def _apart(name: str, count: int) -> dict[str, float]:
-    """Run a function of this file in a process of its own."""
+    """Run a function of this file in a separate process."""
     program = f"import json, growth; print(json.dumps(growth.{name}({count})))"
     environment = os.environ | {
         "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"

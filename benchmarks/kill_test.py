@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Run the demo once in peace, then again and again with SIGKILL at random moments, and compare all that was made.
+"""Run the demo once without interruption, then many times with SIGKILL at random moments, and compare all files.
 
     benchmarks/kill_test.py                     the demo with fewer steps and scenes, at least 50 kills
     benchmarks/kill_test.py --small --kills 5   a tiny network and few steps, for a quick look
 
-Every attempt is a process of its own, forked from one that has everything imported, so that an attempt costs no
+Every attempt is a new process, forked from one that has everything imported, so that an attempt costs no
 start-up. Nothing else is shared with it but a few bytes of memory, in which it says what it is doing. A run is killed
 and continued until it ends; then its weights, optimizer states, labels, manifests, metrics and results are compared,
-bit by bit, with those of the run in peace. Ends with 1 if anything differs, with 2 if a phase was never hit.
+bit by bit, with those of the reference run. Ends with 1 if anything differs, with 2 if a phase was never hit.
 """
 
 from __future__ import annotations
@@ -254,17 +254,17 @@ def main() -> None:
     ]
     overrides.append(f"data_root={folder / 'data'}")
     began = time.monotonic()
-    if code := wait(start(folder / "peace", overrides)):
-        raise SystemExit(f"The run in peace ended with {code}: see {folder / 'peace/log.txt'}.")
+    if code := wait(start(folder / "reference", overrides)):
+        raise SystemExit(f"The reference run ended with {code}: see {folder / 'reference/log.txt'}.")
     whole = time.monotonic() - began
-    print(f"In peace: {whole:.1f} s. Kills: seed {arguments.seed}.", flush=True)
+    print(f"Reference run: {whole:.1f} s. Kills: seed {arguments.seed}.", flush=True)
     rng = random.Random(arguments.seed)
     phases: list[str] = []
     runs, wrong = 0, []
     while len(phases) < arguments.kills or (set(PHASES) - set(phases) and len(phases) < 3 * arguments.kills):
         place = folder / f"killed_{runs}"
         killed = kill_test(place, overrides, lambda: moment(rng, whole / 4), left=20)
-        found = differences(folder / "peace" / "run", place / "run")
+        found = differences(folder / "reference" / "run", place / "run")
         print(f"Run {runs}: {len(killed)} kills ({', '.join(killed)}); {len(found)} differences.", flush=True)
         wrong += found
         phases += killed

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the loss of self-training from coarse logits of student and teacher to value and gradient.
 
-    published-like   region weights expanded to every class, a softmax of its own for each term, counts by boolean
+    published-like   region weights expanded to every class, a separate softmax for each term, counts by boolean
                      indexing: the structure of the published code, in words of our own
     plain            the same mathematics without that waste, one log-softmax for each term
     full size        torch's interpolation, softmax of the teacher, and HIASTLoss.forward
@@ -12,7 +12,7 @@
 and two parts of online self-training: cross-entropy with a weight for each pixel, and the teacher's class and
 confidence of each pixel. That all forms of a task agree is checked first. The forms take turns in one process; the
 median counts. Time is the processor's on a CPU and that of CUDA events on a GPU; extra memory is the highest resident
-size (on a GPU: allocated) above that before the call, in a process of its own on a CPU.
+size (on a GPU: allocated) above that before the call, in a separate process on a CPU.
 
 On a CPU the allocator decides as much as the code: glibc returns tensors above 32 MiB to the system and faults them
 in anew each time. Both are measured: "default", and "tuned" with MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10^12.

@@ -2,7 +2,7 @@
 """Measure pseudo-label selection against the published rule written in two ways, on the same inputs.
 
 With lists, as one would first write it: float16 confidences in Python lists per class, ``numpy.quantile`` of each list,
-and a threshold looked up for every pixel. With arrays: the same in whole numpy arrays, which tells what is gained by
+and a threshold looked up for every pixel. With arrays: the same in whole numpy arrays, which shows what is gained by
 leaving Python's lists and what by counting. That labels and thresholds of all are equal is checked first, for
 ClassBalanced too. All start from the largest probability and its class (softmax and max are in none). Time is the
 processor's; prints a markdown table.

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -265,6 +264,19 @@ def measure(
     return found
 
 
+def reset_peak() -> None:
+    """Begin to look for a new peak of the memory of this process (Linux)."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def peak_resident() -> float:
+    """Most bytes of this process in memory since ``reset_peak``."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
 def chip_limit(device: torch.device, precision: str) -> tuple[float, str]:
     """FLOP/s that the chip can reach at most, and where that is from."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
@@ -297,6 +309,7 @@ def one_network(options: argparse.Namespace, network: str, kind: str, data: Path
     cost = pass_cost(modules["product"].network, (options.height, options.width), half=half)
     if options.straightforward and kind == "rounds":
         modules["straightforward"] = prepare(config, kind)
+    reset_peak()
     before = resident()
     kinds = {"product": Step, "straightforward": StraightforwardStep}
     steps = {name: kinds[name](module, device, precision) for name, module in modules.items()}
@@ -315,10 +328,8 @@ def one_network(options: argparse.Namespace, network: str, kind: str, data: Path
             parts.get(part, 0.0) for part in ("student forward", "teacher forward", "backward")
         )
         seconds = statistics.median(times["seconds"])
-        if device.type == "cuda":
-            memory = float(torch.cuda.max_memory_allocated(device))
-        else:
-            memory = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        on_gpu = device.type == "cuda"
+        memory = float(torch.cuda.max_memory_allocated(device)) if on_gpu else peak_resident() - before
         rows.append({
             "benchmark": "step", "date": time.strftime("%Y-%m-%d"), "form": name, "network": network, "kind": kind,
             "batch": options.batch, "height": options.height, "width": options.width, "precision": precision,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch and OpenCV start their thread pools; tests run beside each other on few cores.
@@ -20,6 +22,17 @@ from hiast.scenes import write_cityscapes, write_gta5, write_robotcar, write_syn
 def pytest_configure() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+@pytest.fixture(autouse=True)
+def root_logging() -> Iterator[None]:
+    """Programs set the level and the handlers of all logging. A test leaves both as they were."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in [one for one in root.handlers if one not in handlers]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def test_every_choice_of_a_group_builds(group: str, choice: str):
     assert group == "logger" or build_loggers(config) == []
 
 
-def test_every_group_is_walked():
+def test_every_group_is_tested():
     folders = {path.name for path in conf_directory().iterdir() if path.is_dir()}
     # Templates are copied by hiast-data-new, whose tests fill them in.
     assert folders - {"template"} == {
@@ -178,7 +178,7 @@ def test_choices_of_policies_are_those_of_pseudo_labels():
     assert choices("policy") == choices("pseudo_label")
 
 
-# -- the published values (method section 8) --------------------------------------------------------------------
+# -- the published values --------------------------------------------------------------------
 
 TABLE: dict[str, dict[str, Any]] = {
     "gta5_cityscapes": {

@@ -80,3 +80,12 @@ def test_long_pauses_are_cut() -> None:
     recording.add("a")
     recording.add("b")
     assert [time for time, *_ in recording.events] == [1.0, 1.0 + script.LONGEST_PAUSE]
+
+
+@pytest.mark.parametrize("package", ["hiast", "hiast.data"])
+def test_every_public_name_is_in_the_python_reference(package: str) -> None:
+    stub = ROOT / "src" / package.replace(".", "/") / "__init__.pyi"
+    names = re.findall(r"^from \S+ import \w+ as (\w+)$", stub.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.findall(r"^::: (\S+)$", (DOCS / "reference/python.md").read_text(), re.MULTILINE)
+    either = {name.rpartition(".")[2] for name in documented}
+    assert len(names) > 5 and [name for name in names if name not in either] == []

@@ -180,7 +180,7 @@ def test_other_packages_stay_where_they_belong(name: str):
         ), f"{place}: {part} is without torch"
 
 
-def test_there_are_no_cycles():
+def test_imports_have_no_cycles():
     graph = {
         name: {found.name for found in imports(path) if not found.deferred and found.name in MODULES} - {name}
         for name, path in MODULES.items()

@@ -12,7 +12,7 @@ from consoles import file, terminal
 from hiast.progress import Progress, ProgressFunction, track
 
 
-def test_a_log_gets_a_line_now_and_then(
+def test_a_log_gets_a_line_at_intervals(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0

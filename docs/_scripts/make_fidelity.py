@@ -245,7 +245,7 @@ def warmups() -> Iterator[dict[str, float]]:
 
 
 def deeplab() -> list[Difference]:
-    """The full network with recipe weights, loaded through the reader of published checkpoints."""
+    """The full network with drawn weights, loaded through the reader of published checkpoints."""
     sys.path.insert(0, str(ROOT / "tests" / "models"))
     from published_weights import published_weights
 
@@ -384,11 +384,11 @@ def proofs(names: list[str], known: set[str]) -> str:
     """Test ids for a cell of a table.
 
     Raises:
-        SystemExit: There is no such test.
+        SystemExit: The test does not exist.
     """
     for name in names:
         if name not in known:
-            raise SystemExit(f"There is no test {name}.")
+            raise SystemExit(f"The test {name} does not exist.")
     return "<br>".join(f"`{name}`" for name in names)
 
 

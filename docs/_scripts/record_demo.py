@@ -64,7 +64,7 @@ class Recording:
 
 
 def run(command: str, recording: Recording, folder: Path) -> int:
-    """Run a command in a terminal of its own and record what it shows.
+    """Run a command in a new terminal and record what it shows.
 
     Returns:
         The exit code.

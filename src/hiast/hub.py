@@ -49,7 +49,7 @@ class SegmentationModel(
             datasets) and ``metrics`` (name -> value in 0..1).
         image_settings: How image files are read: ``bands`` and ``value_range`` as in the target's dataset.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2
@@ -225,7 +225,7 @@ def load_model(
     Raises:
         InputError: There is no such file, it cannot be read, or a package is missing that runs it.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2

@@ -142,7 +142,7 @@ def track(
         unit: Name of the units, in the plural.
         console: Console of the live bar; None: standard error.
 
-    Example:
+    Examples:
         >>> sum(track([1, 2, 3], 3, "adding", unit="numbers"))
         6
     """
@@ -156,7 +156,7 @@ def track(
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds as ``1:02:03`` or ``2:03``.
 
-    Example:
+    Examples:
         >>> duration(3723), duration(123)
         ('1:02:03', '2:03')
     """

@@ -67,7 +67,7 @@ def test_a_complete_round_is_left_alone(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in (tmp_path / "1").rglob("*") if path.is_file()} == before
 
 
-def test_a_round_that_goes_on_keeps_its_teacher(tmp_path):
+def test_a_resumed_round_keeps_its_teacher(tmp_path):
     module = two_networks()
     module.on_load_checkpoint({"hiast": {"batches_done": 1}})
     teacher = weights_hash(module.teacher.network)
@@ -111,7 +111,7 @@ def test_agreement_with_the_round_before(tmp_path):
     assert callback.signals() == {"labels/coverage": 1.0, "labels/agreement": pytest.approx(np.mean(shares))}
 
 
-def test_told_to_stop_it_stops_between_two_groups_and_goes_on(tmp_path):
+def test_a_stopped_round_ends_between_two_groups_and_resumes(tmp_path):
     stop = GracefulShutdown(ValidationSchedule(1))
     label(two_networks(), tmp_path / "whole")
     stop.asked = True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import struct
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,18 +66,36 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert "lr: 0.5" in (tmp_path / "tensorboard/hparams.yaml").read_text()
 
 
-def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("wandb")
     from pytorch_lightning.loggers import WandbLogger
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     track([WandbLogger(project="hiast", name="x", save_dir=tmp_path, offline=True)], tmp_path)
-    # The file holds its records as plain text in a binary frame.
-    content = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")).read_bytes()
+    assert not [record for record in caplog.records if record.name.startswith("hiast")]
+    path, deadline = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")), time.monotonic() + 60
+    # Another process writes the file, and may do so after the run has been closed here.
+    while b"lineage.json" not in (content := unframed(path.read_bytes())) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for name in (*NAMES, "predictions", "trainer/global_step", "source_only"):
         assert name.encode() in content
     assert b"self_training/nothing" not in content
     assert b"labeled_with" in content and b"round_1.ckpt" in content and b"lineage.json" in content
+
+
+def unframed(data: bytes, block: int = 32768) -> bytes:
+    """The records of an offline run: behind a head of 7 bytes, in pieces that end with each block of LevelDB's log."""
+    place, found = 7, []
+    while place + 7 <= len(data):
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        if block - place % block < 7 or not kind:
+            place += block - place % block
+            continue
+        found.append(data[place + 7 : place + 7 + length])
+        place += 7 + length
+    return b"".join(found)
 
 
 def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

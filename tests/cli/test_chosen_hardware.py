@@ -77,7 +77,7 @@ def as_yaml(config) -> str:
     return OmegaConf.to_yaml(config, resolve=True)
 
 
-def test_a_run_goes_on_on_another_machine(monkeypatch) -> None:
+def test_a_run_resumes_on_another_machine(monkeypatch) -> None:
     on(A100, monkeypatch)
     there, _ = settled("trainer.devices=auto")
     on(LAPTOP, monkeypatch)

@@ -175,7 +175,7 @@ def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> 
     assert code == 0 and "SYNTHIA: 8 images" in said
 
 
-def test_names_that_are_no_text_are_reported(run, drawn_copy: Path) -> None:
+def test_names_that_are_not_text_are_reported(run, drawn_copy: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     for kind in ("images", "labels"):
         (drawn_copy / "GTA5" / kind / name).write_bytes(b"no picture")

@@ -85,7 +85,7 @@ def test_anything_else_is_a_bug(error: Exception, monkeypatch: pytest.MonkeyPatc
     assert explain(error) is None
 
 
-def test_a_missing_file_of_the_user_is_no_bug(tmp_path: Path) -> None:
+def test_a_missing_file_of_the_user_is_not_a_bug(tmp_path: Path) -> None:
     error = FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "data/x.png"))
     assert "x.png" in explain(error, "train", [tmp_path / "data"])
     assert explain(error, "train", [tmp_path / "other"]) is None

@@ -125,7 +125,7 @@ def test_a_damaged_image_is_left_out_on_request_and_finished_labels_are_kept(
     assert list(RoundReader(tmp_path / "labels").manifest["skipped"]) == [order[-1]]
 
 
-def test_a_labeling_goes_on_after_a_file_was_removed(
+def test_a_labeling_resumes_after_a_file_was_removed(
     run: Run, checkpoints: Path, images: Path, tmp_path: Path
 ) -> None:
     order = [ALL[place] for place in np.random.default_rng(888).permutation(7)]

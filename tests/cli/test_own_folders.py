@@ -77,7 +77,7 @@ def test_a_folder_that_does_not_exist_is_writable_if_it_can_be_made(tmp_path: Pa
     assert build.is_writable(tmp_path / "a/b") and build.is_writable(Path("c"))
 
 
-def test_datasets_with_folders_of_their_own_need_no_data_root(tmp_path: Path, run) -> None:
+def test_datasets_with_their_own_folders_need_no_data_root(tmp_path: Path, run) -> None:
     write_data(tmp_path / "store")
     sides = [text.replace("${data_root}", str(tmp_path / "store")) for text in (SOURCE, TARGET)]
     write_conf(tmp_path, *sides)

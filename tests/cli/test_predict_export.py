@@ -43,7 +43,7 @@ def call_export(*words: str) -> int:
     return run_command(export, "export", EXPORT_USAGE, list(words))
 
 
-def test_predict_writes_what_python_predicts_and_goes_on(shared: Path, capsys):
+def test_predict_writes_what_python_predicts_and_resumes(shared: Path, capsys):
     words = [f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/out", "batch_size=2"]
     assert call_predict(*words) == 0
     model = load_model(shared / "model")

@@ -1,4 +1,4 @@
-"""Inference against the rule of method section 10, written out with one-dimensional interpolation."""
+"""Inference against the published rule, written out with one-dimensional interpolation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_sizes_and_flip_equal_the_rule(stride: int, flip: bool, sizes: list[Size
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
 
 
-def test_the_output_has_the_size_of_the_image_unless_told_otherwise() -> None:
+def test_the_output_has_the_size_of_the_image_by_default() -> None:
     found = predict_probabilities(small_network(2), draw_images(16, 24), mean=MEAN, std=STD, sizes=[(8, 8)])
     assert found.shape == (2, 5, 16, 24)
     torch.testing.assert_close(found.sum(1), torch.ones(2, 16, 24))

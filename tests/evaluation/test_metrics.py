@@ -137,7 +137,7 @@ def test_counts_stay_exact_beyond_what_floats_hold() -> None:
 @pytest.mark.parametrize(
     ("prediction", "label"), [([0, 2], [0, 1]), ([0, -1], [0, 1]), ([0, 1], [0, 2]), ([0, 1], [254, 1])]
 )
-def test_a_value_that_is_no_class_is_refused(prediction: list[int], label: list[int]) -> None:
+def test_a_value_that_is_not_a_class_is_refused(prediction: list[int], label: list[int]) -> None:
     with pytest.raises(InputError, match="no class"):
         confusion_matrix(torch.tensor(prediction), torch.tensor(label, dtype=torch.uint8), 2)
 
@@ -156,7 +156,7 @@ def test_no_wrong_value_passes_for_another(classes: int) -> None:
             confusion_matrix(torch.tensor([value]), nothing, classes)
 
 
-def test_no_pixel_is_no_count() -> None:
+def test_without_pixels_nothing_is_counted() -> None:
     empty = torch.zeros(0, 4, dtype=torch.uint8)
     assert confusion_matrix(empty, empty, 3).tolist() == [[0] * 3] * 3
 

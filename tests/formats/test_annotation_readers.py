@@ -77,7 +77,7 @@ def test_the_color_map_of_voc():
     assert len(set(colors)) == 256
 
 
-@pytest.mark.parametrize("kind", ["palette", "grey", "colors", "interlaced"])
+@pytest.mark.parametrize("kind", ["palette", "gray", "colors", "interlaced"])
 def test_voc_with_borders(kind, tmp_path):
     ids = np.array([[0, 1, 15], [255, 20, 20]], np.uint8)
     picture = Image.fromarray(ids)
@@ -269,7 +269,7 @@ def test_arrays(array, suffix, tmp_path):
     np.testing.assert_array_equal(found, IDS)
 
 
-def test_a_binary_map_is_no_one_hot_array(tmp_path):
+def test_a_binary_map_is_not_a_one_hot_array(tmp_path):
     np.save(tmp_path / "x.npy", IDS == 1)
     np.testing.assert_array_equal(
         open_annotations("arrays", tmp_path, NAMES).read("x"), (IDS == 1).astype(np.uint8)
@@ -442,7 +442,7 @@ def test_polygons_and_rectangles_of_label_studio(tmp_path):
     assert reader.image("x y") == tmp_path / "day/x y.jpg"
 
 
-def test_the_last_annotation_counts_and_predictions_are_no_annotations(tmp_path):
+def test_the_last_annotation_counts_and_predictions_are_not_annotations(tmp_path):
     first = task(shape("rectanglelabels", "a", x=0, y=0, width=100, height=100))
     second = task(shape("rectanglelabels", "b", x=0, y=0, width=100, height=100))
     both = task(annotations=first["annotations"] + second["annotations"])

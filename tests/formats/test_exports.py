@@ -175,7 +175,7 @@ def test_class_names_that_cvat_cannot_hold_are_refused(name, tmp_path):
         write_cvat(tmp_path / "out", [], LabelSpace((name, "x"), ((1, 1, 1), (2, 2, 2))))
 
 
-def test_a_comment_is_no_name_for_cvat(classes, tmp_path):
+def test_a_comment_is_not_a_name_for_cvat(classes, tmp_path):
     with pytest.raises(InputError, match="begins with '#'"):
         write_cvat(tmp_path / "out", [item("#a")], classes)
 
@@ -222,7 +222,7 @@ def test_fields_of_fiftyone_are_names(field, classes, tmp_path):
         write_fiftyone(tmp_path / "out", [], classes, field=field)
 
 
-def test_colors_are_told_apart():
+def test_colors_are_distinct():
     space = LabelSpace(("a", "b", "c", "d"), ((0, 0, 0), (128, 0, 0), (128, 0, 0), (1, 2, 3)))
     colors = distinct_colors(space)
     assert colors[1] == (128, 0, 0)

@@ -57,7 +57,7 @@ def even_odd(ring: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @UNHURRIED
 @given(LABELS)
-def test_regions_are_those_of_a_walk(labels: np.ndarray):
+def test_regions_equal_a_flood_fill(labels: np.ndarray):
     found = [pixels(region.mask, region.top, region.left) for region in regions(labels, ignored=True)]
     assert len(found) == len(set(found))
     assert set(found) == flood(labels)

@@ -70,7 +70,7 @@ def test_a_cut_file_stops_training_unless_such_files_are_skipped(root: Path, whe
     only(of_part(*look(GTA5DataModule(root)), "skip"), "warning", "left out")
 
 
-def test_skipping_is_no_advice_where_nothing_would_be_left(root: Path) -> None:
+def test_skipping_is_not_advised_where_nothing_would_be_left(root: Path) -> None:
     for path in (root / "GTA5/images").glob("*.png"):
         assert found(root) == [] or "set data.unreadable=skip" in found(root)[0].text
         path.write_bytes(b"no picture")
@@ -282,7 +282,7 @@ def test_the_table_of_colors(tmp_path: Path, table: dict[str, str | None] | None
     assert of_part(*look(module), "stop") == []
 
 
-def test_a_large_id_in_a_gray_label_is_no_color(tmp_path: Path) -> None:
+def test_a_large_id_in_a_gray_label_is_not_a_color(tmp_path: Path) -> None:
     for kind in ("rgb", "ids"):
         (tmp_path / kind).mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "rgb/1.png")

@@ -100,7 +100,7 @@ def test_a_network_of_ones_own_needs_forward_only() -> None:
     assert torch.equal(check(Own(), *SIZE), images() * 2)
 
 
-def test_the_teacher_gives_coarse_logits_of_its_own_weights() -> None:
+def test_the_teacher_gives_coarse_logits_by_its_weights() -> None:
     student = DeepLabV2(3, layers=(1, 1, 1, 1), width=4)
     teacher = Teacher(student)
     with torch.no_grad():

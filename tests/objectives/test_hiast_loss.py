@@ -77,7 +77,7 @@ def test_gradients_in_float64(region: str, denominator: str) -> None:
     assert torch.autograd.gradcheck(terms, (logits.requires_grad_(),))
 
 
-def test_functions_have_gradients_of_their_own() -> None:
+def test_each_function_has_its_gradient() -> None:
     logits, labels, teacher = draw(2, 3, (1, 2, 3))
     log_p = logits.log_softmax(1).requires_grad_()
     for term in (cross_entropy, kld_confident, entropy_ignored):

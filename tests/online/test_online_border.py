@@ -67,7 +67,7 @@ def test_a_bonnet_with_noise_and_a_round_edge():
     assert bottom == 9
 
 
-def test_white_sky_is_no_margin():
+def test_white_sky_is_not_a_margin():
     rng = np.random.default_rng(2)
     images = scenes()
     for image in images:
@@ -77,7 +77,7 @@ def test_white_sky_is_no_margin():
     assert "white" in found.explanation
 
 
-def test_a_dark_sky_that_ends_elsewhere_in_each_image_is_no_margin():
+def test_a_dark_sky_that_ends_elsewhere_in_each_image_is_not_a_margin():
     rng = np.random.default_rng(3)
     images = scenes(80)
     for image in images:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hiast.errors import InputError
-from hiast.online import draws, ema, ema_decay_at, generator_at, margins, rare_classes
+from hiast.online import draws, ema, ema_decay_at, generator_at, margins
 from hiast.online.draws import between, uniform
 from hiast.online.processes import gather_over_processes, process_count, process_rank, sum_over_processes
 
@@ -55,7 +55,7 @@ def test_one_process_is_alone():
     assert torch.equal(gather_over_processes(values), values[None])
 
 
-@pytest.mark.parametrize("module", [draws, ema, margins, rare_classes], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [draws, ema, margins], ids=lambda module: module.__name__)
 def test_examples_hold(module):
     import numpy as np
 

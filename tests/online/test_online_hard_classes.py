@@ -27,7 +27,7 @@ def test_running_confidence_is_that_of_the_rounds():
     np.testing.assert_allclose(running.mean.numpy(), wanted, rtol=1e-7, equal_nan=True)
 
 
-def test_running_confidence_without_labels_stays_and_its_state_goes_on():
+def test_running_confidence_without_labels_stays_and_its_state_resumes():
     running = RunningConfidence(3)
     confidence, prediction = predictions(0, 3, (1, 6, 6))
     running.update(confidence, torch.full((1, 6, 6), 255, dtype=torch.uint8))

@@ -133,7 +133,7 @@ def test_hard_class_paste_equals_that_of_the_rounds():
     assert (mixed.labels[0].numpy() == labels).all()
 
 
-def test_mixing_goes_on_from_what_is_mixed():
+def test_mixing_continues_from_what_is_mixed():
     source, donors, target = drawn(1), drawn(2), drawn(3)
     once = HardClassPaste()(donors, target, generator_at(0), torch.tensor([True, False]))
     twice = ClassMix()(source, once.labeled, generator_at(0, 1))

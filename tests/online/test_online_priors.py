@@ -67,7 +67,7 @@ def test_alignment_to_the_prior_moves_all_classes():
     torch.testing.assert_close(align(probabilities).flatten(), PRIOR)
 
 
-def test_the_mean_moves_and_a_state_dict_goes_on_exactly():
+def test_the_mean_moves_and_a_state_dict_resumes_exactly():
     batches = [logits(seed).softmax(1).float() for seed in range(4)]
     align, mean = DistributionAlignment(PRIOR, momentum=0.8), None
     for batch in batches:

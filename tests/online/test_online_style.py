@@ -132,7 +132,7 @@ def test_references_of_another_size_are_resized():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
-def test_each_image_takes_a_reference_of_its_own(kind, dtype):
+def test_each_image_takes_its_own_reference(kind, dtype):
     batch = (images(0, batch=1).repeat(6, 1, 1, 1) * 255).round().to(dtype)
     references = torch.stack([torch.full((3, 5, 5), level) for level in (30, 120, 220)]).to(dtype)
     found = kind(probability=1)(batch, references, generator_at(2))

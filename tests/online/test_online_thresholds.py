@@ -159,7 +159,7 @@ def test_a_class_that_was_never_predicted_has_the_threshold_1():
 
 
 @pytest.mark.parametrize("make", [lambda: InstanceAdaptive(5, per="image"), lambda: ClassBalanced(5)])
-def test_a_state_dict_goes_on_exactly(make):
+def test_a_state_dict_resumes_exactly(make):
     steps = [predictions(step, 5, (2, 8, 8)) for step in range(6)]
     straight = make()
     expected = [straight(*step) for step in steps]
@@ -186,7 +186,7 @@ def test_select_moves_nothing(make):
     assert all(torch.equal(value, trust.state_dict()[name]) for name, value in before.items())
 
 
-def test_a_confidence_that_is_no_number_is_never_out_of_bounds():
+def test_a_confidence_of_nan_is_never_out_of_bounds():
     confidence = torch.tensor([[[torch.nan, -torch.nan, torch.inf, -1.0]]])
     counts = count_confidences(confidence, torch.zeros(1, 1, 4, dtype=torch.int64), 1)
     assert int(counts.sum()) == 4

@@ -129,7 +129,7 @@ def test_the_scale_of_floats_is_that_of_the_whole_batch():
         (io.BytesIO(b""), "The open file"),
     ],
 )
-def test_what_is_no_image_is_refused_in_words(wrong, words: str):
+def test_what_is_not_an_image_is_refused_in_words(wrong, words: str):
     with pytest.raises(InputError, match=words):
         as_rgb(wrong)
 

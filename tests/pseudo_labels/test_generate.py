@@ -180,7 +180,7 @@ def test_a_finished_survey_is_not_made_again(tmp_path):
     assert len(again) == 6
 
 
-def test_whoever_wants_to_stop_is_asked_in_both_passes(tmp_path):
+def test_the_caller_can_stop_in_both_passes(tmp_path):
     """And what has been counted is kept."""
     calls, told = [], []
 
@@ -241,7 +241,7 @@ def test_the_readers_error_reaches_the_caller(tmp_path):
     label(tmp_path)
 
 
-def test_a_full_disk_ends_in_the_systems_error_and_goes_on_later(tmp_path, monkeypatch):
+def test_a_full_disk_ends_in_the_systems_error_and_resumes_later(tmp_path, monkeypatch):
     label(tmp_path / "whole")
     real, calls = os.fsync, []
 
@@ -457,7 +457,7 @@ def read_of(names):
 
 
 @pytest.mark.parametrize("policy", ["adaptive", "balanced", "argmax"])
-def test_a_round_goes_on_after_images_were_removed(tmp_path, policy):
+def test_a_round_resumes_after_images_were_removed(tmp_path, policy):
     passes = 6 if policy == "balanced" else 0
     with pytest.raises(RuntimeError, match="stopped"):
         label(tmp_path, policy, predict=failing_after(passes + 4), writers=1)

@@ -102,7 +102,7 @@ def test_a_reader_goes_to_loader_workers(tmp_path):
     np.testing.assert_array_equal(copy.label("three"), label_of(2))
 
 
-def test_an_interrupted_round_goes_on_and_ends_with_the_same_bytes(tmp_path):
+def test_an_interrupted_round_resumes_and_ends_with_the_same_bytes(tmp_path):
     write_round(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
         writer.append(group_of(tmp_path / "1", 0))
@@ -327,7 +327,7 @@ def test_the_same_name_twice_is_refused(tmp_path):
         RoundWriter(tmp_path, IDENTITY | {"names": ["a", "b", "a"]})
 
 
-def test_a_full_disk_leaves_a_round_that_can_go_on(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_a_round_that_can_be_resumed(tmp_path, monkeypatch):
     write_round(tmp_path / "whole")
 
     def full(_):

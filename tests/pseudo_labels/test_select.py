@@ -70,7 +70,7 @@ def test_more_classes_than_float16_codes_were_counted_for(num_classes):
     assert_equal(select(tensors(groups), policy), instance_adaptive(groups, num_classes, 0.5, 0.9, 8.0))
 
 
-def test_confidences_that_are_no_top_1_probabilities():
+def test_confidences_that_are_not_top_1_probabilities():
     rng = np.random.default_rng(0)
     confidence = rng.random((4, 1, 40, 40), np.float32)
     confidence[0, 0, 0, :3] = (0, 1e-9, 6e-8)

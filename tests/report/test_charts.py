@@ -42,7 +42,7 @@ def test_a_gap_interrupts_the_line() -> None:
     assert chart.paths[0].path.count("M") == 2 and chart.paths[0].path.count("L") == 2
 
 
-def test_nothing_finite_is_no_chart() -> None:
+def test_without_finite_values_there_is_not_a_chart() -> None:
     assert line_chart("c", []) is None
     assert line_chart("c", [Series("a", ((0, NAN), (NAN, 1), (1, math.inf)))]) is None
 

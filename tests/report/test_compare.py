@@ -55,7 +55,7 @@ def test_folders_of_a_sweep_come_in_the_order_of_their_numbers(sweep: Path) -> N
 
 @pytest.mark.parametrize("word", ["nothing", "no*thing"])
 def test_a_word_that_names_no_run_is_refused(word: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         find_runs([str(tmp_path / word)])
 
 

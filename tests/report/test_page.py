@@ -145,7 +145,7 @@ def test_harm_since_the_checkpoint_that_a_run_started_from(tmp_path: Path) -> No
     )
 
 
-def test_a_run_that_goes_on_is_shown_as_far_as_it_got(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_shown_up_to_its_last_record(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", rounds=1)
     with (run / "metrics.csv").open("a") as file:
         file.write("self_training,2,2,total,1.0\nself_training,2,3,tot")  # it writes just now
@@ -209,7 +209,7 @@ def test_the_page_of_a_long_run_stays_light(tmp_path: Path) -> None:
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         read_run(tmp_path)
 
 

@@ -138,7 +138,7 @@ def test_what_a_stage_has_used_may_not_change(
         start(tmp_path, changed(path, value))
 
 
-def test_a_run_without_warmup_goes_on(tmp_path: Path) -> None:
+def test_a_run_without_warmup_resumes(tmp_path: Path) -> None:
     config = changed(("warmup", "module"), {"steps": 4})
     start(tmp_path, config)
     leave_behind(tmp_path, "source_only", "self_training")

@@ -84,7 +84,7 @@ OPEN = {"accelerator": "auto", "devices": 1, "precision": "auto"}
         ("bf16-mixed", OLD, "32-true"),
     ],
 )
-def test_a_run_goes_on_in_its_precision_where_the_device_can(earlier, machine, precision):
+def test_a_run_resumes_in_its_precision_if_the_device_supports_it(earlier, machine, precision):
     assert choose(OPEN, None, plain, machine, earlier=earlier).trainer["precision"] == precision
 
 

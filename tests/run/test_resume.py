@@ -68,9 +68,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_told_to_stop_and_continued(
-    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
-) -> None:
+def test_stopped_and_resumed(launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType) -> None:
     moments = (
         {"at": f"{MODULE}.on_train_batch_start", "call": 2},
         {"at": f"{MODULE}.validation_step"},

@@ -10,7 +10,7 @@ import pytest
 from hiast.classes import CITYSCAPES_19
 from hiast.errors import InputError, RunError
 from hiast.models import DeepLabV2
-from hiast.run.pipeline import _check_complete
+from hiast.run.results import check_complete
 from hiast.run.trainer import build_trainer, check_options
 from hiast.training import SourceOnlyModule, WarmupModule
 
@@ -34,7 +34,7 @@ def make(kind: type = SourceOnlyModule, **arguments: Any):
         ("fast_dev_run", True, "debug=fast_dev_run"), ("fast_dev_run", 3, "debug=fast_dev_run"),
         ("overfit_batches", 2, "debug=overfit_batches"), ("limit_train_batches", 1, "debug=limit"),
         ("limit_train_batches", 0.5, "debug=limit"), ("limit_train_batches", True, "debug=limit"),
-        ("logger", True, "logger=wandb"), ("callbacks", ["x"], "Pipeline"),
+        ("logger", True, "logger=tensorboard"), ("callbacks", ["x"], "Pipeline"),
         ("val_check_interval", 0.5, "validation.every"),
         ("check_val_every_n_epoch", 1, "validation.every"), ("num_sanity_val_steps", 2, "validation.every"),
         ("enable_checkpointing", True, "checkpoint_every"), ("enable_progress_bar", False, "log file"),
@@ -82,6 +82,6 @@ def test_a_round_that_ended_early_is_not_finished() -> None:
     module = SourceOnlyModule(network, CITYSCAPES_19, max_steps=3, accumulate_grad_batches=2)
     module.on_load_checkpoint({"hiast": {"batches_done": 4}})
     with pytest.raises(RunError, match="ended after 2 of 3 steps"):
-        _check_complete("source_only", module)
+        check_complete("source_only", module)
     module.on_load_checkpoint({"hiast": {"batches_done": 6}})
-    _check_complete("source_only", module)
+    check_complete("source_only", module)

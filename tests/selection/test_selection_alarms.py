@@ -87,7 +87,7 @@ def test_sure_and_wrong_against_the_most_consistent_look() -> None:
 @pytest.mark.parametrize(
     "now", [{"entropy": 0.1, "consistency": 0.8}, {"entropy": 0.4, "consistency": 0.5}, {"entropy": 0.1}]
 )
-def test_surer_alone_or_less_consistent_alone_is_no_alarm(now: dict[str, float]) -> None:
+def test_surer_alone_or_less_consistent_alone_is_not_an_alarm(now: dict[str, float]) -> None:
     assert sure_and_wrong(looks({"entropy": 0.3, "consistency": 0.8}, now), {}, LIMITS) is None
 
 
@@ -116,7 +116,7 @@ def test_classes_without_pseudo_labels_and_since_when() -> None:
     assert no_labels_of_class(history[:1], SOURCE, LIMITS) is None
 
 
-def test_a_class_whose_labels_came_back_is_no_alarm() -> None:
+def test_a_class_whose_labels_came_back_is_not_an_alarm() -> None:
     history = looks({"labels": {"car": 0.1}}, {"labels": {"car": 0.0}}, {"labels": {"car": 0.1}})
     assert no_labels_of_class(history, SOURCE, LIMITS) is None
 

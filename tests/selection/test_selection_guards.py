@@ -68,7 +68,7 @@ def test_each_batch_is_scored_with_its_own_number() -> None:
     assert asked == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
-def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+def test_it_resumes_from_a_checkpoint(tmp_path: Path) -> None:
     def run(interrupted: int | None) -> list[tuple[int, bool]]:
         teacher = DynamicTeacher(first=3, every=2, most=8)
         found = []

@@ -106,7 +106,7 @@ def test_accumulation_equals_one_bigger_batch():
     assert same(two.students[0], state(TinyNetwork()))
 
 
-def test_the_teachers_momentum_is_the_published_one_unless_said():
+def test_the_teachers_ema_decay_is_published_by_default():
     assert module_of().ema_decay == module_of().teacher.ema_decay == 0.999
     assert module_of(ema_decay=0.5).teacher.ema_decay == 0.5
 

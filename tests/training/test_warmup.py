@@ -34,7 +34,7 @@ def module_of(steps: int = STEPS, **choice) -> WarmupModule:
 
 
 class Reference:
-    """Two networks and two optimizers, stepped as method section 6 says."""
+    """Two networks and two optimizers, stepped as published."""
 
     def __init__(self, choice: dict) -> None:
         made = module_of(**choice)

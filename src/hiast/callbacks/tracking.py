@@ -85,7 +85,7 @@ class Tracking:
 def metric_name(stage: str, name: str) -> str:
     """Name of a number in all loggers: as in ``metrics.csv``, with the stage in front of losses and lr.
 
-    Example:
+    Examples:
         >>> metric_name("warmup", "total"), metric_name("warmup", "val/entropy")
         ('warmup/total', 'val/entropy')
     """

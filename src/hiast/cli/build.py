@@ -166,7 +166,8 @@ def build_cache(config: DictConfig) -> Cache | None:
     from hiast.data.io.cache import Cache
 
     name, root = config.data.cache, Path(config.data_root)
-    return None if name is None else Cache(derived_folder(config, root) / name, root)
+    # Where nothing has been chosen for the machine, "auto" reads the files.
+    return None if name in (None, "auto") else Cache(derived_folder(config, root) / name, root)
 
 
 def single_datasets(side: DatasetDataModule | JoinedDataModule) -> tuple[DatasetDataModule, ...]:

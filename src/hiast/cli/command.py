@@ -193,10 +193,22 @@ def _without_trace(error: Exception) -> str:
     return re.sub(r"^[\w.]*(Error|Exception): ", "", text.strip().splitlines()[-1])
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the time, which a notebook or a test may replace."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The present standard error."""
+        return sys.stderr
+
+
 def _log_to_stderr() -> None:
     # Only one process of a distributed run writes messages; errors are raised in all of them.
     level = logging.INFO if is_rank_zero() else logging.ERROR
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_StderrHandler()])
     logging.getLogger("hiast").setLevel(level)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # It warns where there is no home folder.
     # Lightning writes about devices and its own products at every start. It sets its own level when it is imported,

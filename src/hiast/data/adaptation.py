@@ -84,7 +84,7 @@ class AdaptationDataModule(pl.LightningDataModule):
     Raises:
         InputError: Source and target are of different classes.
 
-    Example:
+    Examples:
         >>> from hiast.data import CityscapesDataModule, GTA5DataModule, RandomSizedCrop, WeakAugmentation
         >>> from hiast.scenes import write_cityscapes, write_gta5
         >>> _ = write_gta5("data", 2, (64, 128)), write_cityscapes("data", 2, 1, (64, 128))

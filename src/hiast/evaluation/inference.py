@@ -1,4 +1,4 @@
-"""From images to class probabilities: several sizes, mirrored, whole or in windows (method section 10)."""
+"""From images to class probabilities: several sizes, mirrored, whole or in windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intersection over union, counted in whole pixels over a whole set (method section 10)."""
+"""Intersection over union, counted in whole pixels over a whole set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Labels, confidence, entropy and confusion of images in one pass from a network's coarse logits.
 
 It gives what ``predict_probabilities``, ``argmax``, ``mean_entropy`` and ``confusion_matrix`` give one after the
-other, without a tensor [B,C,H,W] (method section 10).
+other, without a tensor [B,C,H,W].
 """
 
 from __future__ import annotations

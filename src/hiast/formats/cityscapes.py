@@ -19,7 +19,7 @@ from hiast.errors import InputError
 from hiast.formats.coco_reader import polygon
 from hiast.formats.items import Item, Labels, Size, checked
 from hiast.formats.names import NameTable
-from hiast.formats.pictures import check_size, grey_png
+from hiast.formats.pictures import check_size, gray_png
 from hiast.formats.regions import outer_first, outline, regions
 from hiast.formats.sink import open_sink
 from hiast.formats.source import expect, load_json, objects, take
@@ -78,7 +78,7 @@ def write_cityscapes(
             taken.add(name)
             text = json.dumps(_annotation(item, classes.names), ensure_ascii=False)
             sink.write(f"gtFine/{name}_gtFine_polygons.json", text.encode("utf-8"))
-            sink.write(f"gtFine/{name}_gtFine_labelIds.png", grey_png(ids[item.labels]))
+            sink.write(f"gtFine/{name}_gtFine_labelIds.png", gray_png(ids[item.labels]))
         sink.folder("gtFine")
     return len(taken)
 

@@ -23,7 +23,7 @@ from hiast.classes import IGNORED, LabelSpace
 from hiast.errors import InputError
 from hiast.formats.items import Images, Item, Labels, Size, check_name, checked
 from hiast.formats.names import NameTable
-from hiast.formats.pictures import Picture, check_size, from_colors, from_values, grey_png, read_png
+from hiast.formats.pictures import Picture, check_size, from_colors, from_values, gray_png, read_png
 from hiast.formats.sink import Sink, Spool, json_object, open_sink, place_image
 from hiast.formats.source import expect, load_json, objects, stem, take
 
@@ -82,7 +82,7 @@ def _sample(sink: Sink, item: Item, field: str, images: Images) -> dict[str, Any
     place = str(item.image.absolute()) if images == "leave" else f"{_DATA}/{item.file_name}"
     mask = f"{_FIELDS}/{field}/{item.name}.png"
     # 255 becomes 0 and every other label goes up by one.
-    sink.write(mask, grey_png(item.labels + np.uint8(1)))
+    sink.write(mask, gray_png(item.labels + np.uint8(1)))
     sample = {
         "filepath": place,
         "tags": [],
@@ -91,7 +91,7 @@ def _sample(sink: Sink, item: Item, field: str, images: Images) -> dict[str, Any
     }
     if item.confidence is not None:
         heatmap = f"{_FIELDS}/{field}_confidence/{item.name}.png"
-        sink.write(heatmap, grey_png(np.rint(item.confidence * 255).astype(np.uint8)))
+        sink.write(heatmap, gray_png(np.rint(item.confidence * 255).astype(np.uint8)))
         sample[f"{field}_confidence"] = {"_cls": "Heatmap", "map_path": heatmap, "range": [0, 255]}
     return sample
 

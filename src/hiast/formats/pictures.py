@@ -38,7 +38,7 @@ class Picture:
     palette: NDArray[np.uint8] | None = None
 
     def colors(self, where: object) -> NDArray[np.uint8] | None:
-        """RGB colors uint8 [H, W, 3]; None for grey values.
+        """RGB colors uint8 [H, W, 3]; None for gray values.
 
         Raises:
             InputError: An index has no color.
@@ -94,8 +94,8 @@ def _check(content: bytes, where: object) -> None:
         place = end + 4
 
 
-def grey_png(values: NDArray[np.uint8]) -> bytes:
-    """PNG file of grey values uint8 [H, W]."""
+def gray_png(values: NDArray[np.uint8]) -> bytes:
+    """PNG file of gray values uint8 [H, W]."""
     return _encode(values)
 
 

@@ -28,7 +28,7 @@ def encode(mask: NDArray[np.bool_], size: Size | None = None, top: int = 0, left
     Returns:
         Run lengths that add up to the number of pixels of the picture.
 
-    Example:
+    Examples:
         >>> encode(np.array([[False, True], [True, True]])).tolist()
         [1, 3]
     """

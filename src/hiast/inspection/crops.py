@@ -55,7 +55,7 @@ def propose_sizes(source: Sequence[Size], target: Sequence[Size] = ()) -> Scenar
         source: (height, width) of source images; not empty.
         target: The same of target images; empty: as the source.
 
-    Example:
+    Examples:
         >>> propose_sizes([(128, 256)])
         ScenarioSizes(crop=(128, 256), validation=(128, 256), source=Windows(min_height=85, max_height=128), \
 target=Windows(min_height=85, max_height=128))

@@ -17,7 +17,7 @@ class Disk:
 
     Attributes:
         folder: It need not exist.
-        device: Number of the file system; folders of the same number share what is free.
+        device: Id of the file system; folders with the same id share free space.
         free: Bytes.
     """
 

@@ -1,4 +1,4 @@
-"""What training builds of the data before its first batch, built by the same code: what that refuses is a finding."""
+"""Dry run: build the data as training does before its first batch, and report every error as a finding."""
 
 from __future__ import annotations
 

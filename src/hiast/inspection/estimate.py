@@ -21,7 +21,7 @@ _MAIN_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Run:
-    """What of a configuration decides about its needs.
+    """The settings that determine memory and disk usage.
 
     Attributes:
         parameters: Of the network.

@@ -141,7 +141,7 @@ class Forecast:
 def duration(seconds: float) -> str:
     """Time for people: "45 seconds", "12 minutes", "3.5 hours", "4 days".
 
-    Example:
+    Examples:
         >>> duration(70), duration(5400)
         ('1.2 minutes', '1.5 hours')
     """

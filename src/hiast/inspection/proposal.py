@@ -128,7 +128,7 @@ def fill_in(template: str, keys: Mapping[str, str | None]) -> str:
     Raises:
         InputError: The template has no such key.
 
-    Example:
+    Examples:
         >>> print(fill_in("ids: {0: road}\n# threshold: 128   # soft masks", {"ids": None, "threshold": "100"}))
         # ids: {0: road}
         threshold: 100

@@ -135,7 +135,7 @@ class DAFormer(SegmentationNetwork):
         InputError: A name or option is unknown, the encoder is not hierarchical, or weights cannot be had or do
             not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = DAFormer("mit_b0", weights=None, num_classes=3)
         >>> network(torch.zeros(1, 3, 50, 70)).shape, network.coarse(torch.zeros(1, 3, 50, 70)).shape

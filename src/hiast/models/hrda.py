@@ -71,7 +71,7 @@ class HRDA(DAFormer):
     Raises:
         InputError: ``detail`` does not fit, or as for DAFormer.
 
-    Example:
+    Examples:
         >>> network = HRDA(encoder="mit_b0", weights=None, num_classes=3, detail=[64, 64])
         >>> scales = network.two_scales(torch.zeros(1, 3, 128, 192), window=(64, 8, 64, 64))
         >>> scales.fused.shape, scales.detail.shape

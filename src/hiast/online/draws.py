@@ -21,7 +21,7 @@ def generator_at(*key: int, device: torch.device | str = "cpu") -> torch.Generat
             their length give independent generators.
         device: Device of the generator. The CPU is right for nearly all uses, see above.
 
-    Example:
+    Examples:
         >>> torch.equal(torch.rand(3, generator=generator_at(0, 7)), torch.rand(3, generator=generator_at(0, 7)))
         True
     """

@@ -19,7 +19,7 @@ def ema_decay_at(step: int, decay: float = 0.999) -> float:
     Raises:
         InputError: ``step`` is negative or ``decay`` is out of range.
 
-    Example:
+    Examples:
         >>> [ema_decay_at(step, 0.9) for step in (0, 1, 3, 99)]
         [0.0, 0.5, 0.75, 0.9]
     """

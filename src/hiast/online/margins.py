@@ -62,7 +62,7 @@ class Margins:
         Raises:
             InputError: The margins leave nothing of an image of this size.
 
-        Example:
+        Examples:
             >>> Margins(top=0.03, bottom=0.25, unit="share").pixels(400, 800)
             (12.0, 100.0, 0.0, 0.0)
         """

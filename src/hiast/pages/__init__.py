@@ -59,7 +59,7 @@ def data_uri(content: bytes, kind: str) -> str:
         content: The file.
         kind: ``"jpeg"`` or ``"png"``.
 
-    Example:
+    Examples:
         >>> data_uri(b"abc", "png")
         'data:image/png;base64,YWJj'
     """

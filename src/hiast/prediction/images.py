@@ -44,7 +44,7 @@ def as_rgb(x: Any, reader: ImageReader = PLAIN_IMAGES) -> NDArray[np.uint8]:
     Raises:
         InputError: It is none of these, has no pixel, or its values are out of range; or the file cannot be read.
 
-    Example:
+    Examples:
         >>> as_rgb(torch.ones(1, 2, 4)).shape
         (2, 4, 3)
         >>> as_rgb(np.array([[0, 255]], np.uint8))[0, 1].tolist()

@@ -21,7 +21,7 @@ _SIGMA = 1 / 8
 def starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side of ``length`` >= ``window`` pixels; the last one ends with it.
 
-    Example:
+    Examples:
         >>> starts(10, 4, 3)
         [0, 3, 6]
         >>> starts(11, 4, 3)

@@ -44,7 +44,7 @@ class RoundStatistics:
         num_classes: C.
         momentum: Weight of the past in the running mean (published 0.99).
 
-    Example:
+    Examples:
         >>> import torch
         >>> statistics = RoundStatistics(num_classes=2)
         >>> statistics.update(torch.full((1, 2, 2), 0.5), torch.zeros(1, 2, 2, dtype=torch.uint8))

@@ -42,7 +42,7 @@ def select(groups: Iterable[tuple[Tensor, Tensor]], policy: Policy) -> Iterator[
     Raises:
         InputError: A group's shapes, types or values do not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.pseudo_labels import Constant
         >>> confidence = torch.tensor([[[0.95, 0.6]]])

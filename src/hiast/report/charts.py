@@ -192,7 +192,7 @@ def spark(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> str:
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers that cover low .. high, about ``wanted`` of them.
 
-    Example:
+    Examples:
         >>> ticks(0.0, 47.0)
         [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
     """
@@ -206,7 +206,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 def text(value: float, digits: int | None = None) -> str:
     """A number for people.
 
-    Example:
+    Examples:
         >>> text(12000), text(0.000123), text(47.123456, 2)
         ('12,000', '0.000123', '47.12')
     """

@@ -42,7 +42,7 @@ class Figure:
     def of(cls, values: Iterable[float]) -> Figure:
         """The figure of some values; those that are not finite are left out.
 
-        Example:
+        Examples:
             >>> Figure.of([1.0, 3.0, float("nan")])
             Figure(mean=2.0, deviation=1.4142135623730951, count=2)
         """
@@ -168,7 +168,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
         runs = [run for path in paths for run in _runs_in(path)]
         if not runs:
             raise InputError(
-                f"run: there is not a run directory {word}, and no folder or pattern of that name with runs in it."
+                f"run: {word} is not a run directory, and not a folder or a pattern with run directories in it."
             )
         found |= dict.fromkeys(runs)
     return list(found)
@@ -237,7 +237,7 @@ def _identity(run: Compared) -> str:
 def flat(value: Any, key: str = "") -> dict[str, Any]:
     """Dotted key -> plain value of the settings that make runs different.
 
-    Example:
+    Examples:
         >>> flat({"seed": 1, "online": {"max_steps": 5}})
         {'online.max_steps': 5}
     """

@@ -75,7 +75,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 def number(value: Any) -> float:
     """A number, NaN for anything else.
 
-    Example:
+    Examples:
         >>> number("0.5"), number(None), number(True)
         (0.5, nan, nan)
     """

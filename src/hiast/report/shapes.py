@@ -102,7 +102,7 @@ def origin(entry: Mapping[str, Any]) -> dict[str, str]:
 def fitting(items: object, kinds: Kinds) -> list[dict[str, Any]]:
     """The entries of a list that have values of these kinds.
 
-    Example:
+    Examples:
         >>> fitting([{"a": 1}, {"a": "x"}, 3], {"a": int})
         [{'a': 1}]
     """

@@ -46,7 +46,7 @@ def other_allocator() -> str | None:
 def allocator() -> str:
     """The allocator and its settings, for reports of measurements.
 
-    Example:
+    Examples:
         >>> isinstance(allocator(), str)
         True
     """

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -44,18 +40,20 @@ from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
 from hiast.data.datasets.joined import JoinedDataset
-from hiast.errors import InputError, RunError
+from hiast.errors import InputError
 from hiast.files import write_json
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
 from hiast.report.files import CLASSES, FORMAT, LINEAGE, REPORT
 from hiast.run.directory import RunDirectory
 from hiast.run.lineage import record_round
+from hiast.run.modules import ModuleBuilder, start_from
+from hiast.run.results import candidate_name, check_complete, make_result
+from hiast.run.select import better_start, select
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
-from hiast.selection import CandidateRecords, choose, raised, return_to, write_choice
-from hiast.training import AdaptationModule, HIASTModule, OnlineModule
-from hiast.training.checkpoint import check_fit, network_weights, read_checkpoint
+from hiast.training import AdaptationModule
+from hiast.training.checkpoint import check_fit, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +107,11 @@ class Pipeline:
     on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
 
+    @property
+    def build_module(self) -> ModuleBuilder:
+        """Builds the module of a round."""
+        return ModuleBuilder(self.classes, self.validation_size, self.seed)
+
     def run(self) -> list[dict[str, Any]]:
         """Run all stages.
 
@@ -138,7 +141,7 @@ class Pipeline:
         try:
             results = self._run_stages(network, report, tracking)
             if is_rank_zero() and self.selection.images:
-                self._choose()
+                select(self.directory.path)
             status = "success"
         finally:
             report.write()
@@ -171,27 +174,7 @@ class Pipeline:
         last = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
         if not (self.selection.return_to_best and self.selection.images):
             return last
-        back = return_to(CandidateRecords(self.directory.path).read(), candidate_name(stage, number))
-        if back is None:
-            return last
-        log.warning(
-            "%s, round %d: the next round starts from %s. %s",
-            stage.name,
-            number,
-            back.selected.name,
-            back.reason,
-        )
-        return self.directory.path / back.selected.checkpoint
-
-    def _choose(self) -> None:
-        """Choose among the candidates without labels, and keep the choice as ``selected.ckpt``."""
-        candidates = CandidateRecords(self.directory.path).read()
-        if not candidates:
-            return
-        choice = choose(candidates)
-        write_choice(self.directory.path, choice, raised(candidates))
-        link_or_copy(self.directory.path / choice.selected.checkpoint, self.directory.path / "selected.ckpt")
-        log.info("selected.ckpt is %s. %s", choice.selected.name, choice.reason)
+        return better_start(self.directory.path, stage, number) or last
 
     def _check(self) -> SegmentationNetwork:
         """Build the network, and check that all stages can be built and find their files."""
@@ -207,7 +190,7 @@ class Pipeline:
         domains: set[Domain] = set()
         for stage in self.stages:
             for number in range(1, len(stage.rounds) + 1):
-                domains |= set(self._build(network, stage, number).domains)
+                domains |= set(self.build_module(network, stage, number).domains)
         if is_rank_zero():
             self._list_images(domains)
         return network
@@ -227,26 +210,6 @@ class Pipeline:
         if any(settings.labels is not None for stage in self.stages for settings in stage.rounds):
             data.check_strong_view()
 
-    def _build(self, network: SegmentationNetwork, stage: Stage, number: int) -> AdaptationModule:
-        """Build the module of a round around a copy of ``network``."""
-        settings = stage.rounds[number - 1]
-        # New layers are initialized here, equally whether earlier stages ran in this process or in a previous one.
-        torch.manual_seed(_stage_seed(self.seed, stage.name, number))
-        arguments: dict[str, Any] = {
-            "network": copy.deepcopy(network),
-            "classes": self.classes,
-            "max_steps": settings.max_steps,
-            "accumulate_grad_batches": settings.accumulate_grad_batches,
-            "round_number": number,
-            "validation_size": self.validation_size,
-            "seed": self.seed,
-        }
-        try:
-            inspect.signature(settings.module).bind(**arguments)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{stage.name}.module: {error}.") from error
-        return settings.module(**arguments).with_batch_size(settings.batch_size)
-
     def _fit(
         self,
         network: SegmentationNetwork,
@@ -260,14 +223,14 @@ class Pipeline:
         """Train one round, from ``start`` or from its own last checkpoint, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
-        module = self._build(network, stage, number)
+        module = self.build_module(network, stage, number)
         module.run_config = self.config
         module.finite_check_interval = self.log_every_n_steps
         resume = self._resume_point(stage.name, number)
         if resume is not None:
             module.on_load_checkpoint(read_checkpoint(resume))
         elif start is not None:
-            _start_from(module, start)
+            start_from(module, start)
         label_round = self._labels(stage, number, start, stop)
         self.datamodule.plan(
             domains=module.domains,
@@ -284,7 +247,7 @@ class Pipeline:
             # The process was killed between the last checkpoint and the result: only the validation is missing.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
             trainer.validate(module, self.datamodule, verbose=False)
-        _check_complete(stage.name, module)
+        check_complete(stage.name, module)
         if trainer.is_global_zero:
             entry = record_round(self.directory, stage.name, number, self._describe(start))
             tracking.round_ends(entry, module.steps_done)
@@ -394,40 +357,13 @@ class Pipeline:
         label_round: LabelRound | None,
         seconds: float,
     ) -> dict[str, Any]:
-        result: dict[str, Any] = {
-            "stage": stage.name,
-            "round": number,
-            "steps": module.max_steps,
-            "means": {} if module.scores is None else module.scores.means,
-            "iou": {} if module.scores is None else _known(module.scores.iou),
-            "signals": _entropy(trainer) | ({} if label_round is None else label_round.signals()),
-            "seconds": round(seconds, 1),
-        }
+        result = make_result(trainer, module, label_round, seconds)
         if trainer.is_global_zero:
             checkpoints = self.directory.checkpoints(stage.name)
             link_or_copy(checkpoints / "last.ckpt", checkpoints / f"round_{number}.ckpt")
             self.directory.write_result(stage.name, number, result)
         trainer.strategy.barrier("round finished")
         return result
-
-
-def candidate_name(stage: Stage, number: int) -> str:
-    """Name of the candidate at the end of a round."""
-    return f"{stage.name}-{number}" if len(stage.rounds) > 1 else stage.name
-
-
-def _check_complete(stage: str, module: AdaptationModule) -> None:
-    """Refuse to record a round as finished that the trainer has ended early.
-
-    Raises:
-        RunError: Steps are missing.
-    """
-    if module.batches_done < module.batches:
-        raise RunError(
-            f"Stage {stage}, round {module.round_number}, ended after {module.steps_done} of {module.max_steps} steps, "
-            "as an option of the trainer such as trainer.max_time asks for. Finished work is kept: rerun the same "
-            "command to resume."
-        )
 
 
 @contextmanager
@@ -439,31 +375,3 @@ def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
         if stop.signal == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise
-
-
-def _stage_seed(seed: int, stage: str, number: int) -> int:
-    return int(np.random.SeedSequence([seed, *stage.encode(), number]).generate_state(1)[0])
-
-
-def _start_from(module: AdaptationModule, path: Path) -> None:
-    """Load the weights of the checkpoint of another stage or round into a new module."""
-    checkpoint = read_checkpoint(path)
-    module.network.load_state_dict(network_weights(checkpoint))
-    if isinstance(module, OnlineModule):
-        module.teacher.reset(module.network)
-    elif isinstance(module, HIASTModule):
-        teacher = network_weights(checkpoint, "teacher.")
-        if teacher:
-            module.teacher.load_state_dict(teacher)
-        else:
-            module.begin_round()
-
-
-def _entropy(trainer: pl.Trainer) -> dict[str, float]:
-    value = trainer.callback_metrics.get("val/entropy")
-    return {} if value is None else {"val/entropy": float(value)}
-
-
-def _known(iou: dict[str, float]) -> dict[str, float | None]:
-    """IoU by class; None for an absent class, since JSON has no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in iou.items()}

@@ -33,7 +33,7 @@ class PairScores(NamedTuple):
 def pair_scores(matrix: NDArray[np.int64]) -> PairScores:
     """Scores of an int64 [C, C] matrix of pixel counts.
 
-    Example:
+    Examples:
         >>> pair_scores(np.array([[3, 1], [0, 4]])).agreement
         0.875
     """
@@ -63,7 +63,7 @@ class PairCounter(Metric):
     Args:
         num_classes: C.
 
-    Example:
+    Examples:
         >>> counter = PairCounter(num_classes=2)
         >>> counter.update(torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
         >>> counter.compute().agreement

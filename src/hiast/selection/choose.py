@@ -94,7 +94,7 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     Raises:
         ValueError: There is no candidate, or two have the same name.
 
-    Example:
+    Examples:
         >>> from hiast.selection import CandidateScores
         >>> start = Candidate("source_only", "a.ckpt", 0, CandidateScores(ensemble_miou=0.6, infomax=0.5))
         >>> later = Candidate("warmup", "b.ckpt", 9, CandidateScores(ensemble_miou=0.7, infomax=0.5))

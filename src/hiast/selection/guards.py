@@ -53,7 +53,7 @@ class DynamicTeacher:
     Raises:
         InputError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> teacher = DynamicTeacher(first=2, every=1)
         >>> images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
         >>> for score in (0.1, 0.2):

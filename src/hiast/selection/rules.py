@@ -128,7 +128,7 @@ class MeanRankRule:
         tie: Candidates whose score (0..1) differs by no more count as equal.
         criterion: What the score is, in words.
 
-    Example:
+    Examples:
         >>> from hiast.selection import Candidate, CandidateScores
         >>> start = CandidateScores(ensemble_miou=0.7, infomax=0.5, consistency=0.7, source_miou=0.8)
         >>> later = CandidateScores(ensemble_miou=0.8, infomax=0.6, consistency=0.8, source_miou=0.79)
@@ -226,7 +226,7 @@ def divergence(now: Mapping[str, float], start: Mapping[str, float]) -> float:
     Returns:
         At least 0, but for what the floor of ``start`` takes away; NaN if a share is.
 
-    Example:
+    Examples:
         >>> divergence({"road": 0.5, "sky": 0.5}, {"road": 0.5, "sky": 0.5})
         0.0
         >>> round(divergence({"road": 1.0, "sky": 0.0}, {"road": 0.5, "sky": 0.5}), 4)

@@ -22,7 +22,7 @@ def evenly_spaced(count: int, most: int) -> list[int]:
     Raises:
         InputError: ``most`` is not positive.
 
-    Example:
+    Examples:
         >>> evenly_spaced(10, 4)
         [0, 3, 6, 9]
         >>> evenly_spaced(3, 100)
@@ -47,7 +47,7 @@ def held_out(count: int, share: float, seed: int) -> list[int]:
     Raises:
         InputError: ``share`` is not in 0..1.
 
-    Example:
+    Examples:
         >>> held_out(10, 0.25, seed=1) == held_out(10, 0.25, seed=1)
         True
         >>> len(held_out(10, 0.25, seed=1))

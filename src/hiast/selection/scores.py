@@ -59,7 +59,7 @@ def infomax(mean_probabilities: NDArray[np.float64], mean_entropy: float) -> flo
     Returns:
         A number in 0..1.
 
-    Example:
+    Examples:
         >>> infomax(np.array([0.5, 0.5]), 0.0)
         1.0
         >>> infomax(np.array([1.0, 0.0]), 0.0)
@@ -129,7 +129,7 @@ class TargetScores(Metric):
         pixels: Pixels per image for it.
         temperature: Its temperature.
 
-    Example:
+    Examples:
         >>> scores = TargetScores(num_classes=2)
         >>> certain = torch.zeros(1, 2, 4, 4)
         >>> certain[:, 0, :, :2] = 1

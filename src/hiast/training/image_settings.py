@@ -19,7 +19,7 @@ def target_reader(run_config: Mapping[str, Any], bands: Any = None, value_range:
     Raises:
         InputError: A setting does not make sense.
 
-    Example:
+    Examples:
         >>> target_reader({"data": {"target": {"value_range": [0, 4095]}}}).value_range
         (0.0, 4095.0)
     """
@@ -33,7 +33,7 @@ def target_reader(run_config: Mapping[str, Any], bands: Any = None, value_range:
 def image_settings(run_config: Mapping[str, Any]) -> dict[str, Any]:
     """``bands`` and ``value_range`` of the target in the configuration of a run, where they are set.
 
-    Example:
+    Examples:
         >>> image_settings({"data": {"target": {"value_range": [0, 4095], "bands": None}}})
         {'value_range': [0, 4095]}
     """

@@ -19,7 +19,7 @@ _CLASS = "ingredient"
 def to_plain(value: Any) -> Any:
     """An ingredient, or a container of ingredients, as dictionaries, lists and plain values.
 
-    Example:
+    Examples:
         >>> to_plain(online.ClassMix())
         {'ingredient': 'ClassMix', 'classes_of': 'image', 'ignored_counts': True}
     """

@@ -87,7 +87,7 @@ class OnlineModule(AdaptationModule):
     Raises:
         InputError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2

@@ -61,7 +61,7 @@ class Schedule:
             step: Steps done before this one, 0..steps.
             steps: Steps of the round, at least 1.
 
-        Example:
+        Examples:
             >>> Schedule(name="poly", power=1.0).lr(1e-3, 1e-3, step=5, steps=10)
             0.0005
         """

@@ -77,7 +77,7 @@ class PredictionModule(pl.LightningModule):
         return self.network
 
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
-        """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W] (method section 10)."""
+        """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W]."""
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         return predict_probabilities(
             self.evaluation_network,

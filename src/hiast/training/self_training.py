@@ -1,4 +1,4 @@
-"""Stage 3: one round of hard-aware instance adaptive self-training (method sections 1 and 5)."""
+"""Stage 3: one round of hard-aware instance adaptive self-training."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class HIASTModule(AdaptationModule):
     Args:
         network: The student, see ``AdaptationModule``.
         classes: The scenario's label space.
-        loss: The four terms and their weights (method section 5).
+        loss: The four terms and their weights.
         ema_decay: Share of the teacher's old weights that is kept at every step.
         source_weight: Weight of a cross-entropy on source images beside the target loss; 0 reads no source images.
         settings: See ``AdaptationModule``; ``freeze_bn`` is ``"affine"`` by default.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2

@@ -1,4 +1,4 @@
-"""Stage 1: cross-entropy on labeled source images (method section 1)."""
+"""Stage 1: cross-entropy on labeled source images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hiast.training.module import AdaptationModule
 class SourceOnlyModule(AdaptationModule):
     """Supervised training on the labeled source domain.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2

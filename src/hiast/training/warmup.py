@@ -1,4 +1,4 @@
-"""Stage 2: aligning the target's outputs with the source's before self-training (method section 6)."""
+"""Stage 2: aligning the target's outputs with the source's before self-training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WarmupModule(AdaptationModule):
         clipping: ``gradient_clip_val`` and ``gradient_clip_algorithm`` of the trainer, which cannot clip by itself
             where optimizers are stepped by hand.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.classes import CITYSCAPES_19
         >>> from hiast.models import DeepLabV2

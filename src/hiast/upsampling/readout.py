@@ -66,7 +66,7 @@ def read_out(views: Sequence[View], *, entropy: bool = False, threshold: float |
     Raises:
         InputError: There is no view, they do not fit each other, or there are more than 255 classes.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[[[8.0, 0.0]], [[0.0, 8.0]]]])  # two classes, 1 x 2 coarse pixels
         >>> read_out([View(logits, Upsampling.to((1, 4)))]).labels
         tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)

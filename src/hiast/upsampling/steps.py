@@ -38,7 +38,7 @@ class Upsampling:
     Attributes:
         steps: The interpolations, in order; at least one.
 
-    Example:
+    Examples:
         >>> up = Upsampling.to((512, 1024), align_corners=True).then((1024, 2048))
         >>> up.size
         (1024, 2048)

@@ -168,7 +168,7 @@ def test_classes_without_pixels_or_outside_the_source_are_never_hard():
     assert len(hard.donors(9)) == 0
 
 
-def test_nothing_hard_gives_no_draw_and_full_certainty_is_no_crash():
+def test_nothing_hard_gives_no_draw_and_full_certainty_does_not_crash():
     nothing = HardClassAugmentation().hard_classes(
         np.full(4, np.nan), np.zeros((3, 4), np.int64), list("abc")
     )

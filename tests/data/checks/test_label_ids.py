@@ -36,7 +36,7 @@ def test_train_ids_in_the_place_of_label_ids_are_refused(tmp_path: Path) -> None
         GTA5DataModule(tmp_path).train_dataset()
 
 
-def test_train_ids_are_told_by_several_void_ids_and_no_large_one() -> None:
+def test_train_ids_are_recognized_by_several_void_ids_and_no_large_one() -> None:
     assert looks_like_train_ids({0: 9, 1: 9, 2: 5, 4: 3, 13: 1, 255: 3}, CITYSCAPES_IDS)
     for pixels in ({}, {255: 9}, {7: 9}, {0: 9, 1: 5, 7: 3}, {0: 9, 1: 9, 2: 9, 4: 9, 21: 1}):
         assert not looks_like_train_ids(pixels, CITYSCAPES_IDS)

@@ -320,7 +320,7 @@ def test_several_sources_that_do_not_fit_are_refused_at_once(tmp_path: Path) -> 
         JoinedDataModule([*sources, RobotCarDataModule(tmp_path)])
 
 
-def test_several_sources_go_on_anywhere_with_any_number_of_workers(drawn_data: Path) -> None:
+def test_several_sources_resume_anywhere_with_any_number_of_workers(drawn_data: Path) -> None:
     def source() -> JoinedDataModule:
         return JoinedDataModule([GTA5DataModule(drawn_data), SYNTHIADataModule(drawn_data, CITYSCAPES_19)])
 
@@ -416,7 +416,7 @@ def fit(recorder: Recorder, module: AdaptationDataModule, *callbacks, resume: Pa
     return recorder
 
 
-def test_lightning_walks_a_plan_and_goes_on_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
+def test_lightning_follows_a_plan_and_resumes_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
     module = make(drawn_data)
     module.plan(("source", "target"), batch_size=2, steps=6)
     whole = fit(Recorder(), module, SaveAt(tmp_path / "middle.ckpt"))

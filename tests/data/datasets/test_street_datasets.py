@@ -285,7 +285,7 @@ def test_a_condition_of_acdc(streets: Path, condition: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["acdc", "dark_zurich"])
-def test_label_ids_do_where_there_are_no_train_ids(copy: Callable[[str], Path], name: str) -> None:
+def test_label_ids_are_used_without_train_ids(copy: Callable[[str], Path], name: str) -> None:
     root = copy(name)
     drawn = scenes(root, name)
     for path in root.rglob("*_labelTrainIds.png"):

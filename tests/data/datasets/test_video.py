@@ -44,7 +44,7 @@ def test_every_nth_frame(tmp_path: Path, coding: str, suffix: str, every: int) -
         assert abs(image.mean() - 10 * int(path.stem)) < 4
 
 
-def test_finished_work_is_found_and_broken_off_work_goes_on(tmp_path: Path) -> None:
+def test_finished_work_is_found_and_interrupted_work_resumes(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.avi")
     frames = extract_frames(video, tmp_path / "frames", 10)
     times = [path.stat().st_mtime_ns for path in frames]
@@ -135,7 +135,7 @@ def encode(path: Path, count: int = 40, first_time: int = 0, rotation: int = 0) 
     return path
 
 
-def test_what_an_edit_list_hides_is_no_damage(tmp_path: Path) -> None:
+def test_what_an_edit_list_hides_is_not_damage(tmp_path: Path) -> None:
     """A trimmed video: 10 of 40 frames lie before time 0, and a player shows 30."""
     video = encode(tmp_path / "a.mp4", first_time=-10)
     with av.open(str(video)) as container:

@@ -134,7 +134,7 @@ def test_labels_come_from_their_files(listing, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("settled")
-def test_what_is_up_to_date_is_left_alone_and_interrupted_work_goes_on(listing, tmp_path: Path):
+def test_current_images_are_skipped_and_interrupted_work_resumes(listing, tmp_path: Path):
     root, directory = tmp_path / "data", tmp_path / "cache"
     assert next(prepare(listing, root, directory, threads=1))
     assert not prepare_image(listing.pairs[0].image, cached_path(directory, root, listing.pairs[0].image))

@@ -299,7 +299,7 @@ def test_a_jpeg_changed_inside_is_refused_or_a_picture_of_the_size_it_says(tmp_p
     assert refused >= 10
 
 
-def test_things_that_are_no_files(tmp_path: Path) -> None:
+def test_things_that_are_not_files(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "ring_a.png").symlink_to(tmp_path / "ring_b.png")

@@ -153,7 +153,7 @@ def test_one_hot_of_three_and_four_classes(tmp_path: Path, channels: int) -> Non
         (np.array([[{}]]), "is an array object"),
     ],
 )
-def test_arrays_that_are_no_labels(tmp_path: Path, array: np.ndarray, message: str) -> None:
+def test_arrays_that_are_not_labels(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(InputError, match=message):
         read_ids(tmp_path / "a.npy")

@@ -191,7 +191,7 @@ def test_one_of_several_texts(tmp_path: Path) -> None:
     assert pairs(tmp_path, "{left,right}/{name}.png", "{left,right}_ids/{name}.png") == wanted
 
 
-def test_files_beside_the_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_beside_the_images_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(
         tmp_path,
         "i/0.png",

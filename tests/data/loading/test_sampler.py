@@ -53,7 +53,7 @@ def test_ranks_together_see_what_one_process_sees(world_size: int) -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, 8, 9])
-def test_goes_on_at_any_step_without_replay(start: int) -> None:
+def test_resumes_at_any_step_without_replay(start: int) -> None:
     assert batches(start_step=start) == batches()[start:]
 
 
@@ -62,7 +62,7 @@ def test_starting_late_costs_nothing() -> None:
     assert len(list(draws)) == 1  # would never end if it were replayed
 
 
-def test_length_is_that_of_the_whole_pass_and_epochs_go_on() -> None:
+def test_length_is_that_of_the_whole_pass_and_epochs_continue() -> None:
     draws = PositionBatchSampler(Shuffled(10), KEY, batch_size=4, steps=9, start_step=5)
     assert len(draws) == 9
     whole = PositionBatchSampler(Shuffled(10), KEY, batch_size=4, steps=9)

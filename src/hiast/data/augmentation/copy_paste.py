@@ -60,7 +60,7 @@ def hard_class_paste(
     Raises:
         InputError: An image and its labels differ in size.
 
-    Example:
+    Examples:
         >>> image, donor = np.zeros((1, 2, 3), np.uint8), np.full((1, 2, 3), 7, np.uint8)
         >>> labels, donor_labels = np.array([[0, 0]], np.uint8), np.array([[5, 1]], np.uint8)
         >>> new, new_labels, mask = hard_class_paste(image, labels, donor, donor_labels, [5])
@@ -127,7 +127,7 @@ class HardClassAugmentation:
     Raises:
         InputError: A parameter is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> hpla = HardClassAugmentation(count=1)
         >>> hard = hpla.hard_classes(np.array([0.9, 0.6]), np.array([[90, 10], [80, 20]]), ["a", "b"])

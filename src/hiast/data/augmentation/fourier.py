@@ -68,7 +68,7 @@ class FourierAdaptation:
     Raises:
         InputError: ``beta`` is out of range, or there is no reference.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> class Sky:
         ...     def __len__(self):
@@ -105,7 +105,7 @@ class FourierTowardsSource:
     Raises:
         InputError: ``beta`` is out of range.
 
-    Example:
+    Examples:
         >>> FourierTowardsSource(beta=0.01).beta
         0.01
     """

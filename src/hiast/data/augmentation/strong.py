@@ -119,7 +119,7 @@ class StrongAugmentation:
     Raises:
         InputError: ``count`` exceeds the number of operations, or a probability or strength is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> image = np.zeros((32, 64, 3), np.uint8)
         >>> StrongAugmentation()(np.random.default_rng(0), image).shape
@@ -166,7 +166,7 @@ class SimpleStrong:
         hue: Strength of its hue, 0 to 0.5.
         blur: Largest kernel of the blur in pixels, odd; 41 fits crops of about 512 x 1024.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> image = np.zeros((32, 64, 3), np.uint8)
         >>> SimpleStrong()(np.random.default_rng(0), image).shape

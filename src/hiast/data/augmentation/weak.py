@@ -63,7 +63,7 @@ class RandomSizedCrop:
     Raises:
         InputError: A size is not positive, or the smallest height exceeds the largest.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> crop = RandomSizedCrop(height=512, width=1024, min_height=300, max_height=300)
         >>> window = crop.draw(np.random.default_rng(0), image_height=1024, image_width=2048)
@@ -106,7 +106,7 @@ class FixedScaleCrop:
     Raises:
         InputError: The crop does not fit into the resized image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> crop = FixedScaleCrop(512, 512, resized_height=512, resized_width=1024)
         >>> window = crop.draw(np.random.default_rng(0), image_height=1024, image_width=2048)
@@ -141,7 +141,7 @@ class WeakAugmentation:
         crop: Draws the window and holds the size of the result.
         flip_probability: Probability of a horizontal flip, 0 to 1.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> weak = WeakAugmentation(RandomSizedCrop(32, 64, 40, 60))
         >>> image, label = np.zeros((64, 128, 3), np.uint8), np.zeros((64, 128), np.uint8)

@@ -64,7 +64,7 @@ class ACDCDataModule(DatasetDataModule):
         condition: "fog", "night", "rain" or "snow": images of this condition only; None: of all four.
         **options: As of ``DatasetDataModule``.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_acdc
         >>> _ = write_acdc("data", 1, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = ACDCDataModule("data")

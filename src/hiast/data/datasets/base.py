@@ -85,7 +85,7 @@ class DatasetDataModule(pl.LightningDataModule):
     Raises:
         InputError: A setting is none of the choices.
 
-    Example:
+    Examples:
         >>> from hiast.data import GTA5DataModule
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 4, (64, 128))

@@ -44,7 +44,7 @@ def list_bdd100k(data_root: Path | str, split: Split, *, labeled: bool = True) -
 class BDD100KDataModule(DatasetDataModule):
     """BDD100K: 7,000 and 1,000 images of 1280 x 720 pixels with semantic segmentation.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_bdd100k
         >>> _ = write_bdd100k("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = BDD100KDataModule("data")

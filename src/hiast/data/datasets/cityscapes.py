@@ -79,7 +79,7 @@ def _with_labels(
 class CityscapesDataModule(DatasetDataModule):
     """Cityscapes: 2,975 and 500 images of 2048 x 1024 pixels.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_cityscapes
         >>> _ = write_cityscapes("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = CityscapesDataModule("data")

@@ -66,7 +66,7 @@ class DarkZurichDataModule(DatasetDataModule):
         time: "night", "twilight" (2,920 images) or "day" (3,041): time of day of the training images.
         **options: As of ``DatasetDataModule``.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_dark_zurich
         >>> _ = write_dark_zurich("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = DarkZurichDataModule("data")

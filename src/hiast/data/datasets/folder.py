@@ -62,7 +62,7 @@ class FolderDataModule(DatasetDataModule):
     Raises:
         InputError: Names are missing, or settings do not make sense or contradict each other.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 2, (64, 128))
         >>> data = FolderDataModule(

@@ -45,7 +45,7 @@ def list_gta5(data_root: Path | str, *, labeled: bool = True) -> Listing:
 class GTA5DataModule(DatasetDataModule):
     """GTA5: 24,966 rendered images of 1914 x 1052 pixels, one split.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = GTA5DataModule("data")

@@ -78,7 +78,7 @@ def _pairs(
 class IDDDataModule(DatasetDataModule):
     """IDD: 14,027 and 2,036 images in two parts, most of 1920 x 1080 or 1280 x 964 pixels.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_idd
         >>> _ = write_idd("data", 1, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = IDDDataModule("data")

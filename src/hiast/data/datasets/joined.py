@@ -111,7 +111,7 @@ class JoinedDataModule(pl.LightningDataModule):
     Raises:
         InputError: Classes or weights do not fit together, or two datasets have one title.
 
-    Example:
+    Examples:
         >>> from hiast.data import GTA5DataModule, SYNTHIADataModule
         >>> source = JoinedDataModule([GTA5DataModule("data"), SYNTHIADataModule("data")], weights=[3, 1])
         >>> [module.title for module in source.modules]

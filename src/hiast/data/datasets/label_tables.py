@@ -120,7 +120,7 @@ def parse_color(text: Any) -> Color:
     Raises:
         InputError: It is none of these.
 
-    Example:
+    Examples:
         >>> parse_color("128, 64, 128"), parse_color("#0a0b0c")
         ((128, 64, 128), (10, 11, 12))
     """

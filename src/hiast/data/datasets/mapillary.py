@@ -127,7 +127,7 @@ class MapillaryDataModule(DatasetDataModule):
         version: Of the labels, "v1.2" or "v2.0".
         **options: As of ``DatasetDataModule``.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_mapillary
         >>> _ = write_mapillary("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = MapillaryDataModule("data")

@@ -47,7 +47,7 @@ def list_robotcar(data_root: Path | str, split: Split, *, labeled: bool | None =
 class RobotCarDataModule(DatasetDataModule):
     """RobotCar: 894 images without and 271 with labels, of 1280 x 960 pixels.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_robotcar
         >>> _ = write_robotcar("data", 2, 1, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = RobotCarDataModule("data")

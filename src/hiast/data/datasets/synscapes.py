@@ -54,7 +54,7 @@ class SynscapesDataModule(DatasetDataModule):
         images: "rgb" (1440 x 720) or "rgb-2k" (2048 x 1024).
         **options: As of ``DatasetDataModule``.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_synscapes
         >>> _ = write_synscapes("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = SynscapesDataModule("data")

@@ -48,7 +48,7 @@ def list_synthia(data_root: Path | str, *, labeled: bool = True) -> Listing:
 class SYNTHIADataModule(DatasetDataModule):
     """SYNTHIA-RAND-CITYSCAPES: 9,400 rendered images of 1280 x 760 pixels, one split, 16 of 19 classes.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_synthia
         >>> _ = write_synthia("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = SYNTHIADataModule("data")

@@ -42,7 +42,7 @@ def list_urbansyn(data_root: Path | str, *, labeled: bool = True) -> Listing:
 class UrbanSynDataModule(DatasetDataModule):
     """UrbanSyn: 7,539 rendered images of 2048 x 1024 pixels, one split.
 
-    Example:
+    Examples:
         >>> from hiast.scenes import write_urbansyn
         >>> _ = write_urbansyn("data", 2, (64, 128))  # drawn scenes in the layout of the dataset
         >>> data = UrbanSynDataModule("data")

@@ -33,7 +33,7 @@ class VideoDataModule(DatasetDataModule):
         name: Name for messages.
         **options: As ``DatasetDataModule``.
 
-    Example:
+    Examples:
         >>> from hiast.classes import CITYSCAPES_19
         >>> data = VideoDataModule("drives", "**/*.mp4", CITYSCAPES_19, every=30)
         >>> data.frames.as_posix()

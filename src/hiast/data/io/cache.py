@@ -153,7 +153,7 @@ class CachedReader:
     Raises:
         InputError: Some images are not in the cache.
 
-    Example:
+    Examples:
         >>> from hiast.data import GTA5DataModule
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 2, (64, 128))

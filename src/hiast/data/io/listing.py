@@ -32,7 +32,7 @@ class Pair:
         label: Label file, or None. Where one file holds the labels of many images, or several files those of one
             image, it is the file by which the label reader finds them.
 
-    Example:
+    Examples:
         >>> Pair("trip/1", Path("images/trip/1.jpg"), Path("labels/trip/1.png")).name
         'trip/1'
     """
@@ -63,7 +63,7 @@ class Listing:
     Raises:
         InputError: There is no pair, or two of the same name.
 
-    Example:
+    Examples:
         >>> from hiast.data import GTA5DataModule
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 2, (64, 128))

@@ -62,7 +62,7 @@ class Pattern:
     Raises:
         InputError: The pattern is empty or leaves its folder.
 
-    Example:
+    Examples:
         >>> pattern = Pattern("images/{name}.{jpg,png}")
         >>> [bool(pattern.regex.fullmatch(path)) for path in ("images/a/1.JPEG", "images/2.png", "images/3.bmp")]
         [True, True, False]

@@ -66,7 +66,7 @@ class PseudoLabeledDataset(Dataset[Sample]):
         seed: Seed of the run.
         round: Number of the round, from 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from hiast.data import CityscapesDataModule, RandomSizedCrop, StrongAugmentation
         >>> from hiast.pseudo_labels import Argmax, generate_round

@@ -40,7 +40,7 @@ def rare_class_probabilities(
     Raises:
         InputError: ``temperature`` is not above 0, or there is no usable class.
 
-    Example:
+    Examples:
         >>> rare_class_probabilities(np.array([90, 10, 0]), temperature=1.0).round(3).tolist()
         [0.31, 0.69, 0.0]
     """
@@ -165,7 +165,7 @@ def choose_crop(
     Raises:
         InputError: There is no window or a setting is out of range.
 
-    Example:
+    Examples:
         >>> labels = np.array([[0, 0, 1, 1]], np.uint8)
         >>> choose_crop(labels, [(0, 0, 1, 2), (0, 1, 1, 2), (0, 2, 1, 2)], class_index=1, min_pixels=1)
         2

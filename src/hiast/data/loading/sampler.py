@@ -63,7 +63,7 @@ class Shuffled:
     Args:
         size: Number of images.
 
-    Example:
+    Examples:
         >>> order = Shuffled(4)
         >>> sorted(order.index(StreamKey(888, 0, 10), position) for position in range(4))
         [0, 1, 2, 3]

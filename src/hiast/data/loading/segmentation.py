@@ -114,7 +114,7 @@ class SegmentationDataset(Dataset[Sample]):
     Raises:
         InputError: Classes do not fit together, a setting is none of the choices, or no pair is left.
 
-    Example:
+    Examples:
         >>> from hiast.data import GTA5DataModule
         >>> from hiast.scenes import write_gta5
         >>> _ = write_gta5("data", 2, (64, 128))

@@ -55,7 +55,7 @@ def coarse_cross_entropy(
     Raises:
         InputError: Shapes, labels, ``normalization`` or the backend do not fit.
 
-    Example:
+    Examples:
         >>> logits = torch.zeros(1, 4, 2, 2, requires_grad=True)
         >>> labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
         >>> float(coarse_cross_entropy(logits, labels, Upsampling.to((8, 8))))  # log 4

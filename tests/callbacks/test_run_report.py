@@ -109,7 +109,7 @@ def test_what_was_pasted_is_counted(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_settings_that_were_typed_are_told_from_those_of_the_scenario(run: Path) -> None:
+def test_typed_settings_are_distinguished_from_those_of_the_scenario(run: Path) -> None:
     settings = read(run / "settings.json")
     assert settings["scenario"] == "demo" and settings["choices"]["backbone"][1] == "deeplab_v2_resnet101"
     assert settings["settings"]["self_training.rounds"] == [3, 2]

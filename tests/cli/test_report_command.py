@@ -47,7 +47,7 @@ def test_another_place(run) -> None:
     ("words", "said"),
     [
         ((), "Which run?"),
-        (("run=nothing",), "no run directory nothing"),
+        (("run=nothing",), "nothing is not a run directory"),
         (("run=a, b", "out=a, b"), "is a folder"),
         (("run=a, b", "of=x"), "of: there is no such key"),
     ],
