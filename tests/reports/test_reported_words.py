@@ -140,7 +140,7 @@ def test_an_empty_file_is_named(project: Project, kind: str) -> None:
         ("+trainer.limit_train_batches=1", "debug=limit"),
         ("+trainer.accumulate_grad_batches=2", "source_only.accumulate_grad_batches"),
         ("+trainer.strategy=fsdp", "ddp"),
-        ("+trainer.logger=true", "logger=wandb"),
+        ("+trainer.logger=true", "choose logger="),
         ("+trainer.gpus=1", "trainer.devices"),
         ("--resume", "run=DIR"),
         ("--config-name=demo", "+scenario=NAME"),
