@@ -176,7 +176,7 @@ def differences(one: Path, other: Path) -> list[str]:
     names = {path.relative_to(root) for root in (one, other) for path in root.rglob("*") if path.is_file()}
     found = []
     # These say when and how fast the run was, and the report shows it.
-    of_the_clock = {"environment.json", "times.json", "report.html", ".lock"}
+    of_the_clock = {"environment.json", "needs.json", "times.json", "report.html", ".lock"}
     for name in sorted(names - {Path(name) for name in of_the_clock}):
         if not ((one / name).is_file() and (other / name).is_file()):
             found.append(f"{name} is in one only")

@@ -12,6 +12,7 @@ from own_data import WORDS, write_conf, write_data
 
 from hiast.cli.build import build_classes
 from hiast.cli.build_stages import build_stages
+from hiast.cli.command import run_command
 from hiast.cli.config import choices, compose
 from hiast.cli.data_prepare import prepare_data
 from hiast.cli.hardware import settle, settle_inference
@@ -165,7 +166,7 @@ def test_low_memory_really_trains(tmp_path: Path) -> None:
         "pictures=0",
         "run=run",
     ]
-    assert train(compose("train", [*WORDS, *words])) == 0
+    assert run_command(train, "train", "", [*WORDS, *words]) == 0
     result = json.loads((tmp_path / "run/self_training/result_1.json").read_text())
     assert result["steps"] == 2
     values = yaml.safe_load((tmp_path / "run/config.yaml").read_text())

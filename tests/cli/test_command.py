@@ -140,7 +140,7 @@ def test_files_of_a_run_are_utf_8_in_any_locale(tmp_path: Path) -> None:
         "from pathlib import Path; from hiast.run.directory import RunDirectory\n"
         "from hiast.callbacks.metrics_file import read_metrics\n"
         "d = RunDirectory('run')\n"
-        "for _ in range(2): d.begin('name: Straße\\nstages: []\\n', 1)\n"
+        "for _ in range(2): d.open('name: Straße\\nstages: []\\n', 1)\n"
         "d.write_result('source_only', 1, {'iou': {'Straße': 1.0}}); assert d.read_result('source_only', 1)\n"
         "assert 'Straße' in Path('run/config.yaml').read_text('utf-8')"
     )

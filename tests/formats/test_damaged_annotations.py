@@ -116,7 +116,7 @@ def test_json_with_a_byte_order_mark_is_read(maps, make_items, classes, tmp_path
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     np.testing.assert_array_equal(open_annotations("coco", file, classes.names).read("noise"), maps["noise"])
     file.write_bytes('{"a": "Straße"}'.encode("latin-1"))
-    with pytest.raises(InputError, match="no text in UTF-8"):
+    with pytest.raises(InputError, match="not text in UTF-8"):
         open_annotations("coco", file, classes.names)
 
 

@@ -190,7 +190,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="no name for a candidate"):
+    with pytest.raises(InputError, match="not a valid name of a candidate"):
         PredictionStore(tmp_path, CLASSES).begin(name, "")
 
 

@@ -97,10 +97,13 @@ class Forecaster:
             {key: {"estimated": round(a), "needed": round(b)} for key, (a, b) in pairs.items()},
         )
 
-    def _device(self) -> torch.device:
+    def _device(self) -> torch.device | None:
+        """The device of the run; None for one that is not there, which the trainer refuses."""
         if self.on_cpu:
             return torch.device("cpu")
-        return torch.device("cuda" if torch.cuda.is_available() else "mps")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else None
 
     def _forecast(
         self, pipeline: Pipeline, network: SegmentationNetwork, target: int, validation: int
@@ -114,9 +117,9 @@ class Forecaster:
             for stage in pipeline.stages
         }
         stages = stage_works(self.config, self.classes, network, half, (target, validation), done)
-        if stages is None:
-            return None
         device = self._device()
+        if stages is None or device is None:
+            return None
         run = run_of(self.config, self.classes, _parameters(network))
         base = resident() if self.on_cpu else 0.0
         return Forecast(

@@ -50,6 +50,7 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
+    from hiast.callbacks.unharmed import unharmed
     from hiast.cli.build import build_classes
     from hiast.cli.changed_settings import changed_settings
     from hiast.cli.forecast import Forecaster
@@ -77,7 +78,8 @@ def train(config: DictConfig) -> int:
         raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
     if is_rank_zero():
-        write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
+        with unharmed(SETTINGS):
+            write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:
         with forecaster.watching(directory.path):
             results = pipeline.run()

@@ -25,8 +25,8 @@ FORBIDDEN_OPTIONS = frozenset({"checkpoint_path", "pretrained_cfg", "pretrained_
 FILE_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 # What users may overlook in a license that timm names.
 RESTRICTIONS = {
-    "dinov3": "the DINOv3 License of Meta, which has terms of its own",
-    "dinov3-license": "the DINOv3 License of Meta, which has terms of its own",
+    "dinov3": "the DINOv3 License of Meta",
+    "dinov3-license": "the DINOv3 License of Meta",
     "cc-by-nc-4.0": "CC BY-NC 4.0, which forbids commercial use",
 }
 # Older versions of timm do not record these.

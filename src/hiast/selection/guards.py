@@ -54,6 +54,7 @@ class DynamicTeacher:
         InputError: A setting is out of range.
 
     Examples:
+        >>> import torch
         >>> teacher = DynamicTeacher(first=2, every=1)
         >>> images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
         >>> for score in (0.1, 0.2):

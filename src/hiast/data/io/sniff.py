@@ -103,7 +103,8 @@ def open_file(path: Path) -> BinaryIO:
             raise InputError(f"{path} is empty; fetch it again.")
         return path.open("rb")
     except OSError as error:
-        broken = path.is_symlink() and not path.exists()
+        # Path.is_symlink raises where the name is too long.
+        broken = os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
         reason = f"it is a link to {path.readlink()}, which is missing" if broken else error.strerror or error
         raise InputError(f"{path} cannot be read: {reason}; replace or remove it.") from error
     except ValueError as error:
