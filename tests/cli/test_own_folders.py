@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from own_data import SCENARIO, SOURCE, TARGET, WORDS, write_conf, write_data
 
-from hiast.cli import build
-from hiast.cli.build import build_classes, build_domains, derived_folder
+from hiast.cli import build_folders
+from hiast.cli.build import build_classes, build_domains
+from hiast.cli.build_folders import derived_folder
 from hiast.cli.config import compose
 from hiast.errors import InputError
 
@@ -60,7 +61,7 @@ def test_frames_of_videos_on_read_only_media(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool, words: list[str], extra: str, frames: str
 ) -> None:
     write_conf(tmp_path, target=VIDEO + extra)
-    monkeypatch.setattr(build, "is_writable", lambda folder: writable)
+    monkeypatch.setattr(build_folders, "is_writable", lambda folder: writable)
     assert domains(*words)[1].frames == Path(frames)
 
 
@@ -69,12 +70,12 @@ def test_the_cache_of_prepared_images(tmp_path: Path, monkeypatch: pytest.Monkey
     for words, writable, expected in (
         ([], True, "data/cache"), ([], False, "outputs/own/cache"), (["data.cache_folder=x"], False, "x"),
     ):  # fmt: skip
-        monkeypatch.setattr(build, "is_writable", lambda folder, writable=writable: writable)
+        monkeypatch.setattr(build_folders, "is_writable", lambda folder, writable=writable: writable)
         assert derived_folder(compose("train", [*WORDS, *words]), Path("data")) == Path(expected)
 
 
 def test_a_folder_that_does_not_exist_is_writable_if_it_can_be_made(tmp_path: Path) -> None:
-    assert build.is_writable(tmp_path / "a/b") and build.is_writable(Path("c"))
+    assert build_folders.is_writable(tmp_path / "a/b") and build_folders.is_writable(Path("c"))
 
 
 def test_datasets_with_their_own_folders_need_no_data_root(tmp_path: Path, run) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hiast.cli.build import derived_folder, device_count, stage_names
+from hiast.cli.build import device_count, stage_names
+from hiast.cli.build_folders import derived_folder
 from hiast.cli.build_stages import build_stages, stage_settings
 from hiast.cli.preflight import build_checked_network
 from hiast.errors import InputError

@@ -10,7 +10,8 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hiast.cli.build import build_domains, build_network, derived_folder, single_datasets
+from hiast.cli.build import build_domains, build_network, single_datasets
+from hiast.cli.build_folders import derived_folder
 from hiast.cli.config import plain
 from hiast.errors import InputError
 from hiast.models.meta import create

@@ -156,6 +156,16 @@ def _reader(
     return read
 
 
+def _image_settings(config: DictConfig, module: AdaptationModule) -> tuple[ImageReader, dict[str, Any]]:
+    """How the images are read, and what of it belongs to the identity of the labels."""
+    from hiast.data.io.images import ImageReader
+    from hiast.training.image_settings import target_reader
+
+    reader = target_reader(module.run_config, config.bands, config.value_range)
+    plain_images = reader == ImageReader()
+    return reader, {} if plain_images else {"bands": reader.bands, "value_range": reader.value_range}
+
+
 def _generate(
     config: DictConfig,
     module: AdaptationModule,
@@ -171,18 +181,14 @@ def _generate(
     from hiast.callbacks.rounds import label_identity, predictor
     from hiast.cli.config import plain
     from hiast.cli.hardware import settle_inference
-    from hiast.data.io.images import ImageReader
     from hiast.progress import ProgressFunction
     from hiast.pseudo_labels.collectives import DistributedProcesses, SingleProcess
     from hiast.pseudo_labels.generate import generate_round
     from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
-    from hiast.training.image_settings import target_reader
 
     options = settle_inference(plain(config.trainer), 0).trainer
-    image_reader = target_reader(module.run_config, config.bands, config.value_range)
-    plain_images = image_reader == ImageReader()
-    settings = {} if plain_images else {"bands": image_reader.bands, "value_range": image_reader.value_range}
+    image_reader, settings = _image_settings(config, module)
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
