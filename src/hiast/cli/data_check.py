@@ -132,12 +132,16 @@ def _smallest(config: DictConfig) -> dict[str, int]:
 
 
 def _roles(
-    source: DatasetDataModule | JoinedDataModule, target: DatasetDataModule | JoinedDataModule
+    config: DictConfig,
+    source: DatasetDataModule | JoinedDataModule,
+    target: DatasetDataModule | JoinedDataModule,
 ) -> Iterator[tuple[DatasetDataModule, Any, Any]]:
     from hiast.cli.build import single_datasets
 
     for module in single_datasets(source):
         yield module, "source", "train"
+        if module.has_val and config.selection.images:  # candidates are measured on them
+            yield module, "source", "val"
     for module in single_datasets(target):
         yield module, "target", "train"
         if module.has_val:
@@ -157,7 +161,7 @@ def _scan(
     from hiast.progress import Progress, track
 
     parts, findings = [], []
-    for module, domain, split in _roles(source, target):
+    for module, domain, split in _roles(config, source, target):
         if isinstance(module, VideoDataModule):
             log.info("%s: extracting the frames of its videos that are missing.", module.title)
         try:

@@ -81,7 +81,7 @@ def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
                 what = f"{_count(len(shared), 'image')} of {part.title} and {other.title} are identical"
                 why = ": scores on them mean little" if "val" in (part.split, other.split) else ""
                 found.append(Finding("warning", part.title, f"{what}{why}.", lines))
-    if not any(part.split == "val" for part, _ in parts):
+    if not any(part.domain == "target" and part.split == "val" for part, _ in parts):
         text = "There are no labeled target images to validate with: the last checkpoint is the result."
         found.append(Finding("note", "target", text))
     return found
