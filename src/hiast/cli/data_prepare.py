@@ -59,6 +59,9 @@ def prepare_data(config: DictConfig) -> None:
         console.print(f"The archives are unpacked in {config.data_root}.")
         return
     datasets = [module.train_dataset() for module in single_datasets(source)]
+    if config.selection.source_fraction:
+        # Another method may train on the source images that this one holds out.
+        datasets += [module.val_dataset() for module in single_datasets(source) if module.has_val]
     target.prepare_data()  # Frames of videos are images only once they are extracted.
     datasets += [module.train_dataset(labeled=False) for module in single_datasets(target)]
     _check_room(datasets, cache, config.data.cache)

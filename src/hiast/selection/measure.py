@@ -104,9 +104,14 @@ def measure_source(
         The mIoU in 0..1, NaN without labeled pixels; and class -> share of the labeled pixels.
     """
     metrics = SegmentationMetrics(classes).to(device)
+    empty = True
     for images, label in batches:
+        empty = False
         probabilities = resized(predict(images), (label.shape[-2], label.shape[-1]))
         metrics.update(probabilities.argmax(1), label)
+    # With several processes all of them have to take part in the sum, those without images too.
+    if empty and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return math.nan, class_shares(classes, np.zeros(len(classes), np.int64), 0)
     scores = metrics.compute()
     labeled = scores.matrix.sum(1)
     return next(iter(scores.means.values())), class_shares(classes, labeled, int(labeled.sum()))
