@@ -85,10 +85,11 @@ class Forecaster:
                 f"The {place} is too small: {self.forecast.remedy()}. Finished work is kept: rerun the same command "
                 "with these settings, or in a new run where the stage has begun."
             ) from error
-        if self.forecast is None or not fresh:
+        device = self._device()
+        if self.forecast is None or device is None or not fresh:
             return
         disk, seconds = folder_bytes(folder), time.monotonic() - began
-        memory = peak(self._device())
+        memory = peak(device)
         log.info(needed(self.forecast, memory, disk, seconds))
         pairs = {"memory": (self.forecast.memory, memory), "disk": (self.forecast.disk, disk)}
         pairs["seconds"] = self.forecast.seconds, seconds
