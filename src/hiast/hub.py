@@ -18,6 +18,7 @@ from hiast.export.card import card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.training import load_module
+from hiast.training.checkpoint import no_checkpoint
 from hiast.training.image_settings import image_settings
 from hiast.training.prediction import PredictionModule
 
@@ -246,6 +247,8 @@ def load_model(
 
         config = read_safetensors_description(place)
         return SegmentationModel._built(config, place, str(path)).to(device)
+    if place.is_dir() and not (place / CONFIG).is_file():
+        raise InputError(no_checkpoint(place))
     if place.is_dir() or not (place.exists() or place.suffix):
         return SegmentationModel.from_pretrained(str(path), map_location=device)
     return SegmentationModel.from_checkpoint(place, device, teacher=teacher)

@@ -11,6 +11,7 @@ from hiast.cli import build_folders
 from hiast.cli.build import build_classes, build_domains
 from hiast.cli.build_folders import derived_folder
 from hiast.cli.config import compose
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
 
 
@@ -72,6 +73,60 @@ def test_the_cache_of_prepared_images(tmp_path: Path, monkeypatch: pytest.Monkey
     ):  # fmt: skip
         monkeypatch.setattr(build_folders, "is_writable", lambda folder, writable=writable: writable)
         assert derived_folder(compose("train", [*WORDS, *words]), Path("data")) == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("writable", "words", "extra", "folder"),
+    [
+        (True, [], "", "data/cache/class_pixels"),
+        (False, [], "", "outputs/own/cache/class_pixels"),
+        (True, ["data.cache_folder=kept"], "", "kept/class_pixels"),
+        (True, [], "statistics: here\n", "here"),
+    ],
+)
+def test_counts_of_rare_class_sampling_are_kept_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool, words: list[str], extra: str, folder: str
+) -> None:
+    write_data(tmp_path / "data")
+    write_conf(tmp_path, source=SOURCE + extra)
+    monkeypatch.setattr(build_folders, "is_writable", lambda folder: writable)
+    sampled = ("data.rare_class_sampling={temperature: 1.0, min_pixels: 1}", *words)
+    domains(*sampled)[0].train_order()
+    (kept,) = tmp_path.rglob("class_pixels-*.npy")
+    assert kept.parent == tmp_path / folder
+    written = kept.stat().st_mtime_ns
+    monkeypatch.setattr(SegmentationDataset, "read_label", lambda *_: pytest.fail("counted again"))
+    domains(*sampled)[0].train_order()
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_counts_of_data_outside_of_data_root_lie_with_the_data(tmp_path: Path) -> None:
+    write_data(tmp_path / "store")
+    write_conf(tmp_path, source=SOURCE.replace("${data_root}", str(tmp_path / "store")))
+    (source, _) = domains("data.rare_class_sampling={temperature: 1.0, min_pixels: 1}")
+    source.train_order()
+    assert len(list((tmp_path / "store/source/cache/class_pixels").iterdir())) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_rare_class_sampling_nothing_is_kept(tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    write_conf(tmp_path)
+    source, _ = domains()
+    source.train_order()
+    assert source.statistics is None
+
+
+def test_a_place_that_cannot_be_written_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_conf(tmp_path)
+    monkeypatch.setattr(build_folders, "is_writable", lambda folder: False)
+    config = compose("train", WORDS)
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            derived_folder(config, tmp_path / "read-only")
+    assert caplog.text.count("(data.cache_folder)") == 1
 
 
 def test_a_folder_that_does_not_exist_is_writable_if_it_can_be_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from hiast import load_model
 from hiast.classes import LabelSpace
 from hiast.cli.command import run_command
+from hiast.cli.eval import evaluate
 from hiast.cli.export import USAGE as EXPORT_USAGE
 from hiast.cli.export import export
 from hiast.cli.predict import USAGE, predict
@@ -138,3 +140,49 @@ def test_a_missing_extra_is_named(shared: Path, capsys, monkeypatch, kind: str, 
     monkeypatch.setitem(sys.modules, package, None)
     assert call_export(f"checkpoint={shared}/model", f"format={kind}") == 2
     assert f"pip install 'hiast[{kind}]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["config.yaml"], "run is a folder without checkpoints"),
+        (
+            ["online/checkpoints/last.ckpt", "selected.ckpt", "source_only/checkpoints/last.ckpt"],
+            "run is a folder: name one of the checkpoints in it (3 are there), such as run/selected.ckpt.",
+        ),
+    ],
+)
+def test_a_run_directory_is_no_checkpoint(
+    shared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    files: list[str],
+    wanted: str,
+) -> None:
+    monkeypatch.chdir(shared)
+    for name in files:
+        Path("run", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("run", name).write_bytes(b"x")
+    assert call_predict("checkpoint=run", "input=in", "output=out") == 2
+    assert wanted in capsys.readouterr().err
+    assert call_export("checkpoint=run", "format=safetensors") == 2
+    assert wanted in capsys.readouterr().err
+    assert run_command(partial(evaluate, scenario=[]), "eval", "", ["checkpoint=run"]) == 2
+    assert wanted in capsys.readouterr().err
+
+
+def test_places_of_an_evaluation_are_checked_before_it(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(shared)
+    for word, wanted in (("output=in", "in is a folder"), ("masks=in/0.png", "in/0.png is a file")):
+        assert run_command(partial(evaluate, scenario=[]), "eval", "", ["checkpoint=x.ckpt", word]) == 2
+        assert wanted in capsys.readouterr().err
+
+
+def test_images_to_compare_on_are_looked_for_before_the_export(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(shared)
+    assert call_export("checkpoint=model", "format=torch_export", "output=x.pt2", "compare=nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err and not Path("x.pt2").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hiast.cli.config import compose
 from hiast.cli.preflight import build_checked_network
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
+from hiast.models.batch_norm import explain_single_values
 
 
 class Net(SegmentationNetwork):
@@ -25,14 +27,22 @@ class Net(SegmentationNetwork):
         stride: Sizes have to be multiples of it.
         shrink: Answer with smaller logits.
         values: Look at the values of the images.
+        own: Explain in its own words what it does not take.
     """
 
     mean = std = (0.5, 0.5, 0.5)
 
     def __init__(
-        self, num_classes: int, pooled: bool = False, stride: int = 1, shrink: int = 1, values: bool = False
+        self,
+        num_classes: int,
+        pooled: bool = False,
+        stride: int = 1,
+        shrink: int = 1,
+        values: bool = False,
+        own: bool = False,
     ) -> None:
         super().__init__()
+        self.own, pooled = own, pooled or own
         self.num_classes, self.pooled, self.stride, self.shrink, self.values = (
             num_classes,
             pooled,
@@ -48,7 +58,8 @@ class Net(SegmentationNetwork):
         if self.values and float(images.mean()) > 0:
             return images
         found = self.conv(images)
-        found = found + self.norm(found.mean((2, 3), keepdim=True)) if self.pooled else found
+        with explain_single_values("Net") if self.own else nullcontext():
+            found = found + self.norm(found.mean((2, 3), keepdim=True)) if self.pooled else found
         return found[..., :: self.shrink, :: self.shrink]
 
 
@@ -85,6 +96,11 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ["validation.size=[32,48]"],
             "validation.size: the backbone does not take images of 32 x 48",
         ),
+        (
+            "own: true",
+            ["self_training.batch_size=1"],
+            "self_training.batch_size, crops of the source: Net shrinks an image to one value per channel",
+        ),
         ("shrink: 2", [], "into logits [2, 3, 16, 32]; [2, 3, 32, 64] are needed"),
     ],
 )
@@ -92,12 +108,14 @@ def test_refused(tmp_path: Path, backbone: str, words: list[str], wanted: str) -
     with pytest.raises(InputError) as caught:
         checked(tmp_path, backbone, *words)
     assert wanted in str(caught.value)
+    assert "choose another size" not in str(caught.value) or "does not take images" in wanted
 
 
 @pytest.mark.parametrize(
     ("backbone", "words"),
     [
         ("pooled: true", []),
+        ("pooled: true", ["warmup.batch_size=1", "warmup.module.freeze_bn=full"]),
         ("pooled: true", ["warmup=none", "warmup.batch_size=1"]),
         ("stride: 32", ["validation.size=null", "pseudo_label.size=[32,64]"]),
         ("values: true", []),  # such a network cannot be tried without values

@@ -49,9 +49,19 @@ def test_another_place(run) -> None:
         ((), "Which run?"),
         (("run=nothing",), "nothing is not a run directory"),
         (("run=a, b", "out=a, b"), "is a folder"),
+        (("run=a, b/one", "out=page.html"), "a, b/one is one run, whose page is a, b/one/report.html"),
         (("run=a, b", "of=x"), "of: there is no such key"),
     ],
 )
 def test_wrong_input(run, capsys: pytest.CaptureFixture, words: tuple[str, ...], said: str) -> None:
     assert run(*words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_damaged_files_are_named(run, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("config.yaml", "classes.json"):
+        Path("a, b/one", name).write_text("{", encoding="utf-8")
+    assert run("run=a, b/one") == 0
+    assert (
+        "a, b/one/config.yaml is damaged" in caplog.text and "a, b/one/classes.json is damaged" in caplog.text
+    )

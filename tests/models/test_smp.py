@@ -62,7 +62,7 @@ def test_vision_transformer_takes_its_options():
 def test_batch_norm_of_a_single_value_is_explained(architecture: str):
     network = SmpNetwork(architecture, "resnet18", None, 3).train()
     image = torch.randn(1, 3, 64, 64)
-    with pytest.raises(InputError, match=rf"{architecture} shrinks an image.*two images.*batch_norm: full"):
+    with pytest.raises(InputError, match=rf"{architecture} shrinks an image.*two images.*freeze_bn: full"):
         network(image)
     assert network(torch.randn(2, 3, 64, 64)).shape == (2, 3, 64, 64)
     freeze_batch_norm(network, "full")

@@ -89,7 +89,7 @@ def test_broken_videos_are_named_or_left_out(
     make(project.root / "data/camera/drives/a.mp4")
     project.write_conf(target=TARGET.replace("SUFFIX", "mp4"))
     (error,) = target_findings(project)
-    assert f"drives/{named}" in error.text and "unreadable=skip" in error.text
+    assert f"drives/{named}" in error.text and "data.unreadable=skip" in error.text
     if left:
         assert target_findings(project, unreadable="skip") == []
         assert (

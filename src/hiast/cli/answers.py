@@ -50,7 +50,8 @@ def _missing(name: str, message: str, folders: Sequence[Path]) -> str:
     known = choices(group, *folders)
     if group.startswith("hydra/"):
         return f"There is no {group} '{choice}' installed: install the plugin of Hydra that brings it."
-    near = moved(choice) or closest(choice, known)
+    parts = [name for name in known if len(choice) > 2 and choice.lower() in name.lower()]
+    near = moved(choice) or " or ".join(parts) or closest(choice, known)
     hint = f"did you mean {near}? There are {', '.join(known)}." if near else f"choose {', '.join(known)}."
     return f"There is no {group} '{choice}': {hint}"
 

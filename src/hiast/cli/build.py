@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from hiast.classes import LabelSpace
-from hiast.cli.build_folders import dataset_folders, derived_folder
+from hiast.cli.build_folders import dataset_folders, derived_folder, keep_counts
 from hiast.cli.check import check_built
 from hiast.cli.conf_files import choices
 from hiast.cli.config import instantiate, plain
@@ -75,6 +75,7 @@ def build_domains(
     source = _dataset(config, "source", options | of_source)
     target = _dataset(config, "target", options)
     for module in single_datasets(source):
+        keep_counts(config, module)
         if config.selection.source_fraction and not module.has_val:
             module.val_fraction = config.selection.source_fraction
     if config.data.labeled_target is None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from hiast.cli.own_folder import source_file
+
+if TYPE_CHECKING:
+    from hiast.data import DatasetDataModule
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +56,29 @@ def derived_folder(config: DictConfig, root: Path) -> Path:
     if is_writable(root):
         return root / "cache"
     folder = Path("outputs") / str(config.name) / "cache"
-    log.info(
-        "%s cannot be written to: what is derived from its files is kept in %s (data.cache_folder).",
-        root,
-        folder,
+    _log_once(
+        f"{root} cannot be written to: what is derived from its files is kept in {folder} (data.cache_folder)."
     )
     return folder
+
+
+def keep_counts(config: DictConfig, module: DatasetDataModule) -> None:
+    """Let the counts of rare class sampling be kept where all is kept that is derived from data.
+
+    Args:
+        config: As of ``train.yaml``.
+        module: A dataset of a run; one that names a folder itself (``statistics``) stays as it is.
+    """
+    if module.rare_class_sampling is not None and module.statistics is None:
+        roots = (Path(config.data_root), module.data_root)
+        root = next((root for root in roots if root.is_dir()), module.data_root)
+        module.statistics = derived_folder(config, root) / "class_pixels"
+
+
+@cache
+def _log_once(sentence: str) -> None:
+    """Several parts of a program ask where derived files are; the answer is worth one line."""
+    log.info(sentence)
 
 
 def is_writable(folder: Path) -> bool:

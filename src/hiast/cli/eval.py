@@ -74,6 +74,7 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     from hiast.evaluation.tables import class_table
 
     path = require(config, "checkpoint", "Which checkpoint? Write hiast-eval PATH.")
+    _check_places(config)
     composed = compose("train", scenario) if scenario else None
     module, trained = _load(Path(path), composed)
     values = plain(config)
@@ -96,6 +97,16 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
         if config.output is not None:
             _write(Path(config.output), scores)
     return 0
+
+
+def _check_places(config: DictConfig) -> None:
+    """Refuse places for the results that are of the wrong kind, before anything is evaluated."""
+    if config.output is not None and Path(config.output).is_dir():
+        raise InputError(
+            f"output: {config.output} is a folder; name a file such as {config.output}/scores.json."
+        )
+    if config.masks is not None and Path(config.masks).is_file():
+        raise InputError(f"masks: {config.masks} is a file; name a folder.")
 
 
 def _trainer(values: dict[str, Any]) -> pl.Trainer:
@@ -144,7 +155,7 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
     from hiast.cli.build import build_classes
     from hiast.cli.config import plain
     from hiast.training import load_module
-    from hiast.training.checkpoint import is_own_file
+    from hiast.training.checkpoint import is_own_file, no_checkpoint
 
     if scenario is None:
         module = load_module(path)
@@ -153,7 +164,7 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
         return module, module.run_config
     classes, values = build_classes(scenario), plain(scenario)
     if not path.is_file():
-        raise InputError(f"There is no checkpoint {path}.")
+        raise InputError(no_checkpoint(path))
     if not is_own_file(path):
         return _published(path, scenario, classes), values
     module = load_module(path)

@@ -41,6 +41,7 @@ def export(config: DictConfig) -> None:
     """Write the file and say how far it is from the network."""
     from hiast.cli.config import plain, require
     from hiast.cli.settings import EXPORT_FORMATS
+    from hiast.data.io.inputs import find_images
     from hiast.export.write import WRITERS, need, trace, write_safetensors
     from hiast.hub import SegmentationModel, load_model
 
@@ -57,6 +58,8 @@ def export(config: DictConfig) -> None:
         need(package)
     if kind == "tensorrt":
         need("tensorrt")
+    if isinstance(values["compare"], str):
+        find_images(values["compare"])
     model = load_model(checkpoint, teacher=config.teacher)
     if not isinstance(model, SegmentationModel):
         raise InputError(f"{checkpoint} is exported already: name the checkpoint that it was made of.")

@@ -56,6 +56,8 @@ def _try(network: nn.Module, what: str, shape: tuple[int, ...], classes: int) ->
             logits = torch.func.functional_call(network, meta, (torch.empty(shape, device="meta"),))
     except NotImplementedError:
         return
+    except InputError as error:  # The network says itself what it does not take.
+        raise InputError(f"{what}: {error}") from error
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         if "meta" in text:  # A layer that cannot be tried without values.
@@ -63,7 +65,7 @@ def _try(network: nn.Module, what: str, shape: tuple[int, ...], classes: int) ->
         if "Expected more than 1 value per channel" in text:
             raise InputError(
                 f"{what}: batch normalization of this backbone needs at least 2 images at a time on each device, and "
-                f"gets {shape[0]}: use a larger batch_size or a smaller accumulate_grad_batches."
+                f"gets {shape[0]}: use a larger batch_size, a smaller accumulate_grad_batches, or freeze_bn=full."
             ) from error
         raise InputError(
             f"{what}: the backbone does not take images of {shape[2]} x {shape[3]} pixels ({text[:200]}): choose "
@@ -80,20 +82,23 @@ def _try(network: nn.Module, what: str, shape: tuple[int, ...], classes: int) ->
 def _batches(config: DictConfig) -> Iterator[tuple[str, int, tuple[int, int], bool]]:
     """What goes through the network: its name, images at a time, (height, width), and whether in training.
 
-    Of each size the smallest batch is enough.
+    Of each size the smallest batch is enough. Where batch normalization is frozen (``freeze_bn``: full), it normalizes
+    as in validation.
     """
-    found: dict[tuple[int, int], tuple[int, str]] = {}
+    found: dict[tuple[tuple[int, int], bool], tuple[int, str]] = {}
     devices = device_count(config)
     for stage in stage_names(config):
         settings = stage_settings(config, stage)
         batch = max(1, settings.batch_size // settings.get("accumulate_grad_batches", 1) // devices)
+        training = settings.module.get("freeze_bn") != "full"
         for domain in ("source", "target") if stage != "source_only" else ("source",):
             crop = config.crop[domain]
             size = (crop.get("height"), crop.get("width"))
-            if None not in size and (size not in found or batch < found[size][0]):
-                found[size] = batch, f"{stage}.batch_size, crops of the {domain}"
-    for size, (batch, what) in found.items():
-        yield what, batch, size, True
+            key = size, training
+            if None not in size and (key not in found or batch < found[key][0]):
+                found[key] = batch, f"{stage}.batch_size, crops of the {domain}"
+    for (size, training), (batch, what) in found.items():
+        yield what, batch, size, training
     if config.validation.size is not None:
         height, width = config.validation.size
         yield "validation.size", 1, (height, width), False

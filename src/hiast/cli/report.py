@@ -32,6 +32,10 @@ Runs that differ in nothing but the seed are one group, with mean and standard d
 """
 
 
+COMPARISON = "comparison.html"
+"""Default of ``out``."""
+
+
 def main() -> None:
     """Entry point."""
     sys.exit(run_command(report, "report", USAGE, bare="run"))
@@ -52,6 +56,11 @@ def report(config: DictConfig) -> int:
     words = [text] if Path(text).exists() else [word for word in text.split(",") if word]
     folders = find_runs(words)
     console = Console()
+    if len(folders) == 1 and config.out != COMPARISON:
+        raise InputError(
+            f"out names the file of a comparison, and {text} is one run, whose page is {folders[0]}/report.html: do "
+            "without out=, or name several runs."
+        )
     path = _single(folders[0]) if len(folders) == 1 else _several(folders, Path(config.out), console)
     console.print(f"Report: {path}", soft_wrap=True, markup=False, highlight=False)
     return 0

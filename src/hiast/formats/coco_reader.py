@@ -115,13 +115,15 @@ def find_json(path: Path, prefix: str) -> Path:
 class CocoReader:
     """Reads annotations of objects or stuff.
 
-    Pixels of no annotation are ignored. Where annotations overlap, the one with the smaller area is on top.
+    Pixels of no annotation are ignored, or belong to ``background``. Where annotations overlap, the one with the
+    smaller area is on top.
 
     Args:
         path: JSON file, or the folder that holds it.
         classes: Class names in the order of their indices.
         ignored: Further categories whose pixels are ignored.
         image_folder: Folder of the images; None: it is looked for beside the file.
+        background: Class of the pixels of no annotation; None: they are ignored.
 
     Raises:
         InputError: Something is missing or does not fit; the message names the file.
@@ -134,9 +136,13 @@ class CocoReader:
         *,
         ignored: Iterable[str] = (),
         image_folder: Path | str | None = None,
+        background: str | None = None,
     ) -> None:
         table = NameTable.of(classes, ignored)
         self.classes = table.classes
+        self._background = (
+            IGNORED if background is None else table.index(background, "The setting background")
+        )
         self._file = CocoFile(path, "instances", image_folder)
         self._path = self._file.path
         names = self._file.category_names()
@@ -171,7 +177,7 @@ class CocoReader:
         """
         height, width = own = self._file.size(name, size)
         # Column by column, as run lengths count.
-        columns = np.full((width, height), IGNORED, np.uint8)
+        columns = np.full((width, height), self._background, np.uint8)
         where = f"{self._path}, image '{name}'"
         for index, entry in sorted(self._annotations[name], key=lambda each: -_area(each[1], self._path)):
             _draw(columns, take(entry, "segmentation", (dict, list), where), index, where)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hiast.data.io.patterns import walk_files
 from hiast.errors import InputError
+from hiast.inspection.annotations import WITH_BACKGROUND
 from hiast.inspection.crops import propose_sizes
 from hiast.inspection.layout import find_layout
 from hiast.inspection.proposal import (
@@ -17,6 +18,7 @@ from hiast.inspection.proposal import (
     fill_in,
     folder_keys,
     look_at_folder,
+    look_at_labeled,
     scenario_keys,
 )
 
@@ -26,6 +28,7 @@ _CODED = {
     "colors": "colors",
     "first_channel": "ids in the first channel",
     "threshold": "soft masks",
+    "annotations": "annotations",
 }
 _SHOWN = 30
 """Values that are listed in a line."""
@@ -37,7 +40,7 @@ class Folders:
 
     Attributes:
         images: Images of the source.
-        labels: Their labels.
+        labels: Their labels: a folder, or a JSON file of annotations.
         target: Images or videos of the target; None: not known yet.
         val_images: Labeled images of the target.
         val_labels: Their labels; without ``val_images`` labels of a part of the images in ``target``.
@@ -67,7 +70,7 @@ def fill_in_scenario(
     Raises:
         InputError: A folder is missing or empty, or images and labels cannot be paired or read.
     """
-    source = look_at_folder(find_layout(folders.images, folders.labels), names)
+    source = look_at_labeled(folders.images, folders.labels, names)
     if len(source.names) < 2:
         raise InputError(
             f"The labels in {folders.labels} hold one class ({', '.join(source.names) or 'none'}), and two are needed: "
@@ -75,8 +78,9 @@ def fill_in_scenario(
         )
     text, target, said = _target(folders, templates, source, video)
     sizes = propose_sizes(source.sizes, target.sizes if target is not None else ())
+    source_keys = _located(source.layout.root) | folder_keys(source)
     texts = {
-        "source": fill_in(templates["source"], _located(source.layout.root) | folder_keys(source)),
+        "source": fill_in(_with_places(templates["source"], source_keys), source_keys),
         "target": text,
         "scenario": fill_in(templates["scenario"], scenario_keys(source.names, sizes)),
     }
@@ -108,7 +112,7 @@ def _target(
     if folders.val_images is None:
         return _partly_labeled(folders.target, folders.val_labels, templates["target"], source)
     target = look_at_folder(find_layout(folders.target))
-    val = look_at_folder(find_layout(folders.val_images, folders.val_labels), like=source)
+    val = look_at_labeled(folders.val_images, folders.val_labels, like=source)
     root = Path(os.path.commonpath([target.layout.root, val.layout.root]))
     seen = (replace(found, layout=found.layout.seen_from(root)) for found in (target, val))
     keys = _located(root) | folder_keys(next(seen)) | folder_keys(next(seen), val=True) | _mapped(val, source)
@@ -127,7 +131,7 @@ def _partly_labeled(
     folder: Path, labels: Path, template: str, source: FolderProposal
 ) -> tuple[str, FolderProposal, list[str]]:
     """Images of which a part has labels: these are for validation."""
-    found = look_at_folder(find_layout(folder, labels), like=source)
+    found = look_at_labeled(folder, labels, like=source)
     keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found) | _mapped(found, source)
     keys |= {"val_images": None, "val_labels": None, "unlabeled": None, "val": "labeled"}
     return fill_in(_with_places(template, keys), keys), found, _report("target", found)
@@ -155,7 +159,7 @@ def _report(role: str, found: FolderProposal) -> list[str]:
     layout = found.layout
     size = " x ".join(_span({size[axis] for size in found.sizes}) for axis in (1, 0))
     lines = [f"{role}: {len(layout.pairs):,} images of {size} pixels, {layout.images} in {layout.root}"]
-    if layout.labels is None or found.kind is None or found.meaning is None or found.table is None:
+    if found.kind is None or found.meaning is None or found.table is None:
         return lines
     shown = [
         f"{value}: {name or 'ignored'} ({100 * found.table.share(value):.2f} %)"
@@ -163,8 +167,15 @@ def _report(role: str, found: FolderProposal) -> list[str]:
         if value in found.table.values
     ]
     more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    lines.append(f"  {len(layout.labeled):,} labels, {layout.labels}, {_CODED[found.kind]}")
+    notes = found.annotations
+    coded = f"{notes.path}, {notes.format}" if notes is not None else layout.labels
+    lines.append(f"  {len(layout.labeled):,} labels, {coded}, {_CODED[found.kind]}")
     lines.append(f"  {'; '.join(shown[:_SHOWN])}{more}")
+    if notes is not None and "background" not in notes.options:
+        choice = "; to make them a class: names=[background,...]" if notes.format in WITH_BACKGROUND else ""
+        lines.append(f"  Pixels that nothing covers are ignored{choice}.")
+    if notes is not None and notes.options.get("ignored"):
+        lines.append(f"  Other classes are ignored: {', '.join(notes.options['ignored'])}")
     if layout.joined:
         lines.append("  Images have several label files, which are laid over each other (join_labels).")
     if layout.others:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hiast.data.io.images import ImageReader, ValueRangeError
+from hiast.classes import IGNORED
+from hiast.data.checks.label_ids import count_ids
+from hiast.data.io.images import ImageReader, ValueRangeError, image_size
+from hiast.data.io.label_groups import match_items
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
+from hiast.inspection.annotations import Annotations, find_annotations
 from hiast.inspection.class_names import name_values
 from hiast.inspection.crops import ScenarioSizes, Windows
-from hiast.inspection.layout import Layout
+from hiast.inspection.layout import Layout, find_layout
 from hiast.inspection.values import Kind, Value, ValueTable, look_at_labels
 
 LOOKED_AT = 200
@@ -32,6 +37,7 @@ class FolderProposal:
         meaning: Value -> class, or None to ignore it.
         table: Values of the labels that were looked at.
         value_range: Values of images of more than 8 bits that would be too dark otherwise; None: 8 bits are enough.
+        annotations: Annotations of another program in the place of label files; None: there are none.
     """
 
     layout: Layout
@@ -40,11 +46,45 @@ class FolderProposal:
     meaning: Mapping[Value, str | None] | None = None
     table: ValueTable | None = None
     value_range: tuple[float, float] | None = None
+    annotations: Annotations | None = None
 
     @property
     def names(self) -> list[str]:
         """Class names in the order of the values."""
         return list(dict.fromkeys(name for name in (self.meaning or {}).values() if name is not None))
+
+
+def look_at_labeled(
+    images: Path, labels: Path, names: Sequence[str] = (), like: FolderProposal | None = None
+) -> FolderProposal:
+    """Look at a folder of images and at its labels: a folder of label files, or annotations of another program.
+
+    Args:
+        images: Folder of the images.
+        labels: Folder, or JSON file.
+        names: Class names that the user gives.
+        like: Labels of the same scenario, see ``look_at_folder``.
+
+    Raises:
+        InputError: A folder is missing, or images and labels cannot be paired or read.
+    """
+    annotations = find_annotations(labels, images, names)
+    if annotations is None:
+        return look_at_folder(find_layout(images, labels), names, like)
+    layout = find_layout(images)
+    reader = annotations.open()
+    matched = match_items(reader, {pair.name: pair.image for pair in layout.pairs}, images.name)
+    pairs = tuple(replace(pair, label=pair.image if pair.image in matched else None) for pair in layout.pairs)
+    layout = replace(layout, pairs=pairs)
+    folder = annotations.path if annotations.path.is_dir() else annotations.path.parent
+    layout = layout.seen_from(Path(os.path.commonpath([layout.root, folder.absolute()])))
+    sizes, value_range = _look_at_images(pairs)
+    table = ValueTable()
+    for pair in _spread(layout.labeled, LOOKED_AT):
+        ids = reader.read(matched[pair.image], image_size(pair.image))
+        table.add(pair.image, dict(count_ids(ids).items()))
+    meaning: dict[Value, str | None] = {**dict(enumerate(annotations.names)), IGNORED: None}
+    return FolderProposal(layout, sizes, "annotations", meaning, table, value_range, annotations)
 
 
 def look_at_folder(
@@ -86,6 +126,8 @@ def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | 
     keys: dict[str, str | None] = {f"{prefix}images": dumped(found.layout.images), "class_map": "null"}
     if found.value_range is not None:
         keys["value_range"] = dumped(list(found.value_range))
+    if found.annotations is not None:
+        return keys | _annotation_keys(found.annotations, found, prefix)
     if found.layout.labels is None:
         return keys
     keys |= {f"{prefix}labels": dumped(found.layout.labels), "names": dumped(found.names)}
@@ -102,9 +144,25 @@ def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | 
         keys["threshold"] = "128"
     if found.layout.joined:
         keys["join_labels"] = "true"
-    if len(found.layout.labeled) < len(found.layout.pairs):
-        keys["unlabeled"] = "skip"
-    return keys
+    return keys | _skipped(found)
+
+
+def _annotation_keys(annotations: Annotations, found: FolderProposal, prefix: str) -> dict[str, str | None]:
+    path = annotations.path.absolute()
+    keys: dict[str, str | None] = {
+        f"{prefix}labels": None,
+        "ids": None,
+        "names": dumped(list(annotations.names)),
+        "format": annotations.format,
+        f"{prefix}annotations": dumped(path.relative_to(found.layout.root).as_posix()),
+    }
+    if annotations.options:
+        keys["format_options"] = dumped(dict(annotations.options))
+    return keys | _skipped(found)
+
+
+def _skipped(found: FolderProposal) -> dict[str, str | None]:
+    return {"unlabeled": "skip"} if len(found.layout.labeled) < len(found.layout.pairs) else {}
 
 
 def scenario_keys(names: Sequence[str], sizes: ScenarioSizes) -> dict[str, str | None]:

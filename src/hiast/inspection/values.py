@@ -20,8 +20,8 @@ from hiast.errors import InputError
 Value = int | str
 """An id, or a color as "red,green,blue"."""
 
-Kind = Literal["ids", "colors", "first_channel", "threshold"]
-"""How labels can be coded: see the keys of a dataset file."""
+Kind = Literal["ids", "colors", "first_channel", "threshold", "annotations"]
+"""How labels can be coded: see the keys of a dataset file; "annotations" are those of another program."""
 
 MOST = 256
 """Values that a table lists; a folder of more holds no label maps."""

@@ -92,7 +92,7 @@ def explain_single_values(architecture: str) -> Iterator[None]:
             raise
         raise InputError(
             f"{architecture} shrinks an image to one value per channel, which batch normalization cannot normalize "
-            f"in a batch of one image: train with at least two images per device (batch_size), with batch_norm: full, "
+            f"in a batch of one image: train with at least two images per device (batch_size), with freeze_bn: full, "
             f"with larger crops, or with a decoder that does not pool (FPN, Unet, Segformer, DPT, DAFormer)."
         ) from error
 

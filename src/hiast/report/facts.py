@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from hiast.report.history import Round, planned_rounds, read_history
 from hiast.report.labels import LabeledRound, read_labels
 from hiast.selection import Candidate, CandidateRecords
 from hiast.selection.alarms import raised
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -177,7 +180,10 @@ def _read_selection(facts: RunFacts) -> None:
 def _config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except OSError:
+        return {}
+    except (ValueError, yaml.YAMLError):
+        log.warning("%s is damaged: the report does without it.", folder / "config.yaml")
         return {}
     return config if isinstance(config, dict) else {}
 

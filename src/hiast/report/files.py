@@ -19,9 +19,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 CLASSES = "classes.json"
@@ -56,7 +59,10 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except OSError:
+        return None
+    except ValueError:
+        log.warning("%s is damaged: the report does without it.", path)
         return None
     if not isinstance(content, dict) or content.get("format", FORMAT) != FORMAT:
         return None

@@ -55,6 +55,18 @@ def _is_own(contents: Any) -> bool:
     return isinstance(contents, dict) and isinstance(contents.get("hiast"), dict) and "state_dict" in contents
 
 
+def no_checkpoint(path: Path) -> str:
+    """Why a path is no checkpoint; of a folder, such as that of a run, the checkpoints in it are named."""
+    if not path.is_dir():
+        return f"There is no checkpoint {path}."
+    places = ("selected.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt", "*.ckpt")
+    found = list(dict.fromkeys(file for place in places for file in sorted(path.glob(place))))
+    if not found:
+        return f"{path} is a folder without checkpoints."
+    others = f" ({len(found)} are there)" if len(found) > 1 else ""
+    return f"{path} is a folder: name one of the checkpoints in it{others}, such as {found[0]}."
+
+
 def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
     """``torch.load`` of tensors and plain values; anything else is refused.
 
@@ -63,7 +75,7 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no checkpoint {path}.")
+        raise InputError(no_checkpoint(path))
     # What torch's reader raises for other files is anything.
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a checkpoint, or only a part of one.")

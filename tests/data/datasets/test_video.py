@@ -169,7 +169,7 @@ def test_a_damaged_stretch_is_reported_and_left_out(tmp_path: Path, caplog: pyte
     )
     video.write_bytes(content)
     with pytest.raises(
-        InputError, match=r"a\.mp4 is damaged or cut off at frames 12 to 19 of 40.*unreadable=skip"
+        InputError, match=r"a\.mp4 is damaged or cut off at frames 12 to 19 of 40.*data\.unreadable=skip"
     ):
         extract_frames(video, tmp_path / "frames", 1)
     frames = extract_frames(video, tmp_path / "frames", 1, "skip")

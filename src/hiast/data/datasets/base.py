@@ -70,7 +70,8 @@ class DatasetDataModule(pl.LightningDataModule):
         unreadable: "stop" or "skip", see ``SegmentationDataset``.
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
         rare_class_sampling: Settings of ``RareClassSampling`` for training images; None: all are drawn alike.
-        statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run.
+        statistics: Folder to keep the counts in that rare class sampling needs; None: count in every run (a run
+            of the command line keeps them in its cache folder).
         cache: Read training images from what ``hiast-data-prepare`` has written; None: from their files.
         max_pixels: Larger images and labels are refused.
         max_images: Use only the first images of each split, to try things out; None: all.

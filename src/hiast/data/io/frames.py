@@ -101,7 +101,7 @@ def _accepted(video: Path, folder: Path, record: Record, unreadable: Unreadable)
         problem = f"{video} is damaged or cut off at frames {stretches}{more} of {record.frames}"
     if problem and unreadable == "stop":
         raise InputError(
-            f"{problem}: fetch it again, or set unreadable=skip to do without the damaged part of videos."
+            f"{problem}: fetch it again, or set data.unreadable=skip to do without the damaged part of videos."
         )
     if problem:
         log.warning("%s; this is left out.", problem)

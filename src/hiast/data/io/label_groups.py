@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: s
     """Image files -> names in the annotations; images without annotations are left out.
 
     Names are compared as paths below the image folder, then by their last part, where that is unique on both sides.
+    The ending ``_leftImg8bit`` of Cityscapes' images is left out, where the names would not fit otherwise.
 
     Args:
         reader: The annotations.
@@ -113,14 +114,9 @@ def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: s
         InputError: No image has annotations.
     """
     items = set(reader.items())
-    matched = {path: name for name, path in images.items() if name in items}
-    if not matched:
-        by_base = _unique_base_names(items)
-        matched = {
-            path: by_base[base]
-            for base, path in _unique_base_names(images, images).items()
-            if base in by_base
-        }
+    matched = _match(items, images) or _match(
+        items, {name.removesuffix("_leftImg8bit"): path for name, path in images.items()}
+    )
     if not matched:
         examples = f"'{next(iter(images))}' and '{next(iter(sorted(items)), '')}'"
         raise InputError(
@@ -128,6 +124,15 @@ def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: s
             f"names are compared without suffix, such as {examples}."
         )
     return matched
+
+
+def _match(items: Set[str], images: Mapping[str, Path]) -> dict[Path, str]:
+    matched = {path: name for name, path in images.items() if name in items}
+    if matched:
+        return matched
+    by_base = _unique_base_names(items)
+    by_image = _unique_base_names(images, images)
+    return {path: by_base[base] for base, path in by_image.items() if base in by_base}
 
 
 def _unique_base_names(names: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:

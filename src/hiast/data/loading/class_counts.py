@@ -73,8 +73,8 @@ def _write(path: Path, counts: NDArray[np.int64]) -> None:
         write_atomically(path, content.getvalue())
     except OSError as error:
         log.warning(
-            "%s cannot be written (%s): the pixels of each class will be counted again by the next run. Name another "
-            "folder by the key statistics of the dataset.",
+            "%s cannot be written (%s): the pixels of each class will be counted again by the next run. Set "
+            "data.cache_folder, or the key statistics of the dataset, to a folder that can be written.",
             path.parent,
             error.strerror or error,
         )
