@@ -12,7 +12,7 @@ import yaml
 from hiast.data.io.images import ImageReader, ValueRangeError
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
-from hiast.inspection.class_names import name_values
+from hiast.inspection.class_names import PLACEHOLDER, is_placeholder, name_values
 from hiast.inspection.crops import ScenarioSizes, Windows
 from hiast.inspection.layout import Layout
 from hiast.inspection.values import Kind, Value, ValueTable, look_at_labels
@@ -72,7 +72,19 @@ def look_at_folder(
         return FolderProposal(layout, sizes, kind, meaning, table, value_range)
     folders = list(dict.fromkeys([labels[0].parent, *_above(labels[0].parent, layout.root)]))
     meaning = name_values(kind, table, folders, names, layout.labels)
+    if like is not None and "colors" in (kind, like.kind):
+        meaning = _apart(meaning, like.names)
     return FolderProposal(layout, sizes, kind, meaning, table, value_range)
+
+
+def _apart(meaning: Mapping[Value, str | None], taken: Sequence[str]) -> dict[Value, str | None]:
+    """Other placeholders than those of labels with another coding: class_0 of a color is not class_0 of an id."""
+    return {
+        value: f"target_{name.removeprefix(PLACEHOLDER)}"
+        if name is not None and name in taken and is_placeholder(name)
+        else name
+        for value, name in meaning.items()
+    }
 
 
 def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | None]:

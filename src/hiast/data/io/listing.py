@@ -164,4 +164,4 @@ class Listing:
             )
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
-        return replace(self, name=f"{self.name} {split}", pairs=pairs)
+        return replace(self, name=f"{self.name.removesuffix(' train')} {split}", pairs=pairs)
