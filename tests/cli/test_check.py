@@ -102,6 +102,7 @@ def test_old_names_are_answered_with_the_new(old: str, new: str) -> None:
         ),
         ("classes.path=hiast.classes.CITYSCAPES", "did you mean hiast.classes.CITYSCAPES_19?"),
         ("logger.loggers=[{_target_: pytorch_lightning.loggers.CSVLogger, dir: x}]", "logger.loggers.0.dir"),
+        ("logger.loggers.0.offline=false", "Settings of logger=wandb are logger.wandb.KEY."),
         ("seed=1,2", "add --multirun"),
         ("foo=ü", "quote it"),
         ("data=3", "data must hold num_workers"),
