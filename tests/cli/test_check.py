@@ -102,7 +102,6 @@ def test_old_names_are_answered_with_the_new(old: str, new: str) -> None:
         ),
         ("classes.path=hiast.classes.CITYSCAPES", "did you mean hiast.classes.CITYSCAPES_19?"),
         ("logger.loggers=[{_target_: pytorch_lightning.loggers.CSVLogger, dir: x}]", "logger.loggers.0.dir"),
-        ("logger.loggers.0.offline=false", "Settings of logger=wandb are logger.wandb.KEY."),
         ("seed=1,2", "add --multirun"),
         ("foo=ü", "quote it"),
         ("data=3", "data must hold num_workers"),
@@ -110,6 +109,10 @@ def test_old_names_are_answered_with_the_new(old: str, new: str) -> None:
 )
 def test_values_that_do_not_fit_are_refused(word: str, wanted: str) -> None:
     assert wanted in refusal(DEMO, word)
+
+
+def test_an_old_key_of_a_logger_is_refused_with_the_new_one() -> None:
+    assert "logger.wandb.KEY" in refusal(DEMO, "logger=wandb", "logger.loggers.0.offline=false")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_names_of_parts_do_not_overlap() -> None:
     bands = [(float(i), f"self_training {i}") for i in range(12)]
     chart = line_chart("c", [Series("a", ((0, 1), (12, 2)))], bands=bands)
     assert [band.name for band in chart.bands] == [name for _, name in bands]
-    assert {band.row for band in chart.bands} == {0, 1, None}
+    assert {band.row for band in chart.bands} == {0, 1, 2, None}
 
 
 def test_sparklines() -> None:

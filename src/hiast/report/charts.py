@@ -21,6 +21,8 @@ MARKS = ("circle", "square", "triangle", "diamond")
 COLORS = 8
 LETTER = 6.6
 """Width of a letter of the names of parts, about."""
+BAND_ROWS = 3
+"""Rows for the names of parts."""
 Place = Callable[[float], float]
 MOST_POINTS = 240
 """Points of a series beyond which only every second, third, ... is drawn, and always the last."""
@@ -73,7 +75,7 @@ class Band:
     Attributes:
         at: Its place.
         name: Its name.
-        row: Row of its name, 0 or 1; None: there is no room for it.
+        row: Row of its name, from 0; None: there is no room for it.
         text_at: Place of the name.
         anchor: ``start`` or ``end``: which end of the name is there.
     """
@@ -274,8 +276,8 @@ def mark_path(mark: str, x: float, y: float, size: float = 4.5) -> str:
 
 
 def _bands(bands: Sequence[tuple[float, str]], right: float) -> tuple[Band, ...]:
-    """Names in two rows, as far as there is room for them."""
-    taken = [-math.inf, -math.inf]
+    """Names in three rows, as far as there is room for them."""
+    taken = [-math.inf] * BAND_ROWS
     found = []
     for place, name in bands:
         length = LETTER * len(name)
