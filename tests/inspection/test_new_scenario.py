@@ -309,6 +309,8 @@ def test_placeholders_of_colors_and_of_ids_are_kept_apart(tmp_path: Path) -> Non
     target = yaml.safe_load(texts["target"])
     assert target["ids"] == {0: "target_0", 1: "target_1", 2: "target_2"}
     assert target["class_map"] == dict.fromkeys(target["names"])
-    assert said[-1].startswith("No list and no known colors name the classes: write their names in place of class_0")
+    assert said[-1].startswith(
+        "No list and no known colors name the classes: write their names in place of class_0"
+    )
     _, said = fill_in_scenario(folders, TEMPLATES, ["a", "b", "c"])
     assert "No list" not in said[-1]
