@@ -134,6 +134,19 @@ def test_equal_alarms_of_several_candidates_are_one_notice(run: Path) -> None:
     assert said == [f"{alarms[-1]} The same of 2 candidates before, since look-1.", other]
 
 
+def test_settings_that_the_machine_chose_are_marked(run: Path) -> None:
+    chosen = ["trainer.precision"]
+    changed = {
+        "seed": [888, 5],
+        "trainer.precision": ["auto", "32-true"],
+        "chosen_by_machine": [None, chosen],
+    }
+    facts = read_run(run)
+    facts.settings["settings"] = changed
+    page = run_page(facts)
+    assert page.count("chosen by the machine") == 1 and "chosen_by_machine" not in page
+
+
 def test_harm_is_said_first(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     path = run / "self_training/result_2.json"
