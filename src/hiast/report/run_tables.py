@@ -197,7 +197,7 @@ def time_rows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def settings(facts: RunFacts) -> dict[str, Any]:
-    """Choices and settings that differ from the defaults, as (name, default, value), and those that the machine chose."""
+    """Choices and settings that differ from the defaults, as (name, default, value), and what the machine chose."""
 
     def pairs(key: str) -> list[tuple[str, Any, Any]]:
         values = facts.settings.get(key)
