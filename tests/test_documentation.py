@@ -59,6 +59,12 @@ def test_paths_in_comments_lead_to_pages() -> None:
             assert (ROOT / name).is_file(), f"{path} names {name}"
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+def test_paths_in_scripts_lead_somewhere(script: Path) -> None:
+    named = re.findall(r"\b(?:src|conf|docs|tests|benchmarks)/[\w/.-]+", script.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_commands_are_recorded_as_a_terminal_shows_them(tmp_path: Path) -> None:
     script = load_script("record_demo")
     header, *events = map(

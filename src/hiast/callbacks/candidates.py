@@ -168,6 +168,7 @@ class CandidateKeeper(pl.Callback):
         if self.records.find(name, identity) is not None:
             return
         checkpoint = self.folder / "candidates" / f"{name}.ckpt"
+        log.info("%s: measuring on target images, without their labels.", name)
         if trainer.is_global_zero:
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(checkpoint, weights_only=True)

@@ -305,6 +305,8 @@ def test_hold_out_divides_and_is_seeded() -> None:
     assert len(val.pairs) == 4
     assert sorted([*train.pairs, *val.pairs], key=lambda pair: pair.name) == list(listing.pairs)
     assert listing.hold_out(0.2, 1, "val").pairs == val.pairs
+    for name in ("mine", "mine train", "mine val"):
+        assert replace(listing, name=name).hold_out(0.2, 1, "val").name == "mine val"
     assert listing.hold_out(0.2, 2, "val").pairs != val.pairs
     for fraction in (0.0, 1.0, 0.99, -1.0):
         with pytest.raises(InputError, match=r"\(\d+ images\) cannot be held out for validation"):

@@ -165,4 +165,5 @@ class Listing:
             )
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
-        return replace(self, name=f"{self.name} {split}", pairs=pairs)
+        title = self.name.removesuffix(" train").removesuffix(" val")
+        return replace(self, name=f"{title} {split}", pairs=pairs)
