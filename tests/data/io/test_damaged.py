@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from hiast.data.datasets import gta5
-from hiast.data.io.images import check_image, image_size, read_image
+from hiast.data.io.images import PLAIN_IMAGES, image_size, read_image
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import read_first_channel, read_ids
 from hiast.data.loading.class_counts import count_class_pixels
@@ -233,7 +233,7 @@ def outcome(path: Path, read: Read, wanted: np.ndarray) -> str:
     """Either "refused" or "same"; anything else fails the test."""
     try:
         image_size(path)
-        check_image(path)
+        PLAIN_IMAGES.check(path)
         pixels = read(path)
     except InputError as error:
         assert str(path) in str(error)
@@ -313,7 +313,7 @@ def test_things_that_are_not_files(tmp_path: Path) -> None:
     names = [path.name for path in tmp_path.iterdir()] + ["missing.png", "nul\0.png", "a" * 300 + ".png"]
     for name in names:
         path = tmp_path / name
-        for read in (read_image, read_ids, read_first_channel, image_size, check_image):
+        for read in (read_image, read_ids, read_first_channel, image_size, PLAIN_IMAGES.check):
             with pytest.raises(InputError) as failure:
                 read(path)  # type: ignore[operator]
             assert str(path) in str(failure.value) or repr(str(path))[1:-1] in str(failure.value)
@@ -397,7 +397,7 @@ def test_a_small_file_of_many_pixels_is_read_in_little_more_memory_than_they_tak
 def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(solid_png(12_001, 10_000))
-    for read in (read_image, read_ids, image_size, check_image, ColorIds({})):
+    for read in (read_image, read_ids, image_size, PLAIN_IMAGES.check, ColorIds({})):
         with pytest.raises(InputError, match=r"a\.png declares 12001 x 10000 pixels.*raise max_pixels"):
             read(path)  # type: ignore[operator]
 

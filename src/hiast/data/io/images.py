@@ -181,11 +181,6 @@ def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     return PLAIN_IMAGES.size(path, max_pixels)
 
 
-def check_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Size and values of an image that was read as training reads it, as ``ImageReader.check``."""
-    return PLAIN_IMAGES.check(path, max_pixels)
-
-
 def _checked_bands(bands: Any) -> tuple[int, ...]:
     if isinstance(bands, str) or not hasattr(bands, "__iter__"):
         bands = (bands,)
