@@ -204,11 +204,11 @@ def test_a_child_that_outlives_a_killed_process_does_not_keep_the_lock(tmp_path:
         process.stdout.close()
 
 
-def test_locks_do_not_need_unix(tmp_path: Path) -> None:
-    """On Windows there is no fcntl; filelock does without, the modules have to as well."""
+def test_nothing_needs_unix(tmp_path: Path) -> None:
+    """On Windows there are no fcntl and no resource; filelock does without, a run and its checks have to as well."""
     code = (
-        "import sys; sys.modules['fcntl'] = None; import hiast.locks, hiast.run.directory, "
-        "hiast.pseudo_labels.round_writer"
+        "import sys, torch, pytorch_lightning; sys.modules |= {'fcntl': None, 'resource': None}; import hiast.locks, "
+        "hiast.run.pipeline, hiast.run.doctor, hiast.pseudo_labels.round_writer, hiast.inspection.forecast"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,8 @@ from hiast.files import write_json
 from hiast.inspection.cost import PassCost, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
-from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, peak, resident
+from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, resident
+from hiast.memory import peak_memory
 from hiast.ranks import is_rank_zero
 from hiast.selection.views import VIEWS
 
@@ -89,7 +90,7 @@ class Forecaster:
         if self.forecast is None or device is None or not fresh:
             return
         disk, seconds = folder_bytes(folder), time.monotonic() - began
-        memory = peak(device)
+        memory = peak_memory(device)
         log.info(needed(self.forecast, memory, disk, seconds))
         pairs = {"memory": (self.forecast.memory, memory), "disk": (self.forecast.disk, disk)}
         pairs["seconds"] = self.forecast.seconds, seconds

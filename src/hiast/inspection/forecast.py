@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +153,7 @@ def duration(seconds: float) -> str:
 def free_memory(device: torch.device) -> float:
     """Bytes that a process may still take of the memory of a device.
 
-    On a CPU that is what the system says is available, within the limit of the container.
+    On a CPU that is what the system says is available, within the limit of the container; infinite on Windows.
     """
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
@@ -165,14 +164,6 @@ def resident() -> float:
     """Bytes of this process in memory now; 0 where the system does not say."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE")) if path.is_file() else 0.0
-
-
-def peak(device: torch.device) -> float:
-    """Most bytes that this process has held in the memory of a device."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def folder_bytes(folder: Path) -> float:
@@ -199,6 +190,8 @@ def _available() -> float:
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024.0 * int(line.split()[1])
+    if sys.platform == "win32":
+        return float("inf")
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -18,7 +18,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.readout import coarse_views
-from hiast.models.normalize import normalize
+from hiast.models.normalize import Normalize
 from hiast.prediction.images import as_images, is_several
 from hiast.prediction.inference import (
     InferenceSettings,
@@ -64,6 +64,7 @@ class PredictionModule(pl.LightningModule):
             )
         # Convolutions run faster in this layout, on tensor cores and on CPUs.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.normalize = Normalize(network.mean, network.std)
         self.classes = classes
         self.validation_size = None if validation_size is None else (validation_size[0], validation_size[1])
         self.metrics = SegmentationMetrics(classes)
@@ -75,6 +76,11 @@ class PredictionModule(pl.LightningModule):
     def evaluation_network(self) -> nn.Module:
         """The network that is validated, predicts and labels."""
         return self.network
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalized float images of uint8 images [B, 3, H, W], as the network wants them."""
+        normalized: Tensor = self.normalize(images)
+        return normalized
 
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
         """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W]."""
@@ -102,8 +108,7 @@ class PredictionModule(pl.LightningModule):
         """
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         network: Any = self.evaluation_network
-        normalized = normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
-        views = coarse_views(network, normalized, sizes=sizes, output_size=output_size, **options)
+        views = coarse_views(network, self.prepare(images), sizes=sizes, output_size=output_size, **options)
         found: ReadOut = read_out(views, entropy=entropy)
         return found
 
