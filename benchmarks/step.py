@@ -183,8 +183,8 @@ class StraightforwardStep(Step):
             return F.interpolate(coarse, size, mode="bilinear", align_corners=False)
 
         with torch.no_grad():
-            probabilities = full(module.teacher.coarse(module.prepare(target["image"]))).float().softmax(1)
-        logits = full(module.network.coarse(module.prepare(target["strong"]))).float()
+            probabilities = full(module.teacher.coarse(module.normalize(target["image"]))).float().softmax(1)
+        logits = full(module.network.coarse(module.normalize(target["strong"]))).float()
         total: Tensor = module.loss(logits, target["label"], probabilities)["total"]
         return total
 

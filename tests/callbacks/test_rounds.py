@@ -56,7 +56,7 @@ def prepared(module, index):
     from hiast.data.geometry import resize_image
 
     image = torch.from_numpy(resize_image(Images().read_image(index), *SIZE)).permute(2, 0, 1)
-    return module.prepare(image[None])
+    return module.normalize(image[None])
 
 
 def test_a_complete_round_is_left_alone(tmp_path, monkeypatch):

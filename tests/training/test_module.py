@@ -177,7 +177,7 @@ def test_validation_reports_scores_and_the_label_free_entropy():
     entropies = []
     for sample in samples:
         with torch.no_grad():
-            probabilities = made.network.eval()(made.prepare(sample["image"])).softmax(1)
+            probabilities = made.network.eval()(made.normalize(sample["image"])).softmax(1)
         entropies.append(float(mean_entropy(probabilities)))
         for truth, found in zip(sample["label"].flatten(), probabilities.argmax(1).flatten(), strict=True):
             hits[truth, found] += 1
@@ -255,7 +255,7 @@ def test_prediction_from_array_and_path(tmp_path: Path):
     np.testing.assert_array_equal(of_array.confidence, loaded.predict(str(tmp_path / "image.png")).confidence)
     pixels = torch.from_numpy(image().transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
-        wanted = made.network.eval()(made.prepare(pixels)).softmax(1)[0].max(0)
+        wanted = made.network.eval()(made.normalize(pixels)).softmax(1)[0].max(0)
     np.testing.assert_array_equal(of_array.labels, wanted.indices.numpy())
     np.testing.assert_allclose(of_array.confidence, wanted.values.numpy(), rtol=1e-5)
 
@@ -266,7 +266,7 @@ def test_prediction_at_the_validation_size_is_that_of_validation():
     pixels = torch.from_numpy(image().transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
         size = {"mode": "bilinear", "align_corners": True}
-        resized = nn.functional.interpolate(made.prepare(pixels), (24, 48), **size)
+        resized = nn.functional.interpolate(made.normalize(pixels), (24, 48), **size)
         logits = nn.functional.interpolate(made.network.eval()(resized), (40, 56), **size)
     np.testing.assert_array_equal(found.labels, logits.argmax(1)[0].numpy())
 
@@ -304,7 +304,7 @@ def test_images_are_normalized_without_a_copy_from_the_host(monkeypatch: pytest.
     monkeypatch.setattr(
         torch, "tensor", lambda *_, **options: pytest.fail("a tensor was made from host values")
     )
-    assert torch.equal(made.prepare(pixels), wanted)
+    assert torch.equal(made.normalize(pixels), wanted)
     made.read_out(pixels, (40, 56))
 
 

@@ -262,7 +262,7 @@ def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: floa
 def _predictor(trainer: pl.Trainer, module: AdaptationModule, network: nn.Module) -> Any:
     def predict(images: Tensor) -> Tensor:
         with trainer.precision_plugin.forward_context():
-            logits: Tensor = network(module.prepare(images))
+            logits: Tensor = network(module.normalize(images))
         return logits.float().softmax(1)
 
     return predict

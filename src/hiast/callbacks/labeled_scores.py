@@ -68,7 +68,7 @@ class LabeledScores:
     ) -> float:
         def predict(images: Tensor) -> Tensor:
             with trainer.precision_plugin.forward_context():
-                logits: Tensor = network(module.prepare(images))
+                logits: Tensor = network(module.normalize(images))
             return logits.float()
 
         miou, _ = measure_source(

@@ -109,12 +109,12 @@ class AdaptationModule(StoredModule, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C, H, W] of uint8 images [B, 3, H, W]."""
-        logits: Tensor = self.network(self.prepare(images))
+        logits: Tensor = self.network(self.normalize(images))
         return logits
 
     def source_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the labeled pixels of uint8 images [B, 3, H, W] with labels uint8 [B, H, W]."""
-        logits = self.network.coarse(self.prepare(images))
+        logits = self.network.coarse(self.normalize(images))
         upsampling = self.network.upsampling(labels.shape[-2], labels.shape[-1])
         loss: Tensor = coarse_cross_entropy(logits, labels, upsampling)
         return loss

@@ -46,6 +46,7 @@ class PredictionModule(pl.LightningModule):
             size of each image.
 
     Attributes:
+        normalize: Images uint8 [B, 3, H, W] -> normalized float32 images, as the network reads them.
         scores: Scores of the last validation; None before the first.
         inference: Options of ``probabilities`` in validation: ``sizes``, ``flip``, ``window``.
     """
@@ -77,11 +78,6 @@ class PredictionModule(pl.LightningModule):
         """The network that is validated, predicts and labels."""
         return self.network
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Normalized float images of uint8 images [B, 3, H, W], as the network wants them."""
-        normalized: Tensor = self.normalize(images)
-        return normalized
-
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
         """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W]."""
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
@@ -108,7 +104,7 @@ class PredictionModule(pl.LightningModule):
         """
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         network: Any = self.evaluation_network
-        views = coarse_views(network, self.prepare(images), sizes=sizes, output_size=output_size, **options)
+        views = coarse_views(network, self.normalize(images), sizes=sizes, output_size=output_size, **options)
         found: ReadOut = read_out(views, entropy=entropy)
         return found
 

@@ -101,24 +101,19 @@ class ImageReader:
         """
         path = Path(path)
         raster = open_raster(path, max_pixels).decode()
-        chosen = self._chosen(raster, path)
+        chosen = self.select_bands(raster, path)
         to_bytes(chosen, raster.bits, self.value_range, path)
         if chosen.dtype == np.uint8:
             return ImageFacts(raster.header.size)
         low, high = extremes(chosen)
         return ImageFacts(raster.header.size, raster.bits, low, high)
 
-    def convert(self, raster: Raster, path: Path) -> NDArray[np.uint8]:
-        """The pixels of a decoded file as ``read`` gives them; ``path`` is for messages.
+    def select_bands(self, raster: Raster, path: Path) -> NDArray[Any]:
+        """The bands to use, [H, W, 1 or 3], of the type in which they are stored; ``path`` is for messages.
 
         Raises:
-            InputError: Bands or values need a setting.
+            InputError: There are other bands than can be used.
         """
-        pixels = to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
-        return _upright(_three(pixels), raster.header.orientation)
-
-    def _chosen(self, raster: Raster, path: Path) -> NDArray[Any]:
-        """The bands to use: [H, W], or [H, W, 1 or 3]."""
         pixels = raster.pixels if raster.pixels.ndim == 3 else raster.pixels[..., None]
         if self.bands is not None:
             if max(self.bands) > pixels.shape[2]:
@@ -160,7 +155,12 @@ class ImageFile:
         Raises:
             InputError: As ``ImageReader.read``.
         """
-        return self.reader.convert(self.encoded.decode(), self.encoded.path)
+        raster, path = self.encoded.decode(), self.encoded.path
+        bands = self.reader.select_bands(raster, path)
+        pixels = to_bytes(bands, raster.bits, self.reader.value_range, path)
+        if pixels.shape[2] == 1:
+            pixels = np.repeat(pixels, 3, axis=2)
+        return _upright(pixels, raster.header.orientation)
 
     def read(self, window: Window | None = None) -> NDArray[np.uint8]:
         """The image, or a window of it, as a view of ``pixels``."""
@@ -191,10 +191,6 @@ def _checked_bands(bands: Any) -> tuple[int, ...]:
             f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1]."
         )
     return chosen
-
-
-def _three(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
