@@ -229,7 +229,7 @@ def batches(config: Any, options: argparse.Namespace, workers: int) -> Iterator[
     config = config.copy()
     config.data.num_workers = workers
     data = build_datamodule(config, build_classes(config))
-    data.plan(("source", "target"), options.batch, steps=10_000)
+    data = data.with_plan(("source", "target"), options.batch, steps=10_000)
     loaders = data.train_dataloader()
     for source, target in zip(loaders["source"], loaders["target"], strict=True):
         labels = source["label"]

@@ -232,7 +232,7 @@ class Pipeline:
         elif start is not None:
             start_from(module, start)
         label_round = self._labels(stage, number, start, stop)
-        self.datamodule.plan(
+        data = self.datamodule.with_plan(
             domains=module.domains,
             batch_size=settings.batch_size // settings.accumulate_grad_batches,
             steps=module.batches,
@@ -242,11 +242,11 @@ class Pipeline:
         )
         trainer = self._make_trainer(stage, module, label_round, stop, report, tracking)
         if module.batches_done < module.batches:
-            trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         else:
             # The process was killed between the last checkpoint and the result: only the validation is missing.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
-            trainer.validate(module, self.datamodule, verbose=False)
+            trainer.validate(module, data, verbose=False)
         check_complete(stage.name, module)
         if trainer.is_global_zero:
             entry = record_round(self.directory, stage.name, number, self._describe(start))

@@ -6,7 +6,6 @@ Check, labeling and training read images by this module and nothing else, so tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +74,7 @@ class ImageReader:
             InputError: The file is missing, unreadable, cut off, damaged or too large, or its format, bands or values
                 need a setting; the message names it.
         """
-        return self.open(path, max_pixels).pixels
-
-    def open(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFile:
-        """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
-
-        Raises:
-            InputError: As ``read``, as far as the header shows.
-        """
-        return ImageFile(self, open_raster(Path(path), max_pixels))
+        return ImageFile(self, open_raster(Path(path), max_pixels)).read()
 
     def size(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of an image as ``read`` gives it, from its header.
@@ -133,7 +124,7 @@ class ImageReader:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file in memory.
+    """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
 
     Args:
         reader: The settings that it is read with.
@@ -148,9 +139,14 @@ class ImageFile:
         """(height, width) in pixels."""
         return self.encoded.header.size
 
-    @cached_property
-    def pixels(self) -> NDArray[np.uint8]:
-        """The image, uint8 [H, W, 3], RGB; decoded at the first use.
+    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
+        """Decode the image.
+
+        Args:
+            window: The part that is returned, as a view; None: the whole image.
+
+        Returns:
+            uint8 [H, W, 3], RGB.
 
         Raises:
             InputError: As ``ImageReader.read``.
@@ -160,11 +156,8 @@ class ImageFile:
         pixels = to_bytes(bands, raster.bits, self.reader.value_range, path)
         if pixels.shape[2] == 1:
             pixels = np.repeat(pixels, 3, axis=2)
-        return _upright(pixels, raster.header.orientation)
-
-    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
-        """The image, or a window of it, as a view of ``pixels``."""
-        return self.pixels if window is None else window.of(self.pixels)
+        image = _upright(pixels, raster.header.orientation)
+        return image if window is None else window.of(image)
 
 
 PLAIN_IMAGES = ImageReader()

@@ -24,6 +24,7 @@ from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageFile, ImageReade
 from hiast.data.io.label_colors import look_up
 from hiast.data.io.labels import Decode, Ids
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
+from hiast.data.io.raster import open_raster
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 
@@ -80,7 +81,7 @@ class FileReader:
     @contextmanager
     def open(self, pair: Pair) -> Iterator[ImageFile]:
         """The image of a pair, in memory; its pixels are decoded when they are asked for."""
-        yield self.images.open(pair.image, self.max_pixels)
+        yield ImageFile(self.images, open_raster(pair.image, self.max_pixels))
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label."""
