@@ -209,7 +209,9 @@ class AdaptationDataModule(pl.LightningDataModule):
         """
         plan = self._plan
         if plan is None:
-            raise InputError("Training loaders follow a plan: ask with_plan(...) for the datamodule that has them.")
+            raise InputError(
+                "Training loaders follow a plan: ask with_plan(...) for the datamodule that has them."
+            )
         workers = -(-self.num_workers // len(plan.domains))
         return {domain: self._loader(domain, plan, workers) for domain in plan.domains}
 

@@ -15,26 +15,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from hiast.callbacks import (
-    CandidateKeeper,
-    GracefulShutdown,
-    LabelRound,
-    MetricsFile,
-    PictureSheet,
-    SelectionSettings,
-    SourcePixels,
-    StageCheckpoint,
-    StageProgress,
-    TargetStatistics,
-    ValidationSchedule,
-)
+from hiast.callbacks import GracefulShutdown, LabelRound, SelectionSettings, ValidationSchedule
 from hiast.callbacks.bn_statistics import StatisticsStore
-from hiast.callbacks.checkpoint import best_of, link_or_copy
-from hiast.callbacks.clock import Clock
+from hiast.callbacks.checkpoint import link_or_copy
 from hiast.callbacks.report import RunReport
-from hiast.callbacks.round_record import RoundRecord
 from hiast.callbacks.tracking import Tracking
-from hiast.callbacks.validation_record import ValidationRecord
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
@@ -45,10 +30,11 @@ from hiast.files import write_json
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
 from hiast.report.files import CLASSES, FORMAT, LINEAGE, REPORT
+from hiast.run.callbacks import build_callbacks
 from hiast.run.directory import RunDirectory
 from hiast.run.lineage import record_round
 from hiast.run.modules import ModuleBuilder, start_from
-from hiast.run.results import candidate_name, check_complete, make_result
+from hiast.run.results import check_complete, make_result
 from hiast.run.select import better_start, select
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
@@ -240,7 +226,13 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, module, label_round, stop, report, tracking)
+        trainer = build_trainer(
+            self.trainer,
+            module,
+            callbacks=build_callbacks(self, stage, module, label_round, stop, report, tracking),
+            val_every_n_steps=self.val_every_n_steps,
+            folder=self.directory.path,
+        )
         if module.batches_done < module.batches:
             trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         else:
@@ -262,10 +254,6 @@ class Pipeline:
             return None
         about = read_checkpoint(path, "meta")["hiast"]
         return path if about["round"] == number else None
-
-    def _best_before(self, stage: str, number: int) -> float | None:
-        path = self.directory.checkpoints(stage) / f"round_{number - 1}.ckpt"
-        return best_of(read_checkpoint(path, "meta")) if path.is_file() else None
 
     def _labels(
         self, stage: Stage, number: int, start: Path | None, stop: GracefulShutdown
@@ -292,60 +280,6 @@ class Pipeline:
             str(checkpoint.resolve().relative_to(self.directory.path.resolve()))
             if inside
             else checkpoint.name
-        )
-
-    def _make_trainer(
-        self,
-        stage: Stage,
-        module: AdaptationModule,
-        label_round: LabelRound | None,
-        stop: GracefulShutdown,
-        report: RunReport,
-        tracking: Tracking,
-    ) -> pl.Trainer:
-        # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
-        # the checkpoint before the stop.
-        callbacks: list[pl.Callback] = [
-            *([label_round] if label_round else []),
-            stop.schedule,
-            SourcePixels(),
-            TargetStatistics(stop.schedule, self.target_statistics),
-            StageProgress(rounds=len(stage.rounds)),
-            Clock(self.directory.path, stage.rounds[module.round_number - 1].batch_size),
-            MetricsFile(
-                self.directory.metrics,
-                self.log_every_n_steps,
-                label_round.signals if label_round else None,
-                tracking.follow,
-            ),
-            PictureSheet(self.directory.pictures, self.pictures),
-            ValidationRecord(self.directory.path, 6 if self.pictures else 0),
-            RoundRecord(self.directory.path, self.pictures, label_round),
-            StageCheckpoint(
-                self.directory.checkpoints(stage.name),
-                stop.schedule,
-                self.checkpoint_every_n_steps,
-                best=self._best_before(stage.name, module.round_number),
-            ),
-            CandidateKeeper(
-                self.directory.path,
-                self.selection,
-                name=candidate_name(stage, module.round_number),
-                step_before=tracking.steps_before,
-                is_first=stage is self.stages[0] and module.round_number == 1,
-                init_from=self.init_from is not None,
-                seed=self.seed,
-                labels=label_round,
-            ),
-            report,
-            stop,
-        ]
-        return build_trainer(
-            self.trainer,
-            module,
-            callbacks=callbacks,
-            val_every_n_steps=self.val_every_n_steps,
-            folder=self.directory.path,
         )
 
     def _finish(

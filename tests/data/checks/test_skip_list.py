@@ -32,8 +32,7 @@ def make(root: Path, record: Path | None = None, source=None, domains=("source",
     )
     if record is not None:
         module.use_skip_list(record)
-    module = module.with_plan(domains, batch_size=2, steps=3)
-    return module
+    return module.with_plan(domains, batch_size=2, steps=3)
 
 
 def names(module: AdaptationDataModule) -> list:

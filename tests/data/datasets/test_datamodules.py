@@ -167,7 +167,9 @@ def test_self_training_batches_and_a_round_that_is_finished_late(drawn_data: Pat
     workers = make(drawn_data, workers=2, hard_class_augmentation=HardClassAugmentation())
     whole = batches(workers, "target", domains=("target",), steps=4, round=1, round_directory=directory)
     assert same(whole, list(loader))
-    module = module.with_plan(("target",), batch_size=2, steps=4, round=1, round_directory=directory, start_step=2)
+    module = module.with_plan(
+        ("target",), batch_size=2, steps=4, round=1, round_directory=directory, start_step=2
+    )
     assert same(list(module.train_dataloader()["target"]), whole[2:])
 
 
