@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.io.frames import import_av
 from hiast.errors import InputError
 
 CODEC = "libx264"
@@ -128,17 +128,3 @@ class VideoWriter:
         )
         frame.pts, frame.time_base = self._last, self.facts.time_base
         self._container.mux(self._stream.encode(frame))
-
-
-def import_av() -> Any:
-    """PyAV.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        av = import_module("av")
-    except ImportError as error:
-        raise InputError("Videos need PyAV: pip install 'hiast[video]'.") from error
-    av.logging.set_level(None)
-    return av

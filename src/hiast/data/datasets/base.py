@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from hiast.classes import LabelSpace
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
-from hiast.data.checks.screening import Unreadable, check_choices
+from hiast.data.checks.screening import check_choices
 from hiast.data.checks.skip_list import SkipList
 from hiast.data.io.archives import Archives
 from hiast.data.io.cache import Cache
 from hiast.data.io.images import MAX_PIXELS
-from hiast.data.io.listing import Listing, SizeMismatch, Split
+from hiast.data.io.listing import Listing, SizeMismatch, Split, Unreadable
 from hiast.data.io.pairing import MissingLabelsError
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels

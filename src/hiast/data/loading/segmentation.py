@@ -17,13 +17,12 @@ from torch.utils.data import Dataset
 
 from hiast.classes import LabelSpace, lookup_table, map_classes
 from hiast.data.checks.label_ids import check_label_ids
-from hiast.data.checks.screening import Unreadable as Unreadable
 from hiast.data.checks.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.geometry import Window, resize_labels
 from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageFile, ImageReader
 from hiast.data.io.label_colors import look_up
 from hiast.data.io.labels import Decode, Ids
-from hiast.data.io.listing import Listing, Pair, SizeMismatch
+from hiast.data.io.listing import Listing, Pair, SizeMismatch, Unreadable
 from hiast.data.io.raster import open_raster
 from hiast.data.sample import Sample
 from hiast.errors import InputError
