@@ -17,7 +17,7 @@ from hiast.data.augmentation.copy_paste import HardClassAugmentation
 from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.checks.skip_list import SkipList
-from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size, share
+from hiast.data.datasets.base import DatasetDataModule, batch_size_per_rank, rank_and_world_size
 from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
@@ -260,7 +260,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, plan.round, _ORDERS[domain]),
-            batch_size=share(plan.batch_size, world_size),
+            batch_size=batch_size_per_rank(plan.batch_size, world_size),
             steps=plan.steps,
             rank=rank,
             world_size=world_size,

@@ -40,7 +40,7 @@ def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
 
-def share(total: int, world_size: int) -> int:
+def batch_size_per_rank(total: int, world_size: int) -> int:
     """Batch size of one rank.
 
     Raises:
@@ -229,7 +229,7 @@ class DatasetDataModule(pl.LightningDataModule):
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, 0, Stream.SINGLE_ORDER),
-            batch_size=share(self.batch_size, world_size),
+            batch_size=batch_size_per_rank(self.batch_size, world_size),
             steps=max(1, len(dataset) // self.batch_size),
             rank=rank,
             world_size=world_size,
