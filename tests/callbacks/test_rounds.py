@@ -87,7 +87,7 @@ def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
     label(plain, tmp_path / "plain")
     made, wanted = RoundReader(tmp_path / "target"), RoundReader(tmp_path / "plain")
     assert all(np.array_equal(made.label(name), wanted.label(name)) for name in Images.names)
-    # The estimates' last bits differ between machines; a round must go on all the same.
+    # The estimates' last bits differ between machines; a round must resume all the same.
     identity = made.manifest["identity"]
     assert (identity["weights"], identity["bn_statistics"]) == (before, "target")
     # In training the teacher has the student's weights, and with them its statistics.

@@ -77,7 +77,7 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         (("seed",), 2, "seed was 1 and is 2"),
         (("data", "source", "weights"), [1, 3], r"data.source.weights was \[1, 2\] and is \[1, 3\]"),
@@ -92,11 +92,11 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
     ],
 )
 def test_what_changes_results_may_not(
-    tmp_path: Path, path: tuple[str, ...], value: object, said: str
+    tmp_path: Path, path: tuple[str, ...], value: object, message: str
 ) -> None:
     start(tmp_path, CONFIG)
     leave_behind(tmp_path, "source_only", "warmup", "self_training")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         start(tmp_path, changed(path, value))
     start(tmp_path, CONFIG)
 

@@ -121,7 +121,7 @@ def test_two_images_for_one_label(tmp_path: Path) -> None:
         InputError, match=r"cam/a/1\.png and .*cam/b/1\.png would share the label .*seg/1\.png.*second field"
     ):
         pairs(tmp_path, "cam/*/{name}.png", "seg/{name}.png")
-    # Images without a label may be alike: nothing wrong is learnt from them.
+    # Images without a label may be alike: nothing wrong is learned from them.
     found = find_files(tmp_path, "cam/*/{name}.png", "images")
     assert group_labels(found, [], "cam/*/{name}.png", "seg/{name}.png") == ([()] * 4, [])
 
