@@ -89,3 +89,16 @@ def test_every_public_name_is_in_the_python_reference(package: str) -> None:
     documented = re.findall(r"^::: (\S+)$", (DOCS / "reference/python.md").read_text(), re.MULTILINE)
     either = {name.rpartition(".")[2] for name in documented}
     assert len(names) > 5 and [name for name in names if name not in either] == []
+
+
+def test_no_text_names_a_section_that_is_not_there() -> None:
+    """Pages have titles, not numbers: "method section 3" leads nowhere."""
+    folders = [ROOT / name for name in ("src", "conf", "benchmarks", "docs", "tests")]
+    texts = [
+        path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml", ".md")
+    ]
+    numbered = re.compile(r"method(?:\.md)?,? section \d", re.IGNORECASE)
+    found = [
+        path for path in [*texts, *ROOT.glob("*.md")] if numbered.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == [Path(__file__)], found
