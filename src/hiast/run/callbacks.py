@@ -58,6 +58,7 @@ def build_callbacks(
     """
     number, directory = module.round_number, run.directory
     checkpoints = directory.checkpoints(stage.name)
+    best = _best_of(checkpoints / f"round_{number - 1}.ckpt")
     signals = label_round.signals if label_round else None
     return [
         *([label_round] if label_round else []),
@@ -70,12 +71,7 @@ def build_callbacks(
         PictureSheet(directory.pictures, run.pictures),
         ValidationRecord(directory.path, 6 if run.pictures else 0),
         RoundRecord(directory.path, run.pictures, label_round),
-        StageCheckpoint(
-            checkpoints,
-            stop.schedule,
-            run.checkpoint_every_n_steps,
-            best=_best_of(checkpoints / f"round_{number - 1}.ckpt"),
-        ),
+        StageCheckpoint(checkpoints, stop.schedule, run.checkpoint_every_n_steps, best=best),
         CandidateKeeper(
             directory.path,
             run.selection,

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import GracefulShutdown, LabelRound, SelectionSettings, ValidationSchedule
 from hiast.callbacks.bn_statistics import StatisticsStore
 from hiast.callbacks.checkpoint import link_or_copy
 from hiast.callbacks.report import RunReport
+from hiast.callbacks.stop import keyboard_interrupt
 from hiast.callbacks.tracking import Tracking
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
@@ -141,7 +139,7 @@ class Pipeline:
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
         start, steps = self.init_from, 0
-        with GracefulShutdown(schedule) as stop, _interrupted(stop):
+        with GracefulShutdown(schedule) as stop, keyboard_interrupt(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
@@ -209,14 +207,8 @@ class Pipeline:
         """Train one round, from ``start`` or from its own last checkpoint, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
-        module = self.build_module(network, stage, number)
-        module.run_config = self.config
-        module.finite_check_interval = self.log_every_n_steps
         resume = self._resume_point(stage.name, number)
-        if resume is not None:
-            module.on_load_checkpoint(read_checkpoint(resume))
-        elif start is not None:
-            start_from(module, start)
+        module = self._module(network, stage, number, start, resume)
         label_round = self._labels(stage, number, start, stop)
         data = self.datamodule.with_plan(
             domains=module.domains,
@@ -247,6 +239,19 @@ class Pipeline:
         report.write()
         stop.stop_if_asked(trainer)
         return result
+
+    def _module(
+        self, network: SegmentationNetwork, stage: Stage, number: int, start: Path | None, resume: Path | None
+    ) -> AdaptationModule:
+        """The module of a round, at the position of ``resume`` or with the weights of ``start``."""
+        module = self.build_module(network, stage, number)
+        module.run_config = self.config
+        module.finite_check_interval = self.log_every_n_steps
+        if resume is not None:
+            module.on_load_checkpoint(read_checkpoint(resume))
+        elif start is not None:
+            start_from(module, start)
+        return module
 
     def _resume_point(self, stage: str, number: int) -> Path | None:
         path = self.directory.checkpoints(stage) / "last.ckpt"
@@ -298,14 +303,3 @@ class Pipeline:
             self.directory.write_result(stage.name, number, result)
         trainer.strategy.barrier("round finished")
         return result
-
-
-@contextmanager
-def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
-    """Turn a stop by Ctrl+C into a KeyboardInterrupt."""
-    try:
-        yield
-    except SIGTERMException:
-        if stop.signal == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise
