@@ -37,7 +37,7 @@ class LabeledScores:
 
         Args:
             trainer: Runs the fit.
-            module: In eval mode.
+            module: Module in eval mode.
             name: Name of the candidate.
             step: Its optimizer steps over all stages.
         """

@@ -42,7 +42,7 @@ class Forecaster:
     """Shows what a run will need before its first step, and what it has needed at its end.
 
     Attributes:
-        config: As of ``train.yaml``, without anything open.
+        config: Composed ``train.yaml``, without anything open.
         classes: The scenario's.
         on_cpu: Whether the network runs on the CPU.
         forecast: None until the run is ready, and for a network that cannot be tried without values.
@@ -146,7 +146,7 @@ def stage_works(
     """The work of each stage on one device.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
         network: The network.
         half: Whether it runs in mixed precision.

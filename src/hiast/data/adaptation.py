@@ -40,7 +40,7 @@ class Plan:
 
     Attributes:
         domains: Which loaders there are.
-        batch_size: Of each domain, over all devices.
+        batch_size: Images of each domain per step, over all devices.
         steps: Batches of the whole pass.
         round: 0 outside self-training.
         round_directory: Pseudo-labels of the target images; None: target images without labels.
@@ -80,7 +80,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             the source's training images, which are listed only then.
         hard_class_augmentation: Parameters of HPLA; None: without.
         num_workers: Worker processes, over all domains.
-        seed: Of order and augmentation.
+        seed: Seed of order and augmentation.
 
     Raises:
         InputError: Source and target are of different classes.
@@ -184,7 +184,7 @@ class AdaptationDataModule(pl.LightningDataModule):
 
         Args:
             domains: "source", "target" or both.
-            batch_size: Of each domain, over all devices.
+            batch_size: Images of each domain per step, over all devices.
             steps: Batches of the whole stage or round; the length of the loaders.
             round: Round of self-training, from 1; 0 in other stages.
             round_directory: Pseudo-labels of the round; it need not be complete before the first batch is

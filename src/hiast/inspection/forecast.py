@@ -27,12 +27,12 @@ class StageWork:
     """One stage on one device.
 
     Attributes:
-        name: Of the stage.
+        name: Name of the stage.
         steps: Optimizer steps over all rounds.
         batch: Images of each view per optimizer step.
         accumulate: Batches that a step is divided into.
         trained: Cost of an image of each view that the network is trained on.
-        passive: Of each view that goes through a network without training, such as the teacher's.
+        passive: Cost of each view that goes through a network without training, such as the teacher's.
         weights: Bytes of weights, gradients, optimizer and teacher.
         looked_at: Passes of images that are labeled, validated and measured over the whole stage, on this device.
         look: Cost of one of them.
@@ -77,7 +77,7 @@ class Forecast:
         base: Bytes that the process takes besides, on the device of the network.
         free: Bytes of the device that are free for the process, ``base`` included.
         place: Name of that memory, as in "memory of the GPU".
-        rates: Of the device.
+        rates: Measured rates of the device.
         disk: Bytes that the run will write.
         disk_free: Bytes that are free there.
     """

@@ -41,7 +41,7 @@ class Frame:
 
     Attributes:
         image: uint8 [H, W, 3], RGB, turned upright.
-        time: In units of the video's time base; None: it is not stored.
+        time: Time in units of the video's time base; None: it is not stored.
     """
 
     image: NDArray[np.uint8]
@@ -80,7 +80,7 @@ class VideoWriter:
 
     Args:
         path: The file; its folder exists.
-        facts: Of the video that the pictures belong to: rate and times are taken over.
+        facts: Facts of the source video, whose rate and times are kept.
     """
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:

@@ -61,12 +61,12 @@ class DatasetDataModule(pl.LightningDataModule):
         classes: The scenario's classes; None: the dataset's own.
         class_map: The dataset's class name -> the scenario's, or None to ignore it.
         augmentation: Weak augmentation when trained on alone; None: crops to 512x1024.
-        batch_size: When trained on alone, over all devices.
+        batch_size: Images per step over all devices, where the dataset is trained on alone.
         num_workers: Worker processes of a loader.
-        seed: Of order, crops and ``val_fraction``.
+        seed: Seed of order, crops and ``val_fraction``.
         train_list: Text file that names the training images to use, one per line.
-        val_list: The same for validation. In a dataset of one split these images leave the training set.
-        val_fraction: In a dataset of one split: share of it that is kept for validation.
+        val_list: List file of the validation images. In a dataset of one split these images leave the training set.
+        val_fraction: Share that is kept for validation, in a dataset of one split.
         unreadable: "stop" or "skip", see ``SegmentationDataset``.
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
         rare_class_sampling: Settings of ``RareClassSampling`` for training images; None: all are drawn alike.
@@ -182,7 +182,7 @@ class DatasetDataModule(pl.LightningDataModule):
 
         Args:
             skip_list: The run's.
-            role: Of the dataset in the run, such as "source".
+            role: Role of the dataset in the run, such as "source".
         """
         self._skip_list = (skip_list, role)
         self._datasets.clear()

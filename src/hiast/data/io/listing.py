@@ -50,7 +50,7 @@ class Listing:
 
     Attributes:
         name: Name of dataset and split, for messages.
-        pairs: At least one; names differ.
+        pairs: One pair or more; names differ.
         ids: Raw id in the label files -> index in ``classes``; ids that are not named are ignored.
         classes: The dataset's own classes.
         decode: Reads raw ids from a label file.

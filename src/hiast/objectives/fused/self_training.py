@@ -45,9 +45,9 @@ class Counts(NamedTuple):
     """Numbers of pixels, float64 scalars of at least 1.
 
     Attributes:
-        confident: With a pseudo-label.
-        ignored: Without one.
-        region: In the region of consistency.
+        confident: Number of pixels with a pseudo-label.
+        ignored: Number of pixels without one.
+        region: Number of pixels in the region of consistency.
     """
 
     confident: Tensor
