@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from hiast.callbacks import (
     CandidateKeeper,
+    FindMargins,
     GracefulShutdown,
     LabelRound,
     MetricsFile,
@@ -64,6 +65,7 @@ def build_callbacks(
         *([label_round] if label_round else []),
         stop.schedule,
         SourcePixels(),
+        FindMargins(),
         TargetStatistics(stop.schedule, run.target_statistics),
         StageProgress(rounds=len(stage.rounds)),
         Clock(directory.path, stage.rounds[number - 1].batch_size),
