@@ -1,4 +1,4 @@
-"""Each fault ends in one clear sentence or goes on, and the continued run ends as if nothing had happened."""
+"""Each fault ends in one clear sentence, or the run continues, and the resumed run ends as if nothing had happened."""
 
 from __future__ import annotations
 

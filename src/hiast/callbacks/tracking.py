@@ -52,7 +52,7 @@ class Tracking:
         """Send the pictures and the lineage of a round.
 
         Args:
-            entry: Of the round, as in ``lineage.json``.
+            entry: Entry of the round, as in ``lineage.json``.
             steps_done: Optimizer steps of the round.
         """
         name = f"{entry['stage']}_{entry['round']}"

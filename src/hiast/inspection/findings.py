@@ -208,7 +208,7 @@ def _absent_classes(parts: Sequence[Checked], classes: LabelSpace) -> list[Findi
         lacking = [name for name in classes.names if name not in source]
         if lacking:
             text = (
-                f"The source holds no pixel of {', '.join(lacking)}: these classes cannot be learnt from it, and "
+                f"The source holds no pixel of {', '.join(lacking)}: these classes cannot be learned from it, and "
                 "hard-class augmentation has nothing to gain from them."
             )
             found.append(Finding("warning", "source", text))

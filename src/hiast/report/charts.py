@@ -97,8 +97,8 @@ class Chart:
 
     Attributes:
         title: What is shown.
-        width: Of the drawing.
-        height: Of the drawing.
+        width: Width of the drawing.
+        height: Height of the drawing.
         left: Left edge of the area of the plot; ``right``, ``top`` and ``bottom`` are its others.
         x_ticks: (place, text).
         y_ticks: (place, text).

@@ -136,7 +136,7 @@ class Comparison:
     """Runs side by side.
 
     Attributes:
-        groups: In the order in which their first runs were named.
+        groups: Groups in the order in which their first runs were named.
         titles: Titles of the means, of all runs.
         classes: Names of the classes, of all runs.
         settings: Dotted key -> its value in each group, of the settings that differ.

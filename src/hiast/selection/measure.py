@@ -126,7 +126,8 @@ def with_ensemble(
     """Add to all candidates what depends on the others: agreement with the ensemble, and with the one before.
 
     Args:
-        candidates: In the order in which they were made. Looks without a checkpoint have no vote and stay as they are.
+        candidates: Candidates in the order in which they were made. Looks without a checkpoint have no vote and stay as
+            they are.
         store: Holds predictions of the same images for each candidate with a checkpoint.
         classes: The label space.
         weights: See ``ensemble_agreement``.

@@ -195,8 +195,8 @@ class OnlineModule(AdaptationModule):
             Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
         )
         inputs = (
-            self.prepare(self.views.source_view(source["image"], diversified, key)),
-            self.prepare(self.views.colored(mixed.images, "mixed", key)),
+            self.normalize(self.views.source_view(source["image"], diversified, key)),
+            self.normalize(self.views.colored(mixed.images, "mixed", key)),
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
@@ -251,7 +251,7 @@ class OnlineModule(AdaptationModule):
     @torch.no_grad()
     def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None]:
         """Target images with weighted labels of the teacher and, for soft labels, its probabilities [B,C,H,W]."""
-        images = self.prepare(target["image"])
+        images = self.normalize(target["image"])
         size = (images.shape[2], images.shape[3])
         upsampling = self.network.upsampling(*size)
         views = [View(self._teach(images), upsampling)]
@@ -303,7 +303,7 @@ class OnlineModule(AdaptationModule):
     ) -> Tensor:
         """Consistency of masked target images with the labels of the teacher (MIC)."""
         assert self.views.masking is not None and pseudo.weights is not None
-        prepared = self.prepare(self.views.colored(images, "masked", key))
+        prepared = self.normalize(self.views.colored(images, "masked", key))
         masked, _ = self.views.masking(prepared, key.generator("masking"))
         # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
@@ -356,7 +356,7 @@ class OnlineModule(AdaptationModule):
     def _density(self, images: Tensor, number: int) -> float:
         """Soft neighborhood density of the student on target images, the mean over the processes."""
         with frozen_running_stats(self.network):
-            probabilities = self.network.coarse(self.prepare(images)).float().softmax(1)
+            probabilities = self.network.coarse(self.normalize(images)).float().softmax(1)
         density = torch.tensor(batch_density(probabilities, number, self.seed), dtype=torch.float64)
         total = sum_over_processes(density.to(self.device))
         return float(total) / process_count()

@@ -17,6 +17,8 @@ from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
 
 Split = Literal["train", "val"]
+Unreadable = Literal["stop", "skip"]
+"""What to do with a file that cannot be read: end with its path, or leave it out."""
 SizeMismatch = Literal["error", "resize", "skip"]
 """What to do with a pair whose image and label differ in size: stop, resize the label by nearest neighbor
 when it is read, or drop the pair from the dataset."""
@@ -48,7 +50,7 @@ class Listing:
 
     Attributes:
         name: Name of dataset and split, for messages.
-        pairs: At least one; names differ.
+        pairs: One pair or more; names differ.
         ids: Raw id in the label files -> index in ``classes``; ids that are not named are ignored.
         classes: The dataset's own classes.
         decode: Reads raw ids from a label file.
