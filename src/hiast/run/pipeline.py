@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from hiast.callbacks import (
     CandidateKeeper,
+    FindMargins,
     GracefulShutdown,
     LabelRound,
     MetricsFile,
@@ -309,6 +310,7 @@ class Pipeline:
             *([label_round] if label_round else []),
             stop.schedule,
             SourcePixels(),
+            FindMargins(),
             TargetStatistics(stop.schedule, self.target_statistics),
             StageProgress(rounds=len(stage.rounds)),
             Clock(self.directory.path, stage.rounds[module.round_number - 1].batch_size),

@@ -69,7 +69,8 @@ class OnlineModule(AdaptationModule):
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
-        margins: Borders of the whole target image that give no pseudo-labels.
+        margins: Borders of the whole target image that give no pseudo-labels. ``"found"``: they are looked for when
+            training starts, by the callback ``hiast.callbacks.FindMargins``.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
         calibration: Class weights of source pixels, see ``ClassCalibration``; None: all classes weigh alike.
         dynamic_teacher: Settings of ``hiast.selection.DynamicTeacher`` (``first``, ``every``, ``most``, ``share``); the
@@ -115,7 +116,7 @@ class OnlineModule(AdaptationModule):
         mixing: Mixing | None = None,
         views: Views | None = None,
         masking_weight: float = 1.0,
-        margins: Margins | None = None,
+        margins: Margins | Literal["found"] | None = None,
         calibration: ClassCalibration | partial[ClassCalibration] | None = None,
         feature_distance: Mapping[str, Any] | None = None,
         dynamic_teacher: Mapping[str, Any] | None = None,
@@ -144,6 +145,10 @@ class OnlineModule(AdaptationModule):
         for name, value in choices.items():
             if value not in _CHOICES[name]:
                 raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
+        if isinstance(margins, str) and margins != "found":
+            raise InputError(
+                f"{self.stage}: margins is '{margins}'; choose found, or give hiast.online.Margins."
+            )
         if max(ema_decay, floor_share) > 1:
             raise InputError(f"{self.stage}: ema_decay and floor_share must lie between 0 and 1.")
         self.plain: dict[str, Any] = (
@@ -255,6 +260,10 @@ class OnlineModule(AdaptationModule):
         found = read_out(views)
         valid = None
         if self.margins is not None:
+            if isinstance(self.margins, str):
+                raise InputError(
+                    f"{self.stage}: margins=found needs the callback hiast.callbacks.FindMargins."
+                )
             place = (target["window"], target["image_size"], target["flipped"])
             valid = self.margins.weights(size, *place).gt(0)
         trusted = self.trust(found.confidence.float(), found.labels, valid=valid)

@@ -160,7 +160,8 @@ class Listing:
         count = max(1, round(fraction * len(self.pairs)))
         if not 0 < fraction < 1 or count >= len(self.pairs):
             raise InputError(
-                f"val_fraction {fraction} does not divide {self.name} ({len(self.pairs)} images)."
+                f"{fraction} of {self.name} ({len(self.pairs)} images) cannot be held out for validation: add images, "
+                "or change val_fraction of the dataset or, in training, selection.source_fraction (0: none)."
             )
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
