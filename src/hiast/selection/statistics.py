@@ -46,11 +46,13 @@ def better_statistics(ordered: Sequence[Candidate], selected: Candidate) -> Cand
         each
         for each in same
         if each is start
-        or (not _unknown(each)
-        and not any(
-            veto(each.scores, start.scores, limits)
-            for veto in (infomax_fell, classes_vanished, histogram_moved)
-        ))
+        or (
+            not _unknown(each)
+            and not any(
+                veto(each.scores, start.scores, limits)
+                for veto in (infomax_fell, classes_vanished, histogram_moved)
+            )
+        )
     ]
     best = max(fits, key=lambda each: _ahead(each, fits))
     return None if best is selected or _ahead(best, fits) <= _ahead(selected, [*fits, selected]) else best
