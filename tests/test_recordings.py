@@ -27,7 +27,7 @@ def test_frames_show_what_the_terminal_showed(script: ModuleType) -> None:
     pytest.importorskip("pyte", reason="pyte is not installed: pip install pyte")
     events = [
         (0.0, "\x1b[32m$\x1b[0m go <1>\r\n"),
-        (0.5, "10 %"),
+        (0.2, "10 %"),
         (5.0, "\r\x1b[2K100 %\r\n"),
         (5.01, "\x1b[1mend\x1b[0m"),
     ]
@@ -35,7 +35,7 @@ def test_frames_show_what_the_terminal_showed(script: ModuleType) -> None:
     shown = script.frames("\n".join(map(json.dumps, lines)))
     texts = [["".join(text for text, *_ in line).rstrip() for line in frame] for _, frame in shown]
     assert texts == [["$ go <1>", "", ""], ["$ go <1>", "10 %", ""], ["$ go <1>", "100 %", "end"]]
-    assert [duration for duration, _ in shown] == [0.5, script.LONGEST, script.LAST]
+    assert [duration for duration, _ in shown] == [0.2, script.LONGEST, script.LAST]
     assert shown[0][1][0][0][:2] == ("$", script.COLORS["green"])
 
 
