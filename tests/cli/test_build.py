@@ -13,7 +13,7 @@ from PIL import Image
 import hiast.data
 from hiast.classes import LabelSpace
 from hiast.cli import train
-from hiast.cli.build import build_classes, build_target
+from hiast.cli.build import build_classes, build_target, existing
 from hiast.cli.build_needs import run_of
 from hiast.cli.build_stages import build_stages
 from hiast.cli.config import compose
@@ -166,3 +166,11 @@ def test_scores_without_a_value_are_null_in_json(tmp_path: Path) -> None:
     assert json.loads(text, parse_constant=pytest.fail) == {
         "means": {"mIoU-2": None}, "iou": {"road": 0.5, "sky": None}, "absent": ["sky"],
     }  # fmt: skip
+
+
+def test_a_run_directory_given_as_a_checkpoint_names_its_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/selected.ckpt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"init_from: .*run is a folder: name one.*run/selected\.ckpt"):
+        existing(str(tmp_path / "run"), "init_from")
+    assert existing(str(tmp_path / "run/selected.ckpt"), "init_from") == tmp_path / "run/selected.ckpt"

@@ -71,3 +71,20 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(
     code, _, err = run("data_new", *words)
     assert code == 2 and wanted in err and len(err.splitlines()) == 1
     assert not (tmp_path / "my_conf").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_looked_at(run: Run, tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    (tmp_path / "notes").write_text("x")
+    code, out, err = run("data_new", *FOLDERS, "out=notes")
+    assert (code, out) == (2, "") and "out: notes is a file" in err
+
+
+def test_a_forgotten_config_dir_is_named(run: Run, tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    assert run("data_new", *FOLDERS)[0] == 0
+    for words in (["+scenario=mine"], ["--config-dir", "my_conf/scenario", "+scenario=mine"]):
+        code, _, err = run("data_check", *words)
+        assert code == 2 and "a file my_conf/scenario/mine.yaml: add --config-dir my_conf." in err
+    code, _, err = run("data_check", "+scenario=demo", "trainer=gpu")
+    assert code == 2 and "did you mean multi_gpu or single_gpu?" in err

@@ -227,6 +227,7 @@ def test_pictures_and_arrays(tmp_path: Path, kind: str) -> None:
         ({"a.json": '{"boxes": []}'}, "COCO with polygons or masks, labelme"),
         ({"boxes.json": json.dumps({**coco(), "annotations": [{"bbox": [0, 0, 1, 1]}]})}, "Boxes alone are no labels"),
         ({"a.json": '{"shapes": ['}, "is not a complete JSON file"),
+        ({"a.json": '{"shapes": []}'}, "names no class"),
         ({}, "is empty"),
     ],
 )  # fmt: skip
@@ -259,3 +260,27 @@ def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_kinds(content: Any, kind: str | None) -> None:
     assert kind_of(content) == kind
+
+
+def test_one_file_or_photographs_alone_are_no_labels(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    for place, wanted in (
+        ("images/a.jpg", "is one label: name the folder"),
+        ("images", "no labels beside them"),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            proposed(Folders(tmp_path / "images", tmp_path / place))
+
+
+def test_of_a_target_with_labels_throughout_a_part_is_for_validation(tmp_path: Path) -> None:
+    for side in ("source", "target"):
+        draw_images(tmp_path / side, tuple("abcde"))
+        write(tmp_path / f"{side}.json", coco(tuple("abcde")))
+    files, said = proposed(
+        Folders(
+            tmp_path / "source", tmp_path / "source.json", tmp_path / "target", None, tmp_path / "target.json"
+        )
+    )
+    target = opened(files["target"])
+    assert len(target.train_dataset(labeled=False)) == 4 and len(target.val_dataset()) == 1
+    assert any("20 % of them are for validation" in line for line in said)

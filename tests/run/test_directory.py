@@ -266,3 +266,30 @@ def test_damaged_records_of_a_run_are_named(tmp_path: Path, name: str, content: 
 
 def test_stages_are_named_once() -> None:
     assert tuple(kind.stage for kind in (SourceOnlyModule, WarmupModule, HIASTModule, OnlineModule)) == STAGES
+
+
+def test_a_folder_of_data_is_no_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "data/images").mkdir(parents=True)
+    part = tmp_path / "data/images/.1.png.part"
+    part.write_bytes(b"x")
+    (tmp_path / "data/images/0.JPG").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"holds files of something else, such as .*0\.JPG"):
+        RunDirectory(tmp_path / "data").lock()
+    assert part.exists() and not (tmp_path / "data/.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["slurm-1.out", "data_check/contact_sheet.png", "logs/a.txt", "cache/raw/0.png"]
+)
+def test_what_may_lie_in_a_new_run_directory(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / name).write_bytes(b"x")
+    start(tmp_path, CONFIG)
+
+
+def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
+    start(tmp_path, CONFIG)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").write_bytes(b"x")
+    (tmp_path / "config.yaml").unlink()
+    start(tmp_path, CONFIG)

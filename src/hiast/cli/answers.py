@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,9 +52,22 @@ def _missing(name: str, message: str, folders: Sequence[Path]) -> str:
     if group.startswith("hydra/"):
         return f"There is no {group} '{choice}' installed: install the plugin of Hydra that brings it."
     parts = [name for name in known if len(choice) > 2 and choice.lower() in name.lower()]
+    elsewhere = _elsewhere(group, choice)
+    if elsewhere is not None:
+        folder = elsewhere.parents[1]
+        return f"There is no {group} '{choice}', but a file {elsewhere}: add --config-dir {shlex.quote(str(folder))}."
     near = moved(choice) or " or ".join(parts) or closest(choice, known)
     hint = f"did you mean {near}? There are {', '.join(known)}." if near else f"choose {', '.join(known)}."
     return f"There is no {group} '{choice}': {hint}"
+
+
+def _elsewhere(group: str, choice: str) -> Path | None:
+    """A file of that name in a folder within the current one, which the command line does not name."""
+    if not re.fullmatch(r"[\w.-]+", choice):
+        return None
+    inner = f"{group}/{choice}.yaml"
+    found = sorted(path for path in (*Path().glob(inner), *Path().glob(f"*/{inner}")) if path.is_file())
+    return found[0] if found else None
 
 
 def _unparsed(error: OverrideParseException) -> str:

@@ -248,6 +248,10 @@ def existing(path: str | None, key: str) -> Path | None:
     """
     if path is None:
         return None
+    if Path(path).is_dir():
+        from hiast.training.checkpoint import no_checkpoint
+
+        raise InputError(f"{key}: {no_checkpoint(Path(path))}")
     if not Path(path).is_file():
         raise InputError(f"{key}: there is no file {path}.")
     return Path(path)

@@ -88,6 +88,8 @@ def _destinations(name: str, out: Path) -> dict[str, Path]:
     """
     from hiast.cli.conf_files import conf_directory
 
+    if out.is_file():
+        raise InputError(f"out: {out} is a file; name a folder.")
     if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name, re.ASCII):
         raise InputError(f"name is '{name}': use letters, digits, - and _, a letter first.")
     files = {

@@ -75,6 +75,8 @@ def find_annotations(place: Path, images: Path, names: Sequence[str] = ()) -> An
     """
     if not place.exists():
         raise InputError(f"labels: there is no folder or file {place}.")
+    if place.is_file() and place.suffix[1:].lower() in IMAGE_SUFFIXES | _ARRAYS:
+        raise InputError(f"labels: {place} is one label: name the folder of the labels.")
     folder = place if place.is_dir() else place.parent
     every = walk_files(place) if place.is_dir() else [place.name]
     files = [name for name in every if not name.rpartition("/")[2].startswith(".")]
@@ -122,6 +124,8 @@ def _choose(
         used = _street_names(used)
     classes = [name for name in used if name.lower() not in NOT_A_CLASS]
     options: dict[str, Any] = {}
+    if not classes:
+        raise InputError(f"labels: {path} names no class ({format}): are the annotations empty?")
     if names:
         uncovered = BACKGROUND in names and BACKGROUND not in used and format in WITH_BACKGROUND
         strange = [name for name in names if name not in used and not (uncovered and name == BACKGROUND)]

@@ -100,6 +100,11 @@ def find_layout(images: Path, labels: Path | None = None) -> Layout:
     if by_folder is not None:
         return _listed(root, *by_folder, images)
     chosen = _by_affixes(files, label_files, same=one_folder and files == label_files)
+    if chosen is None and one_folder:
+        shown = describe_files([Path(name) for name in files])
+        raise InputError(
+            f"labels: {labels} holds images and no labels beside them ({shown}): name the folder of the labels."
+        )
     if chosen is None:
         raise InputError(
             f"The names of the images in {images} ({describe_files([Path(files[0])])}) and of the labels in {labels} "

@@ -31,6 +31,8 @@ _CODED = {
     "threshold": "soft masks",
     "annotations": "annotations",
 }
+_VAL_FRACTION = 0.2
+"""Share of a target that is kept for validation where all of its images have labels."""
 _SHOWN = 30
 """Values that are listed in a line."""
 
@@ -141,11 +143,19 @@ def _unlabeled(folder: Path, template: str) -> tuple[str, FolderProposal, list[s
 def _partly_labeled(
     folder: Path, labels: Path, template: str, source: FolderProposal
 ) -> tuple[str, FolderProposal, list[str]]:
-    """Images of which a part has labels: these are for validation."""
+    """Images of which a part has labels: these are for validation; where all have labels, some of them."""
     found = look_at_labeled(folder, labels, like=source)
     keys: dict[str, str | None] = _located(found.layout.root) | folder_keys(found) | _mapped(found, source)
-    keys |= {"val_images": None, "val_labels": None, "unlabeled": None, "val": "labeled"}
-    return fill_in(_with_places(template, keys), keys), found, _report("target", found)
+    keys |= {"val_images": None, "val_labels": None, "unlabeled": None}
+    said = _report("target", found)
+    if len(found.layout.labeled) < len(found.layout.pairs):
+        keys["val"] = "labeled"
+    else:
+        keys["val_fraction"] = str(_VAL_FRACTION)
+        said.append(
+            f"  All images have labels: {100 * _VAL_FRACTION:.0f} % of them are for validation (val_fraction)."
+        )
+    return fill_in(_with_places(template, keys), keys), found, said
 
 
 def _located(root: Path) -> dict[str, str | None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock
 
+from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
 from hiast.files import write_atomically, write_json
 from hiast.locks import lock_folder
@@ -16,6 +18,12 @@ from hiast.ranks import is_rank_zero
 from hiast.run.environment import environment
 from hiast.run.resume_check import first_difference
 from hiast.stage_names import STAGES
+
+_OWN_FILES = ("config.yaml", "environment.json", "metrics.csv")
+"""Files by which a folder is known to be a run directory."""
+
+_BESIDE = frozenset({"cache", "data_check"})
+"""Folders that other commands write into the folder of a scenario's runs."""
 
 
 class RunDirectory:
@@ -98,10 +106,11 @@ class RunDirectory:
         A second call does nothing.
 
         Raises:
-            InputError: Another process works in it, or it cannot be written.
+            InputError: Another process works in it, it holds pictures of something else, or it cannot be written.
         """
         if self._lock is not None:
             return
+        self._check_foreign()
         busy = f"Another process is working in {self.path}: wait for it, or choose another directory with run=DIR."
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -111,6 +120,19 @@ class RunDirectory:
         except OSError as error:
             self.unlock()
             raise InputError(f"The run directory {self.path} cannot be written: {error.strerror}.") from error
+
+    def _check_foreign(self) -> None:
+        """Refuse a folder of data, into which a run would be mixed; log files beside a run are fine."""
+        if not self.path.is_dir() or any((self.path / name).exists() for name in _OWN_FILES):
+            return
+        for folder, inner, names in os.walk(self.path):
+            inner[:] = sorted(set(inner) - _BESIDE)
+            for name in sorted(names):
+                if Path(name).suffix[1:].lower() in IMAGE_SUFFIXES:
+                    raise InputError(
+                        f"The run directory {self.path} holds files of something else, such as {Path(folder, name)}: "
+                        "choose another directory with run=DIR."
+                    )
 
     def unlock(self) -> None:
         """Release the directory."""
