@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiast.classes import LabelSpace
-from hiast.data.checks.screening import Unreadable
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
-from hiast.data.io.listing import SizeMismatch
+from hiast.data.io.listing import SizeMismatch, Unreadable
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.hints import Severity as Severity
 from hiast.inspection.hints import find_hints
