@@ -32,7 +32,7 @@ _EXTREME = 0.9
 
 
 @dataclass
-class Found:
+class ValueCount:
     """One value in the labels of a dataset.
 
     Attributes:
@@ -59,13 +59,13 @@ class ValueTable:
     """
 
     colors: bool = False
-    values: dict[Value, Found] = field(default_factory=dict)
+    values: dict[Value, ValueCount] = field(default_factory=dict)
     total: int = 0
 
     def add(self, file: Path, counts: Mapping[Value, int]) -> None:
         """Add the values of one label, which is named by one of its files."""
         for value, pixels in counts.items():
-            found = self.values.setdefault(value, Found())
+            found = self.values.setdefault(value, ValueCount())
             found.pixels += pixels
             found.images += 1
             self.total += pixels
