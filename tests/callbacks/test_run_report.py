@@ -21,8 +21,8 @@ from hiast.callbacks.clock import Clock
 from hiast.callbacks.metrics_file import lrs, online_thresholds
 from hiast.callbacks.report import RunReport
 from hiast.callbacks.round_record import _trusted
-from hiast.callbacks.unharmed import unharmed
 from hiast.callbacks.validation_record import ValidationRecord, wrong_share
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.cli.command import run_command
 from hiast.cli.train import USAGE, train
 from hiast.online import ClassBalanced
@@ -246,5 +246,5 @@ def test_a_report_that_fails_is_a_warning(
 
 
 def test_a_stop_is_not_held_up() -> None:
-    with pytest.raises(KeyboardInterrupt), unharmed("x"):
+    with pytest.raises(KeyboardInterrupt), warn_on_error("x"):
         raise KeyboardInterrupt

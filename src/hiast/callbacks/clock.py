@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.files import write_json
 from hiast.memory import peak_memory
 from hiast.report.files import FORMAT, TIMES, read_record
@@ -106,7 +106,7 @@ class Clock(pl.Callback):
         rounded = {
             key: round(value, 2) if isinstance(value, float) else value for key, value in self._entry.items()
         }
-        with unharmed("The times of the run"):
+        with warn_on_error("The times of the run"):
             write_json(self.path, {"format": FORMAT, "fits": [*self._earlier, rounded]})
 
 

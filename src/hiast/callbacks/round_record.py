@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hiast.callbacks.rounds import LabelRound
 from hiast.callbacks.sample_images import to_batch
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.classes import IGNORED
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image, resize_labels
@@ -58,7 +58,7 @@ class RoundRecord(pl.Callback):
         """Record the start of a round that begins."""
         if not isinstance(pl_module, AdaptationModule) or pl_module.batches_done:
             return
-        with unharmed("The examples of the report"):
+        with warn_on_error("The examples of the report"):
             images = self._images(trainer, pl_module)
             predictions = [_predicted(pl_module, image) for _, image in images]
             if trainer.is_global_zero:
@@ -81,7 +81,7 @@ class RoundRecord(pl.Callback):
             return
         if module.batches_done < module.batches:
             return
-        with unharmed("The examples of the report"):
+        with warn_on_error("The examples of the report"):
             images = self._images(trainer, module)
             predictions = [_predicted(module, image) for _, image in images]
             trusted = [_trusted(module, image) for _, image in images]

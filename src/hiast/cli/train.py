@@ -52,7 +52,7 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
-    from hiast.callbacks.unharmed import unharmed
+    from hiast.callbacks.warn_on_error import warn_on_error
     from hiast.cli.build import build_classes
     from hiast.cli.changed_settings import changed_settings
     from hiast.cli.forecast import Forecaster
@@ -80,7 +80,7 @@ def train(config: DictConfig) -> int:
         raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
     if is_rank_zero():
-        with unharmed(SETTINGS):
+        with warn_on_error(SETTINGS):
             write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:
         with forecaster.watching(directory.path):

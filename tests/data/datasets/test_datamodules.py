@@ -119,7 +119,8 @@ def test_warmup_batches(drawn_data: Path) -> None:
     for batch in (source, target):
         assert batch["image"].shape == (2, 3, 32, 64)
         assert batch["image"].dtype == torch.uint8
-    assert len(module.train_dataloader()["source"]) == len(module.train_dataloader()["target"]) == 5
+    loaders = module.with_plan(("source", "target"), batch_size=2, steps=5).train_dataloader()
+    assert len(loaders["source"]) == len(loaders["target"]) == 5
 
 
 def test_domains_draw_apart(drawn_data: Path) -> None:
