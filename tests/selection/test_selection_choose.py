@@ -274,3 +274,15 @@ def test_the_mean_rank_leaves_out_what_the_start_lacks_and_refuses_what_is_not_k
     unknown = Candidate("b", "b.ckpt", 1, CandidateScores(infomax=0.6))
     found = choose_by([bare, unknown])
     assert found.selected.name == "source_only" and found.table[1].vetoes == ("Its score is not known.",)
+
+
+def test_the_reason_names_the_scores_that_were_measured() -> None:
+    later = candidate("later", 200, infomax=0.7, consistency=0.9, source_miou=math.nan)
+    start = candidate("source_only", 100, source_miou=math.nan)
+    reason = choose_by([start, later]).reason
+    assert "mean rank in ensemble agreement, InfoMax and consistency of views (" in reason
+    assert "held-out" not in reason
+    assert (
+        "consistency of views and mIoU on held-out source images ("
+        in choose_by([START, candidate("a", 200, infomax=0.7)]).reason
+    )

@@ -108,8 +108,8 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
         raise ValueError(f"The names of candidates must differ: {', '.join(names)}.")
-    rule = MeanRankRule() if rule is None else rule
     ordered = sorted(candidates, key=lambda candidate: candidate.step)
+    rule = MeanRankRule().measured(ordered[0].scores) if rule is None else rule
     table = _table(ordered, rule(ordered))
     allowed = [row for row in table if row.rank is not None]
     if not allowed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hiast.selection.candidates import Candidate, CandidateScores
 
@@ -107,8 +107,13 @@ Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
 
 VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
 
-CRITERIA: tuple[str, ...] = ("ensemble_miou", "infomax", "consistency", "source_miou")
-"""The scores that ``MeanRankRule`` ranks by; of each, higher is better."""
+CRITERIA: Mapping[str, str] = {
+    "ensemble_miou": "ensemble agreement",
+    "infomax": "InfoMax",
+    "consistency": "consistency of views",
+    "source_miou": "mIoU on held-out source images",
+}
+"""The scores that ``MeanRankRule`` ranks by, and their names in sentences; of each, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,6 @@ class MeanRankRule:
         vetoes: The vetoes.
         criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out.
         tie: Candidates whose score (0..1) differs by no more count as equal.
-        criterion: What the score is, in words.
 
     Examples:
         >>> from hiast.selection import Candidate, CandidateScores
@@ -139,11 +143,19 @@ class MeanRankRule:
 
     limits: Limits = field(default_factory=Limits)
     vetoes: tuple[Veto, ...] = VETOES
-    criteria: tuple[str, ...] = CRITERIA
+    criteria: tuple[str, ...] = tuple(CRITERIA)
     tie: float = 1e-9
-    criterion: str = (
-        "mean rank in ensemble agreement, InfoMax, consistency of views and mIoU on held-out source images"
-    )
+
+    @property
+    def criterion(self) -> str:
+        """What the score is, in words."""
+        *names, last = (CRITERIA.get(name, name) for name in self.criteria)
+        return f"mean rank in {', '.join(names)} and {last}" if names else last
+
+    def measured(self, start: CandidateScores) -> MeanRankRule:
+        """The rule without the scores that the start lacks, of which a sentence should not speak."""
+        known = tuple(name for name in self.criteria if not math.isnan(getattr(start, name)))
+        return replace(self, criteria=known or self.criteria)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
