@@ -156,7 +156,7 @@ def simulate(count: int) -> dict[str, float]:
         def write() -> None:
             with RoundWriter(folder, identity) as writer:
                 for first in range(0, count, 2):
-                    writer.append(group(first, names[first : first + 2]))
+                    writer.journal.append(group(first, names[first : first + 2]))
 
         def resume() -> None:
             RoundWriter(folder, identity).close()

@@ -234,7 +234,7 @@ def write_data(folder: Path, count: int, size: tuple[int, int]) -> Listing:
         kept = np.sum([record.pixels for record in records], 0)
         confidence = np.linspace(0.95, 0.4, CLASSES)[np.argsort(np.argsort(-kept))]
         labels = (replace(record, sums=tuple(confidence * record.pixels)) for record in records)
-        writer.append(GroupRecord((0.9,) * CLASSES, tuple(labels)))
+        writer.journal.append(GroupRecord((0.9,) * CLASSES, tuple(labels)))
         writer.finish()
     return Listing("benchmark", pairs, {index: index for index in range(CLASSES)}, CITYSCAPES_19, read_ids)
 

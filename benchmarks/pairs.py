@@ -161,7 +161,12 @@ def collect(arguments: argparse.Namespace) -> None:
 
 
 def _record(run: Path) -> dict[str, Any]:
-    """Steps, label-free scores and mIoU of all candidates of a run, and which one is the last and the selected one."""
+    """Steps, label-free scores and mIoU of all candidates of a run, and which one is the last and the selected one.
+
+    The selection is made anew from the recorded scores, so that all rows of a table follow the same rule.
+    """
+    from hiast.selection import CandidateRecords, choose
+
     measured = evaluated(run)
     candidates = []
     for record in json.loads((run / "candidates.json").read_text())["candidates"]:
@@ -179,7 +184,7 @@ def _record(run: Path) -> dict[str, Any]:
             )
     seconds = float((run / "done").read_text())
     return {
-        "selected": measured["selected"],
+        "selected": choose(CandidateRecords(run).read()).selected.name,
         "last": measured["last"],
         "cpu_seconds": round(seconds),
         "candidates": candidates,

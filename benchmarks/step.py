@@ -183,8 +183,8 @@ class StraightforwardStep(Step):
             return F.interpolate(coarse, size, mode="bilinear", align_corners=False)
 
         with torch.no_grad():
-            probabilities = full(module.teacher.coarse(module.prepare(target["image"]))).float().softmax(1)
-        logits = full(module.network.coarse(module.prepare(target["strong"]))).float()
+            probabilities = full(module.teacher.coarse(module.normalize(target["image"]))).float().softmax(1)
+        logits = full(module.network.coarse(module.normalize(target["strong"]))).float()
         total: Tensor = module.loss(logits, target["label"], probabilities)["total"]
         return total
 
@@ -229,7 +229,7 @@ def batches(config: Any, options: argparse.Namespace, workers: int) -> Iterator[
     config = config.copy()
     config.data.num_workers = workers
     data = build_datamodule(config, build_classes(config))
-    data.plan(("source", "target"), options.batch, steps=10_000)
+    data = data.with_plan(("source", "target"), options.batch, steps=10_000)
     loaders = data.train_dataloader()
     for source, target in zip(loaders["source"], loaders["target"], strict=True):
         labels = source["label"]

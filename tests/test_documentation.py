@@ -59,6 +59,12 @@ def test_paths_in_comments_lead_to_pages() -> None:
             assert (ROOT / name).is_file(), f"{path} names {name}"
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda path: path.name)
+def test_paths_in_scripts_lead_somewhere(script: Path) -> None:
+    named = re.findall(r"\b(?:src|conf|docs|tests|benchmarks)/[\w/.-]+", script.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_commands_are_recorded_as_a_terminal_shows_them(tmp_path: Path) -> None:
     script = load_script("record_demo")
     header, *events = map(
@@ -89,3 +95,38 @@ def test_every_public_name_is_in_the_python_reference(package: str) -> None:
     documented = re.findall(r"^::: (\S+)$", (DOCS / "reference/python.md").read_text(), re.MULTILINE)
     either = {name.rpartition(".")[2] for name in documented}
     assert len(names) > 5 and [name for name in names if name not in either] == []
+
+
+def test_no_text_names_a_section_that_is_not_there() -> None:
+    """Pages have titles, not numbers: "method section 3" leads nowhere."""
+    folders = [ROOT / name for name in ("src", "conf", "benchmarks", "docs", "tests")]
+    texts = [
+        path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml", ".md")
+    ]
+    numbered = re.compile(r"method(?:\.md)?,? section \d", re.IGNORECASE)
+    found = [
+        path for path in [*texts, *ROOT.glob("*.md")] if numbered.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == [Path(__file__)], found
+
+
+def test_the_paths_in_the_architecture_name_functions_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for title in ("From a file to the loss", "From a confidence to a label"):
+        section = text.split(f"## {title}\n")[1].split("\n## ")[0]
+        hops = []
+        for row in re.findall(r"^\|[^|]*\| (`[^|]*) \| (\d[^|]*) \|$", section, flags=re.MULTILINE):
+            first, *others = re.findall(r"`([^`]+)`", row[0])
+            folder = ROOT / "src/hiast" / Path(first).parent
+            paths = [ROOT / "src/hiast" / first, *(folder / other for other in others)]
+            code = "".join(
+                (path if path.is_file() else ROOT / "src/hiast" / other).read_text()
+                for path, other in zip(paths, [first, *others], strict=True)
+            )
+            for number, name in re.findall(r"(\d+) `([^`]+)`", row[1]):
+                hops.append(int(number))
+                assert re.search(rf"(?:def|class) {name.split('.')[-1]}\b", code), (
+                    f"{name} is not in {row[0]}"
+                )
+        assert hops == list(range(1, len(hops) + 1))
+        assert f"These are {len(hops)} hops" in section

@@ -42,6 +42,8 @@ def test_a_saved_folder_gives_the_model_back(tmp_path: Path, model: Segmentation
         "config.json",
         "model.safetensors",
     }
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert len(modes) == 1, "the weights can be read by those who can read the card"
     for loaded in (SegmentationModel.from_pretrained(tmp_path / "model"), load_model(tmp_path / "model")):
         assert loaded.classes == CLASSES and loaded.validation_size == (32, 48) and not loaded.training
         assert loaded.facts["target"] == "Cityscapes"

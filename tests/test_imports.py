@@ -17,7 +17,18 @@ import hiast
 
 PACKAGE = Path(hiast.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ANYONE = {"classes", "errors", "files", "locks", "pages", "progress", "ranks", "stage_names", "upsampling"}
+ANYONE = {
+    "classes",
+    "errors",
+    "files",
+    "locks",
+    "memory",
+    "pages",
+    "progress",
+    "ranks",
+    "stage_names",
+    "upsampling",
+}
 EVERYTHING = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()} - {
     "__init__",
     "__pycache__",
@@ -29,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "locks": set(),
+    "memory": set(),
     "pages": set(),
     "progress": set(),
     "ranks": set(),
@@ -71,6 +83,7 @@ LIGHTNING_FREE = {
     "errors",
     "files",
     "locks",
+    "memory",
     "pages",
     "progress",
     "ranks",

@@ -25,10 +25,10 @@ from hiast.files import write_atomically
 FILE = Path(__file__).parents[1] / "assets" / "demo.cast"
 COMMANDS = (
     "hiast-data-demo data_root=data/demo train=24 val=8",
-    "hiast-train +scenario=demo data_root=data/demo source_only.max_steps=60 warmup.max_steps=10 "
-    "self_training.rounds=1 self_training.max_steps=20",
+    "hiast-train +scenario=demo data_root=data/demo source_only.max_steps=60 warmup.max_steps=10 \\\n"
+    "    self_training.rounds=2 self_training.max_steps=15",
 )
-COLUMNS, LINES = 100, 28
+COLUMNS, LINES = 104, 30
 LONGEST_PAUSE = 2.0
 """Seconds; longer pauses are cut."""
 PROMPT = "\x1b[32m$\x1b[0m "
@@ -69,7 +69,7 @@ def run(command: str, recording: Recording, folder: Path) -> int:
     Returns:
         The exit code.
     """
-    recording.add(f"{PROMPT}{command}\r\n")
+    recording.add(f"{PROMPT}{command}\n".replace("\n", "\r\n"))
     child, terminal = pty.fork()
     if child == 0:  # pragma: no cover - this is the new process
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))

@@ -143,7 +143,11 @@ class SegmentationModel(
         write_atomically(save_directory / CONFIG, config.encode("utf-8"))
         state = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
         partial = save_directory / f".{WEIGHTS}.part"
+        partial.touch()
+        allowed = partial.stat().st_mode
         save_file(_unshared(state), partial, metadata={"format": "pt"})
+        # safetensors keeps new files from other users; a folder to share has the usual permissions of the user.
+        partial.chmod(allowed)
         partial.replace(save_directory / WEIGHTS)
 
     @classmethod

@@ -66,6 +66,11 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_live(self) -> bool:
+        """Whether this is a bar on a terminal, in one line."""
+        return self._bars is not None
+
     def due(self, done: int) -> bool:
         """Whether ``report`` would show something; this costs next to nothing.
 

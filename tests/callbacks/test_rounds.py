@@ -56,7 +56,7 @@ def prepared(module, index):
     from hiast.data.geometry import resize_image
 
     image = torch.from_numpy(resize_image(Images().read_image(index), *SIZE)).permute(2, 0, 1)
-    return module.prepare(image[None])
+    return module.normalize(image[None])
 
 
 def test_a_complete_round_is_left_alone(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_statistics_of_the_target_belong_to_the_network_that_labels(tmp_path):
     label(plain, tmp_path / "plain")
     made, wanted = RoundReader(tmp_path / "target"), RoundReader(tmp_path / "plain")
     assert all(np.array_equal(made.label(name), wanted.label(name)) for name in Images.names)
-    # The estimates' last bits differ between machines; a round must go on all the same.
+    # The estimates' last bits differ between machines; a round must resume all the same.
     identity = made.manifest["identity"]
     assert (identity["weights"], identity["bn_statistics"]) == (before, "target")
     # In training the teacher has the student's weights, and with them its statistics.
@@ -102,12 +102,14 @@ def test_coverage(tmp_path):
     assert callback.signals() == {"labels/coverage": pytest.approx(kept)}
 
 
-def test_agreement_with_the_round_before(tmp_path):
+def test_agreement_with_the_round_before(tmp_path, monkeypatch):
     label(two_networks(), tmp_path / "1")
     callback = label(module_of(HIASTModule), tmp_path / "2", number=2)
     one, two = RoundReader(tmp_path / "1"), RoundReader(tmp_path / "2")
     shares = [agreement(two.label(name), one.label(name)) for name in Images.names]
     assert 0 < np.mean(shares) < 1
+    # Every process asks for the signals, so that none may decode the labels again.
+    monkeypatch.setattr(RoundReader, "label", lambda *_: pytest.fail("a label was decoded"))
     assert callback.signals() == {"labels/coverage": 1.0, "labels/agreement": pytest.approx(np.mean(shares))}
 
 

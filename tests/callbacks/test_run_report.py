@@ -1,4 +1,4 @@
-"""What a run records for its report while it goes on, and that none of it can end the run."""
+"""What a run records for its report while it runs, and that none of it can end the run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from hiast.callbacks.clock import Clock
 from hiast.callbacks.metrics_file import lrs, online_thresholds
 from hiast.callbacks.report import RunReport
 from hiast.callbacks.round_record import _trusted
-from hiast.callbacks.unharmed import unharmed
 from hiast.callbacks.validation_record import ValidationRecord, wrong_share
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.cli.command import run_command
 from hiast.cli.train import USAGE, train
 from hiast.online import ClassBalanced
@@ -144,7 +144,7 @@ def test_moving_thresholds_are_recorded_and_not_moved_by_an_example() -> None:
     assert online_thresholds(SourceOnlyModule(TinyNetwork(), CLASSES)) == {}
 
 
-class Told(SourceOnlyModule):
+class FirstChannel(SourceOnlyModule):
     """Predicts the first channel of the image."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -164,7 +164,7 @@ def sample(name: str, wrong: int, labeled: int = 100) -> dict[str, Any]:
 
 
 def test_the_worst_and_the_best_images_are_kept(tmp_path: Path) -> None:
-    module = Told(TinyNetwork(), CLASSES, max_steps=1)
+    module = FirstChannel(TinyNetwork(), CLASSES, max_steps=1)
     shares = [30, 10, 80, 20, 80, 0]
     samples = [sample(f"Zürich/{place}", wrong) for place, wrong in enumerate(shares)]
     samples.append(sample("nothing labeled", 50, labeled=0))
@@ -179,7 +179,7 @@ def test_the_worst_and_the_best_images_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_image_is_the_worst_or_the_best_and_not_both(tmp_path: Path) -> None:
-    module = Told(TinyNetwork(), CLASSES, max_steps=1)
+    module = FirstChannel(TinyNetwork(), CLASSES, max_steps=1)
     loader = DataLoader([sample("a", 3), sample("b", 4)], batch_size=1)
     bare_trainer(callbacks=[ValidationRecord(tmp_path, 6)]).validate(module, loader, verbose=False)
     record = read(tmp_path / "source_only/validation_1.json")
@@ -246,5 +246,5 @@ def test_a_report_that_fails_is_a_warning(
 
 
 def test_a_stop_is_not_held_up() -> None:
-    with pytest.raises(KeyboardInterrupt), unharmed("x"):
+    with pytest.raises(KeyboardInterrupt), warn_on_error("x"):
         raise KeyboardInterrupt

@@ -32,7 +32,7 @@ def expected(module):
         ).permute(2, 0, 1)
         for i in range(len(images))
     ]
-    reestimate_bn_stats(network, [module.prepare(torch.stack(resized[i : i + 4])) for i in (0, 4)])
+    reestimate_bn_stats(network, [module.normalize(torch.stack(resized[i : i + 4])) for i in (0, 4)])
     return running(network)
 
 

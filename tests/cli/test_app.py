@@ -38,6 +38,7 @@ class Jobs:
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["hiast-train", "as", "typed"])
+    monkeypatch.delenv("LEFT_BEHIND", raising=False)
     return Jobs()
 
 

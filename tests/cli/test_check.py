@@ -111,6 +111,10 @@ def test_values_that_do_not_fit_are_refused(word: str, wanted: str) -> None:
     assert wanted in refusal(DEMO, word)
 
 
+def test_an_old_key_of_a_logger_is_refused_with_the_new_one() -> None:
+    assert "logger.wandb.KEY" in refusal(DEMO, "logger=wandb", "logger.loggers.0.offline=false")
+
+
 @pytest.mark.parametrize(
     ("word", "key", "value"),
     [

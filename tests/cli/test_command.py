@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hiast.cli.command import run_command
+from hiast.cli.command import _StderrHandler, run_command
 from hiast.errors import InputError, RunError
 
 COMMANDS = ["train", "eval", "label", "data_check", "data_demo", "data_new", "data_prepare"]
@@ -87,6 +88,13 @@ def test_tracebacks_are_shown_on_request(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("HIAST_DEBUG", "0")
     assert run_command(raising(InputError("wrong")), DEMO, "", []) == 2
     assert capsys.readouterr().err == "wrong\n"
+
+
+def test_a_message_that_follows_itself_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = _StderrHandler()
+    for text in ("one", "one", "two", "one"):
+        handler.handle(logging.LogRecord("hiast", logging.INFO, __file__, 1, "%s", (text,), None))
+    assert capsys.readouterr().err == "one\ntwo\none\n"
 
 
 def test_a_terminal_that_does_not_know_a_letter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ LABELS = arrays(
 
 
 def flood(labels: np.ndarray) -> set[frozenset[tuple[int, int]]]:
-    """Regions by a walk over the pixels."""
+    """Regions by a search over the pixels."""
     height, width = labels.shape
     left = {(row, column) for row in range(height) for column in range(width)}
     found = set()

@@ -28,7 +28,7 @@ def write_round(
     identity = {"names": list(labels), "label_size": list(size), "num_classes": len(confidence), **identity}
     with RoundWriter(directory, identity) as writer:
         records = tuple(record(directory, name, label, confidence) for name, label in labels.items())
-        writer.append(GroupRecord((0.9,) * len(confidence), records))
+        writer.journal.append(GroupRecord((0.9,) * len(confidence), records))
         writer.finish()
     return directory
 

@@ -17,9 +17,9 @@ from hiast.inspection.forecast import (
     folder_bytes,
     free_memory,
     needed,
-    peak,
     resident,
 )
+from hiast.memory import peak_memory
 
 CPU = torch.device("cpu")
 
@@ -154,5 +154,5 @@ def test_times_for_people(seconds: float, text: str) -> None:
 
 def test_memory_of_this_process() -> None:
     held = torch.ones(2**22)
-    assert 0 < resident() <= 1.05 * peak(CPU)
+    assert 0 < resident() <= 1.05 * peak_memory(CPU)
     assert free_memory(CPU) > held.numel()

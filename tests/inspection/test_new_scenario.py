@@ -298,3 +298,19 @@ def test_labels_of_the_target_mean_what_those_of_the_source_mean(tmp_path: Path,
     keys = {key: value for key, value in target.items() if key != "_target_"}
     module = FolderDataModule(**keys, classes=label_space(["soil", "crop", "weed"]))
     assert len(module.val_dataset()) == 3 if not colors else module.classes_present == frozenset()
+
+
+def test_placeholders_of_colors_and_of_ids_are_kept_apart(tmp_path: Path) -> None:
+    own = np.array([(9, 9, 9), (200, 10, 10), (10, 200, 10)], np.uint8)
+    write(tmp_path, "i/{name}.png", "l/{name}.png", lambda ids: own[ids])
+    write(tmp_path, "t/{name}.png", "v/{name}.png")
+    folders = Folders(tmp_path / "i", tmp_path / "l", tmp_path / "t", tmp_path / "t", tmp_path / "v")
+    texts, said = fill_in_scenario(folders, TEMPLATES)
+    target = yaml.safe_load(texts["target"])
+    assert target["ids"] == {0: "target_0", 1: "target_1", 2: "target_2"}
+    assert target["class_map"] == dict.fromkeys(target["names"])
+    assert said[-1].startswith(
+        "No list and no known colors name the classes: write their names in place of class_0"
+    )
+    _, said = fill_in_scenario(folders, TEMPLATES, ["a", "b", "c"])
+    assert "No list" not in said[-1]

@@ -57,18 +57,18 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, out: Path, kinds=("labels", "csv"), **options):
     model = Brightness()
     writer = Writer(out, check_kinds(kinds), CLASSES, tuple(range(4)))
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     job = Job(model, InferenceSettings(), writer, Records(out, options.get("rank", 0)), **options)
-    left_out = job.run(find_inputs(folder), lambda done, total: told.append((done, total)))
-    return model, left_out, told
+    left_out = job.run(find_inputs(folder), lambda done, total: reported.append((done, total)))
+    return model, left_out, reported
 
 
 def test_every_image_is_predicted_once_and_files_are_named_like_images(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
-    model, left_out, told = run(
+    model, left_out, reported = run(
         folder, out, ["labels", "overlay", "confidence", "polygons", "csv"], batch_size=2
     )
-    assert model.seen == 4 and left_out == [] and told[-1] == (4, 4)
+    assert model.seen == 4 and left_out == [] and reported[-1] == (4, 4)
     names = {path.relative_to(out / "labels").as_posix() for path in (out / "labels").rglob("*.png")}
     assert names == {"a.png.png", "a.jpg.png", "b.png", "sub/ü c.png"}
     labels = np.asarray(Image.open(out / "labels" / "b.png"))
@@ -108,8 +108,8 @@ def test_damaged_images_stop_or_are_left_out(folder: Path, tmp_path: Path):
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:60])
     with pytest.raises(InputError, match=r"b\.png"):
         run(folder, tmp_path / "one")
-    model, left_out, told = run(folder, tmp_path / "two", skip_unreadable=True)
-    assert model.seen == 3 and len(left_out) == 1 and told[-1] == (4, 4)
+    model, left_out, reported = run(folder, tmp_path / "two", skip_unreadable=True)
+    assert model.seen == 3 and len(left_out) == 1 and reported[-1] == (4, 4)
 
 
 def test_other_settings_are_refused_in_the_same_folder(tmp_path: Path):
@@ -192,8 +192,8 @@ def test_videos_give_an_mp4_of_the_same_rate_and_files_per_frame(tmp_path: Path)
     import av
 
     out = tmp_path / "out"
-    model, _, told = run(tmp_path / "drive.mp4", out, ["labels", "overlay", "csv"], batch_size=4)
-    assert model.seen == 9 and told[-1] == (1, 1)
+    model, _, reported = run(tmp_path / "drive.mp4", out, ["labels", "overlay", "csv"], batch_size=4)
+    assert model.seen == 9 and reported[-1] == (1, 1)
     assert len(list((out / "labels" / "drive").glob("*.png"))) == 9
     with av.open(str(out / "overlay" / "drive.mp4")) as container:
         stream = container.streams.video[0]

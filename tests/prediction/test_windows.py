@@ -8,9 +8,10 @@ from torch.nn import functional
 
 from hiast.errors import InputError
 from hiast.evaluation import predict_probabilities
+from hiast.evaluation.inference import starts
 from hiast.models.network import IMAGENET_MEAN, IMAGENET_STD
 from hiast.prediction import InferenceSettings, predict_arrays
-from hiast.prediction.windows import Windows, profile, starts
+from hiast.prediction.windows import Windows, profile
 
 
 def image(height: int, width: int, count: int = 1) -> np.ndarray:

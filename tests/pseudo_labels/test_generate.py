@@ -182,24 +182,24 @@ def test_a_finished_survey_is_not_made_again(tmp_path):
 
 def test_the_caller_can_stop_in_both_passes(tmp_path):
     """And what has been counted is kept."""
-    calls, told = [], []
+    calls, reported = [], []
 
     def counted(images):
         calls.append(len(images))
         return predict(images)
 
     def stop(done, total):
-        told.append((done, total))
-        if len(told) == 1:
+        reported.append((done, total))
+        if len(reported) == 1:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         label(tmp_path, "balanced", predict=counted, progress=stop)
-    assert told == [(2, 2 * len(NAMES))]
+    assert reported == [(2, 2 * len(NAMES))]
     calls.clear()
     label(tmp_path, "balanced", predict=counted, progress=stop)
     assert sum(calls) == 2 * len(NAMES) - 2
-    assert told[-1] == (2 * len(NAMES), 2 * len(NAMES))
+    assert reported[-1] == (2 * len(NAMES), 2 * len(NAMES))
 
 
 def test_a_complete_round_is_returned_without_the_network(tmp_path):

@@ -48,7 +48,7 @@ def group_of(directory, group, thresholds=True):
 def write_round(directory, thresholds=True, identity=IDENTITY):
     with RoundWriter(directory, identity) as writer:
         for group in range(writer.groups, len(GROUPS)):
-            writer.append(group_of(directory, group, thresholds))
+            writer.journal.append(group_of(directory, group, thresholds))
         writer.finish()
 
 
@@ -105,14 +105,14 @@ def test_a_reader_goes_to_loader_workers(tmp_path):
 def test_an_interrupted_round_resumes_and_ends_with_the_same_bytes(tmp_path):
     write_round(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
-        writer.append(group_of(tmp_path / "1", 0))
+        writer.journal.append(group_of(tmp_path / "1", 0))
         group_of(tmp_path / "1", 1)
     (tmp_path / "1/labels/.three.png.0f.part").write_bytes(b"half")
     with pytest.raises(InputError, match="no complete"):
         RoundReader(tmp_path / "1")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
         assert writer.groups == 1
-        assert [r.labels[0].name for r in writer.records()] == ["a/one"]
+        assert [r.labels[0].name for r in writer.journal.records()] == ["a/one"]
     write_round(tmp_path / "1")
     assert contents(tmp_path / "1") == contents(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
@@ -123,8 +123,8 @@ def test_an_interrupted_round_resumes_and_ends_with_the_same_bytes(tmp_path):
 def test_a_torn_journal_line_is_labeled_again(tmp_path, cut):
     write_round(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
-        writer.append(group_of(tmp_path / "1", 0))
-        writer.append(group_of(tmp_path / "1", 1))
+        writer.journal.append(group_of(tmp_path / "1", 0))
+        writer.journal.append(group_of(tmp_path / "1", 1))
     journal = tmp_path / "1/journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-cut])
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
@@ -136,8 +136,8 @@ def test_a_torn_journal_line_is_labeled_again(tmp_path, cut):
 @pytest.mark.parametrize("harm", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-7])])
 def test_a_label_lost_before_completion_is_made_again(tmp_path, harm):
     with RoundWriter(tmp_path, IDENTITY) as writer:
-        writer.append(group_of(tmp_path, 0))
-        writer.append(group_of(tmp_path, 1))
+        writer.journal.append(group_of(tmp_path, 0))
+        writer.journal.append(group_of(tmp_path, 1))
     harm(tmp_path / "labels/b/two.png")
     with RoundWriter(tmp_path, IDENTITY) as writer:
         assert writer.groups == 0
@@ -161,7 +161,7 @@ def test_another_round_is_refused_or_discarded(tmp_path, finished):
         write_round(tmp_path)
     else:
         with RoundWriter(tmp_path, IDENTITY) as writer:
-            writer.append(group_of(tmp_path, 0))
+            writer.journal.append(group_of(tmp_path, 0))
     before = contents(tmp_path)
     other = IDENTITY | {"seed": 6, "checkpoint": "cd34"}
     with pytest.raises(InputError, match="differs in checkpoint, seed"):
@@ -334,7 +334,7 @@ def test_a_full_disk_leaves_a_round_that_can_be_resumed(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     writer = RoundWriter(tmp_path / "1", IDENTITY)
-    writer.append(group_of(tmp_path / "1", 0))
+    writer.journal.append(group_of(tmp_path / "1", 0))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_label(tmp_path / "1", "three", label_of(2))
@@ -348,7 +348,7 @@ def test_a_full_disk_while_completing_leaves_no_manifest(tmp_path, monkeypatch):
     write_round(tmp_path / "whole")
     with RoundWriter(tmp_path / "1", IDENTITY) as writer:
         for group in range(2):
-            writer.append(group_of(tmp_path / "1", group))
+            writer.journal.append(group_of(tmp_path / "1", group))
         calls = []
 
         def full_at_the_manifest(_):
@@ -367,7 +367,7 @@ def test_a_full_disk_while_completing_leaves_no_manifest(tmp_path, monkeypatch):
 
 def test_an_unfinished_round_is_never_completed(tmp_path):
     with RoundWriter(tmp_path, IDENTITY) as writer:
-        writer.append(group_of(tmp_path, 0))
+        writer.journal.append(group_of(tmp_path, 0))
         with pytest.raises(ValueError, match="2 of 4 labels are missing"):
             writer.finish()
 

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from hiast.report.charts import COLORS, DASHES, MARKS, Series, line_chart, mark_path, spark, text, ticks
+from hiast.report.charts import COLORS, DASHES, MARKS, STAR, Series, line_chart, mark_path, spark, text, ticks
 
 NAN = math.nan
 
@@ -95,7 +95,19 @@ def test_names_of_parts_do_not_overlap() -> None:
     bands = [(float(i), f"self_training {i}") for i in range(12)]
     chart = line_chart("c", [Series("a", ((0, 1), (12, 2)))], bands=bands)
     assert [band.name for band in chart.bands] == [name for _, name in bands]
-    assert {band.row for band in chart.bands} == {0, 1, None}
+    assert {band.row for band in chart.bands} == {0, 1, 2, None}
+
+
+def test_no_tick_lies_beyond_what_is_possible() -> None:
+    series = [Series("a", ((0, 58), (1, 100)))]
+    assert [name for _, name in line_chart("c", series, most=100.0).y_ticks][-1] == "100"
+    assert float(line_chart("c", series).y_ticks[-1][1]) > 100
+
+
+def test_a_star_is_drawn_for_a_point_that_stands_out() -> None:
+    chart = line_chart("c", [Series("a", ((0, 1), (1, 2))), Series("b", ((1, 2),), style=7, mark=STAR)])
+    assert [path.mark for path in chart.paths] == ["circle", "star"]
+    assert chart.paths[1].marks.count("L") == 9 and chart.paths[1].color == 7
 
 
 def test_sparklines() -> None:

@@ -76,6 +76,13 @@ def test_a_run_without_scores_can_be_compared(sweep: Path, tmp_path: Path) -> No
     assert comparison_page(compare([bare, bare.parent / "bare"]))
 
 
+def test_runs_of_several_scenarios_are_named_by_them(sweep: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "first")
+    config = (other / "config.yaml").read_text().replace("name: two_worlds", "name: mine")
+    (other / "config.yaml").write_text(config)
+    assert [run.label for run in compare([sweep / "8", other]).runs] == ["two_worlds/8", "mine/first"]
+
+
 def test_figures() -> None:
     assert Figure.of([]).count == 0 and math.isnan(Figure.of([math.nan]).mean)
     assert figure(Figure.of([0.5])) == "50.0" and figure(Figure.of([])) == "-"

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -123,6 +124,27 @@ def test_notices_say_what_stands_out(run: Path) -> None:
     assert said["train has had no pseudo-label pixel since self_training 2."] == "warning"
     assert said["train: the IoU fell to 0 in self_training 2."] == "error"
     assert not any("has not ended" in text or "done harm" in text for text in said)
+
+
+def test_equal_alarms_of_several_candidates_are_one_notice(run: Path) -> None:
+    alarms = [f"look-{n}: the histogram has moved by 0.{n} nats since look-0." for n in (1, 2, 3)]
+    other = "look-3: teacher and student have parted."
+    facts = replace(read_run(run), alarms=(*alarms, other))
+    said = [notice.text for notice in notices_of(facts) if notice.text.startswith("look-")]
+    assert said == [f"{alarms[-1]} The same of 2 candidates before, since look-1.", other]
+
+
+def test_settings_that_the_machine_chose_are_marked(run: Path) -> None:
+    chosen = ["trainer.precision"]
+    changed = {
+        "seed": [888, 5],
+        "trainer.precision": ["auto", "32-true"],
+        "chosen_by_machine": [None, chosen],
+    }
+    facts = read_run(run)
+    facts.settings["settings"] = changed
+    page = run_page(facts)
+    assert page.count("chosen by the machine") == 1 and "chosen_by_machine" not in page
 
 
 def test_harm_is_said_first(tmp_path: Path) -> None:

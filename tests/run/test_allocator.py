@@ -1,4 +1,4 @@
-"""glibc is told to keep freed memory, unless the user has said otherwise."""
+"""glibc is set to keep freed memory, unless the user sets something else."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         (("seed",), 2, "seed was 1 and is 2"),
         (("data", "source", "weights"), [1, 3], r"data.source.weights was \[1, 2\] and is \[1, 3\]"),
@@ -92,11 +92,11 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
     ],
 )
 def test_what_changes_results_may_not(
-    tmp_path: Path, path: tuple[str, ...], value: object, said: str
+    tmp_path: Path, path: tuple[str, ...], value: object, message: str
 ) -> None:
     start(tmp_path, CONFIG)
     leave_behind(tmp_path, "source_only", "warmup", "self_training")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         start(tmp_path, changed(path, value))
     start(tmp_path, CONFIG)
 
@@ -204,11 +204,11 @@ def test_a_child_that_outlives_a_killed_process_does_not_keep_the_lock(tmp_path:
         process.stdout.close()
 
 
-def test_locks_do_not_need_unix(tmp_path: Path) -> None:
-    """On Windows there is no fcntl; filelock does without, the modules have to as well."""
+def test_nothing_needs_unix(tmp_path: Path) -> None:
+    """On Windows there are no fcntl and no resource; filelock does without, a run and its checks have to as well."""
     code = (
-        "import sys; sys.modules['fcntl'] = None; import hiast.locks, hiast.run.directory, "
-        "hiast.pseudo_labels.round_writer"
+        "import sys, torch, pytorch_lightning; sys.modules |= {'fcntl': None, 'resource': None}; import hiast.locks, "
+        "hiast.run.pipeline, hiast.run.doctor, hiast.pseudo_labels.round_writer, hiast.inspection.forecast"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -99,8 +99,8 @@ def test_the_target_of_a_scenario_stands_in_for_that_of_the_checkpoint(
 def test_wrong_options(reference_run: Path, capsys, words: list[str], wanted: str) -> None:
     checkpoint = f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"
     assert run_command(partial(evaluate, scenario=[]), "eval", "", [checkpoint, *words]) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and wanted in said[0], said
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1 and wanted in errors[0], errors
 
 
 def test_a_stranger_cannot_have_files_written(reference_run: Path, capsys) -> None:
@@ -158,8 +158,8 @@ def test_a_start_from_a_checkpoint_of_another_kind(
         "trainer=cpu",
     ]
     assert run_command(train, "train", "", [*scenario, *network, *more]) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and wanted in said[0], said
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1 and wanted in errors[0], errors
 
 
 def test_a_start_needs_no_pretrained_weights(

@@ -11,7 +11,7 @@ import pytest
 
 CHECKPOINT = "hiast.callbacks.checkpoint"
 MODULE = "hiast.training.module:AdaptationModule"
-WRITER = "hiast.pseudo_labels.round_writer:RoundWriter"
+JOURNAL = "hiast.pseudo_labels.journal:Journal"
 
 # In the order in which one run meets them: each kill finds the run where the one before has left it.
 KILLS = {
@@ -32,15 +32,15 @@ KILLS = {
     "building the discriminator": {"at": "hiast.training.warmup:Discriminator", "call": 2},  # 1: to try it out
     "training the discriminator": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
     "before the first label": {"at": "hiast.pseudo_labels.workers:write_label"},
-    "between a label and its record": {"at": f"{WRITER}.append"},
-    "labeling": {"at": f"{WRITER}.append", "call": 2, "when": "after"},
+    "between a label and its record": {"at": f"{JOURNAL}.append"},
+    "labeling": {"at": f"{JOURNAL}.append", "call": 2, "when": "after"},
     "before the manifest": {"at": "hiast.pseudo_labels.round_tables:RoundTables.files"},
     "behind the labels": {"at": "hiast.callbacks.rounds:generate_round", "when": "after"},
     "behind the teacher's new start": {
         "at": "hiast.training.self_training:HIASTModule.begin_round", "call": 2, "when": "after",
     },
     "in self-training": {"at": f"{MODULE}.on_train_batch_start", "call": 3},
-    "labeling the next round": {"at": f"{WRITER}.append", "call": 2},
+    "labeling the next round": {"at": f"{JOURNAL}.append", "call": 2},
     "in the last round": {"at": f"{MODULE}.on_train_batch_start", "call": 4},
 }  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_stopped_and_resumed(launcher, reference_run: Path, tmp_path: Path, kill
         {"at": f"{MODULE}.on_train_batch_start", "call": 2},
         {"at": f"{MODULE}.validation_step"},
         {"at": "hiast.run.directory:RunDirectory.write_result"},
-        {"at": f"{WRITER}.append"},
+        {"at": f"{JOURNAL}.append"},
         {"at": "hiast.training.self_training:HIASTModule.losses", "call": 1},
     )
     for moment in moments:

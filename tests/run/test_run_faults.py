@@ -1,4 +1,4 @@
-"""Each fault ends in one clear sentence or goes on, and the continued run ends as if nothing had happened."""
+"""Each fault ends in one clear sentence, or the run continues, and the resumed run ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_output_that_cannot_be_written(launcher, tmp_path: Path) -> None:
 def test_read_only_output(launcher, tmp_path: Path) -> None:
     """Really without the right to write, which root has to give up first."""
     assert launcher.train(tmp_path, SOURCE, faults=({"at": STEP, "do": "kill"},)) == [-9]
-    fault = {"at": "hiast.run.directory:RunDirectory.begin", "do": "become_nobody"}
+    fault = {"at": "hiast.run.directory:RunDirectory.open", "do": "become_nobody"}
     (tmp_path / "run").chmod(0o555)
     (tmp_path / "run/.lock").chmod(0o444)
     codes = launcher.train(tmp_path, SOURCE, faults=(fault,))

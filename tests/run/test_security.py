@@ -167,13 +167,14 @@ SPY = """
 import sys
 sys.path.insert(0, {here!r})
 from launcher import list_sockets
+from hiast.data.io.images import ImageReader
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.cli.{command} import main
-for name in ("read_image", "__getitem__"):
-    def read(*arguments, original=getattr(SegmentationDataset, name)):
+for holder, name in ((ImageReader, "read"), (SegmentationDataset, "__getitem__")):
+    def read(*arguments, original=getattr(holder, name)):
         list_sockets("sockets.txt")
         return original(*arguments)
-    setattr(SegmentationDataset, name, read)
+    setattr(holder, name, read)
 main()
 """
 

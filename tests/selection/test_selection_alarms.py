@@ -49,11 +49,11 @@ def test_vanished_classes_are_named() -> None:
     assert classes_vanish(edge, SOURCE, LIMITS) is None
 
 
-@pytest.mark.parametrize(("miou", "said"), [(0.49, True), (0.5, False), (0.9, False), (math.nan, False)])
-def test_teacher_and_student(miou: float, said: bool) -> None:
+@pytest.mark.parametrize(("miou", "alarms"), [(0.49, True), (0.5, False), (0.9, False), (math.nan, False)])
+def test_teacher_and_student(miou: float, alarms: bool) -> None:
     found = teacher_and_student_part(looks({"teacher_miou": miou}), {}, LIMITS)
-    assert (found is not None) is said
-    if said:
+    assert (found is not None) is alarms
+    if alarms:
         assert found == (
             "round-0: teacher and student have parted: the mIoU between their predictions is 49.0, under 50."
         )
@@ -138,14 +138,14 @@ def test_a_collapse_raises_several_alarms_at_once() -> None:
             "labels": {"road": 0.9, "car": 0.01, "bicycle": 0.0},
         },
     )
-    said = raised(history, SOURCE)
-    assert len(said) == len(ALARMS)
-    assert all(sentence.startswith("round-1: ") and sentence.endswith(".") for sentence in said)
-    assert raised(history, SOURCE) == said
+    alarms = raised(history, SOURCE)
+    assert len(alarms) == len(ALARMS)
+    assert all(sentence.startswith("round-1: ") and sentence.endswith(".") for sentence in alarms)
+    assert raised(history, SOURCE) == alarms
     assert len(raised(history, SOURCE, alarms=(histogram_far,))) == 1
 
 
 def test_source_shares_come_from_the_look_itself() -> None:
     scores = CandidateScores(predicted={"road": 1.0, "car": 0.0}, source_labels={"road": 0.8, "car": 0.2})
-    (said,) = raised([Candidate("a", "a.ckpt", 1, scores)])
-    assert "car (0 %, 20 % in the source labels)" in said
+    (alarms,) = raised([Candidate("a", "a.ckpt", 1, scores)])
+    assert "car (0 %, 20 % in the source labels)" in alarms

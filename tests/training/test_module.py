@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 import hiast
 from hiast.errors import InputError
 from hiast.evaluation import mean_entropy
-from hiast.models import DeepLabV2
+from hiast.models import DeepLabV2, normalize
 from hiast.objectives import HIASTLoss
 from hiast.training import (
     AdaptationModule,
@@ -32,6 +32,7 @@ from hiast.training import (
     WarmupModule,
     load_module,
 )
+from hiast.training.finite import FiniteCheck
 
 STAGES = [SourceOnlyModule, WarmupModule, HIASTModule]
 
@@ -176,7 +177,7 @@ def test_validation_reports_scores_and_the_label_free_entropy():
     entropies = []
     for sample in samples:
         with torch.no_grad():
-            probabilities = made.network.eval()(made.prepare(sample["image"])).softmax(1)
+            probabilities = made.network.eval()(made.normalize(sample["image"])).softmax(1)
         entropies.append(float(mean_entropy(probabilities)))
         for truth, found in zip(sample["label"].flatten(), probabilities.argmax(1).flatten(), strict=True):
             hits[truth, found] += 1
@@ -254,7 +255,7 @@ def test_prediction_from_array_and_path(tmp_path: Path):
     np.testing.assert_array_equal(of_array.confidence, loaded.predict(str(tmp_path / "image.png")).confidence)
     pixels = torch.from_numpy(image().transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
-        wanted = made.network.eval()(made.prepare(pixels)).softmax(1)[0].max(0)
+        wanted = made.network.eval()(made.normalize(pixels)).softmax(1)[0].max(0)
     np.testing.assert_array_equal(of_array.labels, wanted.indices.numpy())
     np.testing.assert_allclose(of_array.confidence, wanted.values.numpy(), rtol=1e-5)
 
@@ -265,7 +266,7 @@ def test_prediction_at_the_validation_size_is_that_of_validation():
     pixels = torch.from_numpy(image().transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
         size = {"mode": "bilinear", "align_corners": True}
-        resized = nn.functional.interpolate(made.prepare(pixels), (24, 48), **size)
+        resized = nn.functional.interpolate(made.normalize(pixels), (24, 48), **size)
         logits = nn.functional.interpolate(made.network.eval()(resized), (40, 56), **size)
     np.testing.assert_array_equal(found.labels, logits.argmax(1)[0].numpy())
 
@@ -278,6 +279,42 @@ def test_prediction_leaves_the_mode_as_it_was_and_takes_options():
     both = made.predict(image(), flip=True)
     np.testing.assert_allclose(both.confidence, mirrored.confidence[:, ::-1], rtol=1e-4, atol=1e-6)
     assert not np.array_equal(both.confidence, plain.confidence)
+
+
+def test_prediction_that_fails_leaves_the_mode_as_it_was(monkeypatch: pytest.MonkeyPatch):
+    made = SourceOnlyModule(small_deeplab(), CLASSES).train()
+    made.network.backbone.eval()
+    modes = [part.training for part in made.modules()]
+    monkeypatch.setattr(made, "read_out", lambda *_, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        made.predict(image())
+    assert [part.training for part in made.modules()] == modes
+
+
+def test_another_number_of_classes_is_refused():
+    with pytest.raises(InputError, match=r"The network has 9 classes and the scenario 4: .*num_classes=4"):
+        SourceOnlyModule(DeepLabV2(9, layers=(1, 1, 1, 1), width=4), CLASSES)
+
+
+def test_images_are_normalized_without_a_copy_from_the_host(monkeypatch: pytest.MonkeyPatch):
+    made = SourceOnlyModule(TinyNetwork(), CLASSES)
+    assert not any(key.startswith("normalize") for key in made.state_dict())
+    pixels = torch.from_numpy(image()).permute(2, 0, 1)[None]
+    wanted = normalize(pixels, made.network.mean, made.network.std)
+    monkeypatch.setattr(
+        torch, "tensor", lambda *_, **options: pytest.fail("a tensor was made from host values")
+    )
+    assert torch.equal(made.normalize(pixels), wanted)
+    made.read_out(pixels, (40, 56))
+
+
+def test_the_check_of_the_losses_does_not_wait_for_the_device():
+    check = FiniteCheck()
+    check.reset(interval=3)
+    for step in range(3):
+        assert not check.due()
+        check.update({"total": torch.zeros((), device="meta")}, step)
+    assert check.due()
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((5, 5, 5), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4, 3))])

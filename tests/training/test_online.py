@@ -53,7 +53,7 @@ def by_hand(module: OnlineModule, batch: dict, weight: torch.Tensor | None = Non
     """Source cross-entropy + quality weight * cross-entropy of mixed images, with ClassMix by loops."""
     network, teacher = copy.deepcopy(module.network), copy.deepcopy(module.teacher.network)
     source, target = batch["source"], batch["target"]
-    probabilities = teacher(module.prepare(target["image"])).softmax(1)
+    probabilities = teacher(module.normalize(target["image"])).softmax(1)
     confidence, prediction = probabilities.max(1)
     quality = float((confidence >= 0.968).float().mean()) if weight is None else float(weight)
     key = StepKey(module.seed, 1, 0, 0)
@@ -65,7 +65,7 @@ def by_hand(module: OnlineModule, batch: dict, weight: torch.Tensor | None = Non
     images = torch.where(mixed.pasted.unsqueeze(1), source["image"], target["image"])
     labels = torch.where(mixed.pasted, source["label"], prediction.to(torch.uint8)).long()
     weights = torch.where(mixed.pasted, 1.0, quality)
-    logits = network(torch.cat((module.prepare(source["image"]), module.prepare(images))))
+    logits = network(torch.cat((module.normalize(source["image"]), module.normalize(images))))
     size = len(source["label"])
     source_loss = F.cross_entropy(logits[:size], source["label"].long(), ignore_index=255)
     values = F.cross_entropy(logits[size:], labels, ignore_index=255, reduction="none")

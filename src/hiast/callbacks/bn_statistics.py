@@ -148,7 +148,7 @@ def _batches(
             turn = all_gather_checked(communicator, lambda: [image.result() for image in next(reading, ())])
             for batch in turn[: len(batches) - first]:
                 stacked = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in batch])
-                yield module.prepare(stacked.to(module.device))
+                yield module.normalize(stacked.to(module.device))
 
 
 def _read_ahead(

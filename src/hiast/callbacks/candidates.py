@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
+from hiast.callbacks.sample_images import labeled_batches, own_indices, to_batch
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
-from hiast.data.geometry import resize_image
 from hiast.errors import InputError, check_not_negative
 from hiast.models.batch_norm import batch_norms
 from hiast.selection import Candidate, CandidateRecords, PredictionStore, measure_source, measure_target
 from hiast.selection.alarms import raised
 from hiast.selection.measure import class_shares, with_ensemble
-from hiast.selection.samples import evenly_spaced
 from hiast.training import AdaptationModule, HIASTModule, OnlineModule
 
 log = logging.getLogger(__name__)
@@ -168,6 +165,7 @@ class CandidateKeeper(pl.Callback):
         if self.records.find(name, identity) is not None:
             return
         checkpoint = self.folder / "candidates" / f"{name}.ckpt"
+        log.info("%s: measuring on target images, without their labels.", name)
         if trainer.is_global_zero:
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(checkpoint, weights_only=True)
@@ -210,12 +208,12 @@ class CandidateKeeper(pl.Callback):
             candidate=name,
             device=module.device,
         )
-        source, source_labels = measure_source(
-            predict,
-            _source_batches(trainer, module, data, self.settings.source_images),
-            module.classes,
-            device=module.device,
-        )
+        held_out: Iterable[tuple[Tensor, Tensor]] = ()
+        if data.source.has_val:
+            held_out = labeled_batches(
+                trainer, module, data.source.val_dataset(), self.settings.source_images
+            )
+        source, source_labels = measure_source(predict, held_out, module.classes, device=module.device)
         scores = dataclasses.replace(
             scores, source_miou=source, source_labels=source_labels, labels=self._label_shares(module.classes)
         )
@@ -233,9 +231,9 @@ class CandidateKeeper(pl.Callback):
         store = PredictionStore(
             self.folder / "candidates" / "predictions", len(classes), self.settings.shrink
         )
-        everyone = with_ensemble(self.records.read(), store, classes)
-        self.records.record_all(everyone)
-        for sentence in raised(everyone):
+        candidates = with_ensemble(self.records.read(), store, classes)
+        self.records.record_all(candidates)
+        for sentence in raised(candidates):
             log.warning("%s", sentence)
 
 
@@ -262,36 +260,16 @@ def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: floa
 def _predictor(trainer: pl.Trainer, module: AdaptationModule, network: nn.Module) -> Any:
     def predict(images: Tensor) -> Tensor:
         with trainer.precision_plugin.forward_context():
-            logits: Tensor = network(module.prepare(images))
+            logits: Tensor = network(module.normalize(images))
         return logits.float().softmax(1)
 
     return predict
 
 
 def _target_batches(
-    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, most: int
+    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, count: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """This rank's share of the sample of target images, one by one, at validation size."""
+    """This process's share of ``count`` target images, one by one."""
     dataset = data.labeling_images()
-    chosen = evenly_spaced(len(dataset), most)
-    for index in chosen[trainer.global_rank :: trainer.world_size]:
-        yield [index], _batch(module, dataset.read_image(index))
-
-
-def _source_batches(
-    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, most: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's share of the held-out source images with their labels; none where none are held out."""
-    if not data.source.has_val:
-        return
-    dataset = data.source.val_dataset()
-    chosen = evenly_spaced(len(dataset), most)
-    for index in chosen[trainer.global_rank :: trainer.world_size]:
-        label = torch.from_numpy(np.ascontiguousarray(dataset.read_label(index)))[None]
-        yield _batch(module, dataset.read_image(index)), label.to(module.device)
-
-
-def _batch(module: AdaptationModule, image: Any) -> Tensor:
-    if module.validation_size:
-        image = resize_image(image, *module.validation_size)
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(module.device)
+    for index in own_indices(trainer, len(dataset), count):
+        yield [index], to_batch(dataset.read_image(index), module)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.files import write_json
+from hiast.memory import peak_memory
 from hiast.report.files import FORMAT, TIMES, read_record
 from hiast.training import AdaptationModule
 
@@ -102,22 +101,14 @@ class Clock(pl.Callback):
             "to": module.steps_done,
             "seconds": time.monotonic() - self._began,
             "images": steps * self.batch_size,
-            "memory": _peak_memory(trainer.strategy.root_device),
+            "memory": peak_memory(trainer.strategy.root_device),
         }
         rounded = {
             key: round(value, 2) if isinstance(value, float) else value for key, value in self._entry.items()
         }
-        with unharmed("The times of the run"):
+        with warn_on_error("The times of the run"):
             write_json(self.path, {"format": FORMAT, "fits": [*self._earlier, rounded]})
 
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes of the device that were in use at most; on a CPU those of this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)

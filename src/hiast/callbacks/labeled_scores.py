@@ -6,17 +6,13 @@ A real adaptation does not have these labels. The scores go to a file of their o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
+from hiast.callbacks.sample_images import labeled_batches
 from hiast.data import AdaptationDataModule
-from hiast.data.geometry import resize_image
 from hiast.files import write_json
 from hiast.report.files import FORMAT, LABELED, read_record
 from hiast.selection.measure import measure_source
@@ -25,28 +21,28 @@ from hiast.training import AdaptationModule, HIASTModule
 
 
 class LabeledScores:
-    """Measures candidates on at most ``most`` labeled target images, evenly spaced, into ``candidates_labeled.json``.
+    """Measures candidates on at most ``count`` labeled target images, evenly spaced, into ``candidates_labeled.json``.
 
     Args:
         folder: The run directory.
-        most: Images at most; 0 measures nothing.
+        count: Images at most; 0 measures nothing.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, count: int) -> None:
         self.path = folder / LABELED
-        self.most = most
+        self.count = count
 
     def measure(self, trainer: pl.Trainer, module: AdaptationModule, name: str, step: int) -> None:
         """Measure the network that the module evaluates now and, in self-training, the teacher; all processes call it.
 
         Args:
             trainer: Runs the fit.
-            module: In eval mode.
+            module: Module in eval mode.
             name: Name of the candidate.
             step: Its optimizer steps over all stages.
         """
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        if not self.most or not data.target.has_val:
+        if not self.count or not data.target.has_val:
             return
         miou = self._miou(trainer, module, data, module.evaluation_network)
         teacher = math.nan
@@ -57,7 +53,7 @@ class LabeledScores:
             record = read_record(self.path) or {"format": FORMAT, "candidates": {}}
             record |= {
                 "mean": next(iter(module.classes.reported)),
-                "images": len(evenly_spaced(total, self.most)),
+                "images": len(evenly_spaced(total, self.count)),
                 "of": total,
             }
             record["candidates"][name] = {"step": step, "miou": miou, "teacher": teacher}
@@ -68,24 +64,9 @@ class LabeledScores:
     ) -> float:
         def predict(images: Tensor) -> Tensor:
             with trainer.precision_plugin.forward_context():
-                logits: Tensor = network(module.prepare(images))
+                logits: Tensor = network(module.normalize(images))
             return logits.float()
 
-        miou, _ = measure_source(
-            predict, _batches(trainer, module, data, self.most), module.classes, device=module.device
-        )
+        batches = labeled_batches(trainer, module, data.target.val_dataset(), self.count)
+        miou, _ = measure_source(predict, batches, module.classes, device=module.device)
         return miou
-
-
-def _batches(
-    trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, most: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's share of the images, with their labels, one by one."""
-    dataset = data.target.val_dataset()
-    for index in evenly_spaced(len(dataset), most)[trainer.global_rank :: trainer.world_size]:
-        image: Any = dataset.read_image(index)
-        if module.validation_size:
-            image = resize_image(image, *module.validation_size)
-        planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        label = torch.from_numpy(np.ascontiguousarray(dataset.read_label(index)))[None]
-        yield planes.to(module.device), label.to(module.device)

@@ -43,6 +43,8 @@ class StageProgress(pl.Callback):
         # The last step is always reported: its losses are the round's.
         if self._training.due(done) or done == pl_module.max_steps:
             losses = {name: value for name, value in outputs.items() if name != "loss"}
+            if self._training.is_live and "total" in losses:  # more would push title and bar out of the line
+                losses = {"total": losses["total"]}
             shown = (f"{name} {float(torch.as_tensor(value)):.3f}" for name, value in losses.items())
             self._training.report(done, " ".join(shown))
 

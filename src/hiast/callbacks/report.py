@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.ranks import is_rank_zero
 
 PAUSE = 20.0
@@ -55,7 +55,7 @@ class RunReport(pl.Callback):
         """Write the report now."""
         if not self.enabled or not is_rank_zero() or not self.directory.is_dir():
             return
-        with unharmed("The report of the run"):
+        with warn_on_error("The report of the run"):
             from hiast.report.write import write_report  # Not before it is needed: it takes templates apart.
 
             write_report(self.directory)

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from hiast.callbacks.rounds import LabelRound
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.sample_images import to_batch
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.classes import IGNORED
 from hiast.data import AdaptationDataModule
 from hiast.data.geometry import resize_image, resize_labels
@@ -57,7 +58,7 @@ class RoundRecord(pl.Callback):
         """Record the start of a round that begins."""
         if not isinstance(pl_module, AdaptationModule) or pl_module.batches_done:
             return
-        with unharmed("The examples of the report"):
+        with warn_on_error("The examples of the report"):
             images = self._images(trainer, pl_module)
             predictions = [_predicted(pl_module, image) for _, image in images]
             if trainer.is_global_zero:
@@ -80,7 +81,7 @@ class RoundRecord(pl.Callback):
             return
         if module.batches_done < module.batches:
             return
-        with unharmed("The examples of the report"):
+        with warn_on_error("The examples of the report"):
             images = self._images(trainer, module)
             predictions = [_predicted(module, image) for _, image in images]
             trusted = [_trusted(module, image) for _, image in images]
@@ -215,7 +216,7 @@ def _training_samples(loader: TrainLoader, module: AdaptationModule) -> list[dic
 def _predicted(module: AdaptationModule, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Classes uint8 [H, W] that the evaluated network predicts."""
     with torch.no_grad(), evaluating(module):
-        found = module.read_out(_planes(image, module), (image.shape[0], image.shape[1]))
+        found = module.read_out(to_batch(image, module), (image.shape[0], image.shape[1]))
     return found.labels[0].to(torch.uint8).cpu().numpy()
 
 
@@ -225,15 +226,11 @@ def _trusted(module: AdaptationModule, image: NDArray[np.uint8]) -> NDArray[np.u
         return None
     size = (image.shape[0], image.shape[1])
     with torch.no_grad(), evaluating(module), module.evaluating("teacher"):
-        found = module.read_out(_planes(image, module), size)
+        found = module.read_out(to_batch(image, module), size)
         # A copy: thresholds that move with every batch must not move by an example.
         trusted = copy.deepcopy(module.trust)(found.confidence.float(), found.labels)
     label = torch.where(trusted.weights > 0, trusted.labels.long(), IGNORED)
     return label[0].to(torch.uint8).cpu().numpy()
-
-
-def _planes(image: NDArray[np.uint8], module: AdaptationModule) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(module.device)
 
 
 def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -186,7 +186,7 @@ def predictor(
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), autocast():
-            return top_class(network(module.prepare(images.to(module.device))))
+            return top_class(network(module.normalize(images.to(module.device))))
 
     return predict
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from subprocess import Popen
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -105,6 +107,17 @@ class GracefulShutdown(pl.Callback):
         if number == signal.SIGTERM and os.getpid() == self._process:
             for child in self._children:
                 child.send_signal(number)
+
+
+@contextmanager
+def keyboard_interrupt(stop: GracefulShutdown) -> Iterator[None]:
+    """Turn a stop by Ctrl+C into a KeyboardInterrupt."""
+    try:
+        yield
+    except SIGTERMException:
+        if stop.signal == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _in_main_thread() -> bool:

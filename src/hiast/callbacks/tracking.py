@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.ranks import is_rank_zero
 from hiast.training import AdaptationModule
 
@@ -45,20 +45,20 @@ class Tracking:
         step = self.steps_before + module.steps_done
         finite = {metric_name(module.stage, name): v for name, v in values.items() if math.isfinite(v)}
         for logger in self.loggers if finite else ():
-            with unharmed(f"Numbers for {type(logger).__name__}"):
+            with warn_on_error(f"Numbers for {type(logger).__name__}"):
                 logger.log_metrics(finite, step)
 
     def round_ends(self, entry: Mapping[str, Any], steps_done: int) -> None:
         """Send the pictures and the lineage of a round.
 
         Args:
-            entry: Of the round, as in ``lineage.json``.
+            entry: Entry of the round, as in ``lineage.json``.
             steps_done: Optimizer steps of the round.
         """
         name = f"{entry['stage']}_{entry['round']}"
         picture = self.directory / "pictures" / f"{name}_{steps_done:06d}.png"
         for logger in self.loggers:
-            with unharmed(f"Pictures and files for {type(logger).__name__}"):
+            with warn_on_error(f"Pictures and files for {type(logger).__name__}"):
                 if picture.is_file():
                     _send_picture(logger, picture, self.steps_before + steps_done)
                 _send_checkpoint(logger, name, dict(entry), self.directory)
@@ -72,7 +72,7 @@ class Tracking:
             status: ``"success"`` or ``"failed"``.
         """
         for logger in self.loggers:
-            with unharmed(f"Files for {type(logger).__name__}"):
+            with warn_on_error(f"Files for {type(logger).__name__}"):
                 for file in files:
                     if file.is_file():
                         _send_file(logger, file)

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiast.callbacks.unharmed import unharmed
+from hiast.callbacks.warn_on_error import warn_on_error
 from hiast.classes import IGNORED, LabelSpace
 from hiast.data.geometry import resize_labels
 from hiast.data.sample import Sample
@@ -97,7 +97,7 @@ class ValidationRecord(pl.Callback):
             return
         if not isinstance(pl_module, AdaptationModule) or pl_module.scores is None:
             return
-        with unharmed("The record of the validation"):
+        with warn_on_error("The record of the validation"):
             self._write(pl_module, pl_module.scores)
 
     def _write(self, module: AdaptationModule, scores: Scores) -> None:

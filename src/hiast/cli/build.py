@@ -58,7 +58,7 @@ def build_domains(
     """Source and target. Labeled images of the target (``data.labeled_target``) are a part of the source.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
         cached: Read from the cache that ``data.cache`` asks for; False: from the files.
 
@@ -211,9 +211,9 @@ def build_network(config: DictConfig, classes: LabelSpace, *, pretrained: bool =
     """The network.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
-        pretrained: With the weights that the backbone's configuration names; False: with random ones.
+        pretrained: Whether to load the weights that the backbone's configuration names; False: random weights.
 
     Raises:
         InputError: The weights cannot be had, or a setting does not fit.

@@ -23,7 +23,7 @@ def dataset_folders(config: DictConfig, node: DictConfig, side: str) -> dict[str
     """Where a dataset looks for list files, and where it keeps what is derived from its files.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         node: The dataset's part of it.
         side: Its place below ``data``, such as "source".
     """
@@ -48,7 +48,7 @@ def derived_folder(config: DictConfig, root: Path) -> Path:
     If that folder cannot be written to, as on read-only media, it is ``cache`` beside the runs of the scenario.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         root: Folder of the data.
     """
     if config.data.cache_folder is not None:

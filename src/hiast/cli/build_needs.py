@@ -30,7 +30,7 @@ def build_needs(
     """What a run takes of memory and disk, and what stands in its way.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
         parts: The files of the run.
 

@@ -99,7 +99,8 @@ class _Checker:
             return  # What is referred to is checked where it stands; rounds come last.
         if isinstance(kind, BuiltList):
             if not isinstance(value, ListConfig):
-                raise self.error(key, f"{key} must be a list, not {value!r}.")
+                more = " Settings of logger=wandb are logger.wandb.KEY." if key == "logger.loggers" else ""
+                raise self.error(key, f"{key} must be a list, not {value!r}.{more}")
             for index in range(len(value)):
                 self.value(value, index, Built(), f"{key}.{index}")
         elif isinstance(kind, Built | Fields | Options):

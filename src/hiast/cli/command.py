@@ -194,10 +194,21 @@ def _without_trace(error: Exception) -> str:
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at the time, which a notebook or a test may replace."""
+    """Writes to what ``sys.stderr`` is at the time, which a notebook or a test may replace.
+
+    A message that follows itself is written once: files that are listed several times leave out the same images.
+    """
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
+        self._before = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message unless it is that of before."""
+        message = self.format(record)
+        if message != self._before:
+            super().emit(record)
+        self._before = message
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -137,13 +136,7 @@ def _write(path: Path, scores: Scores) -> None:
     from hiast.files import write_json
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {"means": _known(scores.means), "iou": _known(scores.iou), "absent": list(scores.absent)}
-    write_json(path, known)
-
-
-def _known(values: dict[str, float]) -> dict[str, float | None]:
-    """The same values; None for NaN, which JSON does not have."""
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+    write_json(path, {"means": scores.means, "iou": scores.iou, "absent": list(scores.absent)})
 
 
 def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, dict[str, Any]]:

@@ -79,6 +79,7 @@ def export(config: DictConfig) -> None:
         sys.stdout.write(f"{path}\n")
         return
     description = _description(values, model)
+    sys.stderr.write(f"Exporting as {kind}; a large network takes some minutes.\n")
     WRITERS[kind][1](trace(model.network, description), description, path)
     sys.stdout.write(f"{path}\n")
     if values["compare"] is not False and kind != "tensorrt":

@@ -22,7 +22,8 @@ from hiast.files import write_json
 from hiast.inspection.cost import PassCost, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
-from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, peak, resident
+from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, resident
+from hiast.memory import peak_memory
 from hiast.ranks import is_rank_zero
 from hiast.selection.views import VIEWS
 
@@ -41,7 +42,7 @@ class Forecaster:
     """Shows what a run will need before its first step, and what it has needed at its end.
 
     Attributes:
-        config: As of ``train.yaml``, without anything open.
+        config: Composed ``train.yaml``, without anything open.
         classes: The scenario's.
         on_cpu: Whether the network runs on the CPU.
         forecast: None until the run is ready, and for a network that cannot be tried without values.
@@ -89,7 +90,7 @@ class Forecaster:
         if self.forecast is None or device is None or not fresh:
             return
         disk, seconds = folder_bytes(folder), time.monotonic() - began
-        memory = peak(device)
+        memory = peak_memory(device)
         log.info(needed(self.forecast, memory, disk, seconds))
         pairs = {"memory": (self.forecast.memory, memory), "disk": (self.forecast.disk, disk)}
         pairs["seconds"] = self.forecast.seconds, seconds
@@ -145,7 +146,7 @@ def stage_works(
     """The work of each stage on one device.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
         network: The network.
         half: Whether it runs in mixed precision.

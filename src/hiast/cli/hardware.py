@@ -45,7 +45,7 @@ def settle(config: DictConfig, classes: LabelSpace, run: Path | None = None) -> 
     The keys that were open are noted in ``config.chosen_by_machine``: a run may be resumed where other values suit.
 
     Args:
-        config: As of ``train.yaml``; changed in place.
+        config: Composed ``train.yaml``; changed in place.
         classes: The scenario's.
         run: Run directory; the precision of a run that it holds is kept where the device can.
 

@@ -72,7 +72,9 @@ def predict(config: DictConfig) -> None:
         left_out = job.run(inputs, progress)
     fabric.barrier()
     if fabric.is_global_zero:
-        Console().print(_finish(job, inputs, config.format, Path(checkpoint).name))
+        console = Console(soft_wrap=True, highlight=False)
+        console.print(_finish(job, inputs, config.format, Path(checkpoint).name))
+        console.print(f"Predictions: {folder}", markup=False)
     for sentence in left_out:
         sys.stderr.write(f"Left out: {sentence}\n")
 
@@ -91,7 +93,7 @@ def _finish(job: Any, inputs: Any, form: str | None, checkpoint: str) -> Any:
     if form is not None:
         place = hand_over(form, writer.folder, inputs.images, classes, writer.ids, checkpoint)
         sys.stderr.write(f"Written for {form}: {place}\n")
-    return _summary(records, classes)
+    return _summary(records, classes, "images and frames" if inputs.videos else "images")
 
 
 def _job(
@@ -206,13 +208,13 @@ def _check_places(source: Path, folder: Path) -> None:
         raise InputError(f"output: {folder} is a file; name a folder.")
 
 
-def _summary(records: list[dict[str, Any]], classes: Any) -> Any:
+def _summary(records: list[dict[str, Any]], classes: Any, unit: str) -> Any:
     from rich.table import Table
 
     from hiast.evaluation.tables import percent
 
     pixels = sum(record["height"] * record["width"] for record in records)
-    table = Table(title=f"{len(records):,} images and frames")
+    table = Table(title=f"{len(records):,} {unit}")
     table.add_column("class")
     table.add_column("share of the pixels in percent", justify="right")
     for index, name in enumerate(classes.names):

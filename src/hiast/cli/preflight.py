@@ -26,7 +26,7 @@ def build_checked_network(
     """The network, once it is known to take the batches of the run.
 
     Args:
-        config: As of ``train.yaml``.
+        config: Composed ``train.yaml``.
         classes: The scenario's.
         pretrained: As for ``build_network``.
 

@@ -51,6 +51,7 @@ def report(config: DictConfig) -> int:
 
     from hiast.cli.config import require
     from hiast.report.compare import find_runs
+    from hiast.report.write import write_report
 
     text = str(require(config, "run", "Which run? Write hiast-report run=DIR, or run=DIR,DIR to compare."))
     words = [text] if Path(text).exists() else [word for word in text.split(",") if word]
@@ -61,15 +62,9 @@ def report(config: DictConfig) -> int:
             f"out names the file of a comparison, and {text} is one run, whose page is {folders[0]}/report.html: do "
             "without out=, or name several runs."
         )
-    path = _single(folders[0]) if len(folders) == 1 else _several(folders, Path(config.out), console)
+    path = write_report(folders[0]) if len(folders) == 1 else _several(folders, Path(config.out), console)
     console.print(f"Report: {path}", soft_wrap=True, markup=False, highlight=False)
     return 0
-
-
-def _single(folder: Path) -> Path:
-    from hiast.report.write import write_report
-
-    return write_report(folder)
 
 
 def _several(folders: list[Path], out: Path, console: Console) -> Path:

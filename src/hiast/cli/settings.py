@@ -262,8 +262,3 @@ def text_keys(command: str) -> re.Pattern[str]:
     datasets = rf"data\.(source|target)\.({'|'.join(sorted(TEXT_IN_DATASETS))})"
     backbones = rf"backbone\.({'|'.join(sorted(TEXT_IN_BACKBONES))})"
     return re.compile("|".join([*own, datasets, backbones]))
-
-
-def kind_of(command: str, key: str) -> Kind | None:
-    """Kind of a dotted key that the table lists."""
-    return flat(TABLES.get(command, {})).get(key)

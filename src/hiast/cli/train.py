@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USAGE = """
 hiast-train +scenario=NAME [key=value ...]
 
-Run all stages of a scenario: source_only, warmup, self_training with its rounds.
+Run all stages of a method: source_only, warmup, self_training with its rounds; or source_only, online.
 
   +scenario=gta5_cityscapes     the pair of datasets; a missing or unknown name lists all scenarios
   data_root=DIR                 folder of the datasets (default: data)
@@ -31,6 +31,8 @@ Run all stages of a scenario: source_only, warmup, self_training with its rounds
   trainer.devices=2 trainer.precision=bf16-mixed
                                 arguments of Lightning's Trainer; what is left open is chosen by the machine and shown
   trainer=low_memory            or cpu, single_gpu, multi_gpu, slurm, mps
+  method=adapt                  or hiast, iast, dacs, daformer, mic, vfm_uda: how the network is adapted
+  logger=[tensorboard,wandb]    or mlflow, none: where scores go beside metrics.csv and report.html
   warmup=none loss=no_consistency pseudo_label=class_balanced augmentation=no_paste backbone=mit_b2_segformer
                                 choose another part
   +debug=fast_dev_run           run one step of everything; also limit, overfit_batches
@@ -50,7 +52,7 @@ def train(config: DictConfig) -> int:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
     from rich.console import Console
 
-    from hiast.callbacks.unharmed import unharmed
+    from hiast.callbacks.warn_on_error import warn_on_error
     from hiast.cli.build import build_classes
     from hiast.cli.changed_settings import changed_settings
     from hiast.cli.forecast import Forecaster
@@ -78,7 +80,7 @@ def train(config: DictConfig) -> int:
         raise
     directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
     if is_rank_zero():
-        with unharmed(SETTINGS):
+        with warn_on_error(SETTINGS):
             write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:
         with forecaster.watching(directory.path):

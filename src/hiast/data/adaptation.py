@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,7 +17,7 @@ from hiast.data.augmentation.copy_paste import HardClassAugmentation
 from hiast.data.augmentation.strong import ImageAugmentation, NeedsReferences, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
 from hiast.data.checks.skip_list import SkipList
-from hiast.data.datasets.base import DatasetDataModule, rank_and_world_size, share
+from hiast.data.datasets.base import DatasetDataModule, batch_size_per_rank, rank_and_world_size
 from hiast.data.datasets.joined import JoinedDataModule, JoinedDataset
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.loaders import TrainLoader, validation_loader
@@ -35,11 +36,11 @@ _CROPS: dict[Domain, Stream] = {"source": Stream.SOURCE_CROP, "target": Stream.T
 
 @dataclass(frozen=True)
 class Plan:
-    """What the next training loaders yield.
+    """What the training loaders of a stage or round yield.
 
     Attributes:
         domains: Which loaders there are.
-        batch_size: Of each domain, over all devices.
+        batch_size: Images of each domain per step, over all devices.
         steps: Batches of the whole pass.
         round: 0 outside self-training.
         round_directory: Pseudo-labels of the target images; None: target images without labels.
@@ -67,7 +68,7 @@ _TRIES = 8
 class AdaptationDataModule(pl.LightningDataModule):
     """Joins a labeled source and an unlabeled target.
 
-    ``plan`` says what a stage or round needs; after it, ``train_dataloader`` gives a loader per domain. Label
+    ``with_plan`` gives the datamodule of a stage or round, whose ``train_dataloader`` has a loader per domain. Label
     files of the target's training images are never listed, let alone opened.
 
     Args:
@@ -79,7 +80,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             the source's training images, which are listed only then.
         hard_class_augmentation: Parameters of HPLA; None: without.
         num_workers: Worker processes, over all domains.
-        seed: Of order and augmentation.
+        seed: Seed of order and augmentation.
 
     Raises:
         InputError: Source and target are of different classes.
@@ -93,7 +94,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         ...     GTA5DataModule("data"), CityscapesDataModule("data"),
         ...     source_augmentation=weak, target_augmentation=weak, num_workers=0,
         ... )
-        >>> data.plan(["source", "target"], batch_size=2, steps=1)
+        >>> data = data.with_plan(["source", "target"], batch_size=2, steps=1)
         >>> batch = next(iter(data.train_dataloader()["source"]))
         >>> batch["image"].shape, batch["label"].shape
         (torch.Size([2, 3, 32, 64]), torch.Size([2, 32, 64]))
@@ -170,7 +171,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         """The target's training images without labels, which a round labels."""
         return self.target.train_dataset(labeled=False)
 
-    def plan(
+    def with_plan(
         self,
         domains: Sequence[Domain],
         batch_size: int,
@@ -178,12 +179,12 @@ class AdaptationDataModule(pl.LightningDataModule):
         round: int = 0,
         round_directory: Path | str | None = None,
         start_step: int = 0,
-    ) -> None:
-        """Say what the next training loaders yield.
+    ) -> Self:
+        """A datamodule of the same images whose training loaders follow a plan; this one is left as it is.
 
         Args:
             domains: "source", "target" or both.
-            batch_size: Of each domain, over all devices.
+            batch_size: Images of each domain per step, over all devices.
             steps: Batches of the whole stage or round; the length of the loaders.
             round: Round of self-training, from 1; 0 in other stages.
             round_directory: Pseudo-labels of the round; it need not be complete before the first batch is
@@ -196,17 +197,21 @@ class AdaptationDataModule(pl.LightningDataModule):
         if round_directory is not None and self.strong is None:
             raise InputError("Self-training needs a strong augmentation; give one to the datamodule.")
         directory = None if round_directory is None else Path(round_directory)
-        self._plan = Plan(tuple(domains), batch_size, steps, round, directory, start_step)
+        planned = copy.copy(self)
+        planned._plan = Plan(tuple(domains), batch_size, steps, round, directory, start_step)
+        return planned
 
     def train_dataloader(self) -> dict[str, TrainLoader]:
         """A loader per domain of the plan, all of one length; no image is read before the first batch.
 
         Raises:
-            InputError: There is no plan, files are missing, or the batch does not divide among the devices.
+            InputError: This datamodule has no plan, files are missing, or the batch does not divide among the devices.
         """
         plan = self._plan
         if plan is None:
-            raise InputError("Call plan(...) to say what to train on before the loaders are asked for.")
+            raise InputError(
+                "Training loaders follow a plan: ask with_plan(...) for the datamodule that has them."
+            )
         workers = -(-self.num_workers // len(plan.domains))
         return {domain: self._loader(domain, plan, workers) for domain in plan.domains}
 
@@ -255,7 +260,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, plan.round, _ORDERS[domain]),
-            batch_size=share(plan.batch_size, world_size),
+            batch_size=batch_size_per_rank(plan.batch_size, world_size),
             steps=plan.steps,
             rank=rank,
             world_size=world_size,

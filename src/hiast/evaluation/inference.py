@@ -97,8 +97,8 @@ def window_logits(network: Network, images: Tensor, window: tuple[int, int, int]
     padded = functional.pad(images, (0, max(width - columns, 0), 0, max(height - rows, 0)))
     total: Tensor | None = None
     count = padded.new_zeros(1, 1, padded.shape[-2], padded.shape[-1])
-    for top in _starts(padded.shape[-2], height, stride):
-        for left in _starts(padded.shape[-1], width, stride):
+    for top in starts(padded.shape[-2], height, stride):
+        for left in starts(padded.shape[-1], width, stride):
             part = (..., slice(top, top + height), slice(left, left + width))
             logits = resize(network(padded[part]).float(), (height, width))
             if total is None:
@@ -109,8 +109,15 @@ def window_logits(network: Network, images: Tensor, window: tuple[int, int, int]
     return total.div_(count)[..., :rows, :columns]
 
 
-def _starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin; the last one ends with the image."""
+def starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along a side of ``length`` >= ``window`` pixels; the last one ends with it.
+
+    Examples:
+        >>> starts(10, 4, 3)
+        [0, 3, 6]
+        >>> starts(11, 4, 3)
+        [0, 3, 6, 7]
+    """
     last = length - window
     return [*range(0, last, stride), last]
 

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
+from hiast.evaluation.pictures import label_png
 from hiast.files import write_atomically
 
 
@@ -47,8 +47,6 @@ def write_mask(path: Path | str, labels: NDArray[np.uint8], classes: LabelSpace)
     """
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise InputError(f"A mask needs uint8 [H, W], not {labels.dtype} {list(labels.shape)}.")
-    picture = Image.fromarray(labels)
-    picture.putpalette(classes.colorize(np.arange(256, dtype=np.uint8)).tobytes())
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: picture.save(file, format="PNG", optimize=True))
+    write_atomically(path, label_png(labels, classes))

@@ -25,7 +25,7 @@ class Scores(NamedTuple):
         matrix: int64 [C, C] pixels; row = label, column = prediction.
         iou: Class name -> intersection over union; NaN for a class in neither labels nor predictions.
         means: Title -> mean IoU over the classes reported under it, without those that are absent.
-        published_means: The same with an absent class counted as 0, as the published code does.
+        published_means: Means in which an absent class is counted as 0, as the published code does.
         absent: Classes in neither labels nor predictions.
         pixel_accuracy: Share of labeled pixels that are predicted right.
     """

@@ -56,7 +56,7 @@ def coarse_views(
     """What a network sees of images at several sizes, mirrored or in windows, to be read out.
 
     Args:
-        network: In eval mode.
+        network: Network in eval mode.
         images: Normalized, float [B,3,H,W].
         sizes: (height, width) at which the network sees the images; None: their own size.
         flip: See the mirrored images too, at every size.
@@ -100,7 +100,7 @@ def evaluate(
     """Read out labeled images at the size of their labels and count.
 
     Args:
-        network: In eval mode.
+        network: Network in eval mode.
         images: Normalized, float [B,3,h,w].
         labels: uint8 [B,H,W], classes or 255 = not counted.
         num_classes: C.

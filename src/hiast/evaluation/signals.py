@@ -33,7 +33,7 @@ def agreement(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     Args:
         a: uint8 [..., H, W], 255 = ignored.
-        b: Likewise, of the same shape.
+        b: Another label map of the same shape.
 
     Returns:
         The share; NaN when no pixel is kept by both.

@@ -76,7 +76,7 @@ def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     titles = list(dict.fromkeys(title for result in results for title in result["means"]))
     signals = [key for key in SIGNALS if any(key in result.get("signals", {}) for result in results)]
     header = ["stage", "steps", *titles, "change", *(SIGNALS[key] for key in signals), "time"]
-    walked_again = {result["stage"] for result in results if result["round"] > 1}
+    several_rounds = {result["stage"] for result in results if result["round"] > 1}
     rows = []
     before = math.nan
     for result in results:
@@ -86,7 +86,7 @@ def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         shares = [_number(result.get("signals", {}).get(key)) for key in signals]
         rows.append(
             [
-                result["stage"] + (f" {result['round']}" if result["stage"] in walked_again else ""),
+                result["stage"] + (f" {result['round']}" if result["stage"] in several_rounds else ""),
                 f"{result['steps']:,}",
                 *(percent(mean) for mean in means),
                 change,

@@ -38,7 +38,7 @@ def largest_difference(
     Args:
         model: The network.
         exported: The file made of it.
-        images: At least one.
+        images: One image or more.
         size: (height, width) to which the exported graph resizes images; None: it does not.
     """
     settings = InferenceSettings(sizes=None if size is None else (size,))

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from hiast.models import DeepLabV2
 
-LEAST = 33
+MIN_SIDE = 33
 """Smallest height and width for a network that does not pad: below, its coarsest features would be single pixels."""
 
-MOST = 16384
+MAX_SIDE = 16384
 """Largest height and width of an image that a graph of any size takes."""
 
 STRIDE = 32
@@ -99,7 +99,7 @@ def _padded(images: Tensor) -> Tensor:
     )
     for count in (rows, columns):
         torch._check(count >= 2)  # type: ignore[operator]
-        torch._check(count <= MOST // STRIDE)  # type: ignore[operator]
+        torch._check(count <= MAX_SIDE // STRIDE)  # type: ignore[operator]
     return F.pad(images, (0, STRIDE * columns - width, 0, STRIDE * rows - height))  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from hiast.errors import InputError
 from hiast.export.description import KEY, Description
-from hiast.export.graph import LEAST, MOST, ExportGraph
+from hiast.export.graph import MAX_SIDE, MIN_SIDE, ExportGraph
 from hiast.files import write_atomically
 
 _EXTRAS = {
@@ -70,9 +70,9 @@ def trace(network: nn.Module, description: Description) -> torch.export.Exported
     example = torch.randint(256, (2, 3, height, width), dtype=torch.uint8)
     axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=4096)}
     if description.fixed is None:
-        least = 1 if graph.pads or graph.size is not None else LEAST
+        least = 1 if graph.pads or graph.size is not None else MIN_SIDE
         axes |= {
-            at: torch.export.Dim(name, min=least, max=MOST) for at, name in ((2, "height"), (3, "width"))
+            at: torch.export.Dim(name, min=least, max=MAX_SIDE) for at, name in ((2, "height"), (3, "width"))
         }
     try:
         with torch.no_grad():

@@ -17,7 +17,6 @@ import numpy as np
 from hiast.classes import LabelSpace
 from hiast.formats import rle
 from hiast.formats.items import Images, Item, checked
-from hiast.formats.names import class_colors
 from hiast.formats.regions import Region, polygons, regions, whole_classes
 from hiast.formats.sink import Spool, json_object, open_sink, place_image
 
@@ -89,7 +88,7 @@ def categories(classes: LabelSpace) -> list[dict[str, Any]]:
     """The list "categories"; "isthing" and "color" are what the panoptic form asks for."""
     return [
         {"id": index + 1, "name": name, "supercategory": name, "isthing": 0, "color": list(color)}
-        for index, (name, color) in enumerate(zip(classes.names, class_colors(classes), strict=True))
+        for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True))
     ]
 
 

@@ -20,7 +20,6 @@ from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.formats import brush
 from hiast.formats.items import Images, Item, checked
-from hiast.formats.names import class_colors
 from hiast.formats.sink import Sink, Spool, open_sink, place_image
 
 _CONFIG, _TASKS, _IMAGES = "label_config.xml", "tasks", "images"
@@ -91,7 +90,7 @@ def label_config(classes: LabelSpace) -> str:
     """The labeling interface of a project, as XML: an image and a brush for each class."""
     labels = "".join(
         f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"/>\n'
-        for name, (red, green, blue) in zip(classes.names, class_colors(classes), strict=True)
+        for name, (red, green, blue) in zip(classes.names, classes.colors, strict=True)
     )
     return (
         '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'

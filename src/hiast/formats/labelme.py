@@ -87,7 +87,7 @@ class LabelmeReader:
 
     def _content(self, name: str) -> tuple[Path, dict[str, Any]]:
         if name not in self._files:
-            raise InputError(f"There is not JSON file of the image '{name}'.")
+            raise InputError(f"There is no JSON file of the image '{name}'.")
         file = self._files[name]
         return file, expect(load_json(file), dict, str(file))
 

@@ -30,11 +30,6 @@ NOT_A_CLASS = frozenset(
 """Names (in lower case) that tools give to pixels of no class. They are ignored unless a class has that name."""
 
 
-def class_colors(classes: LabelSpace) -> tuple[Color, ...]:
-    """One RGB color per class, as the label space gives them."""
-    return classes.colors
-
-
 def distinct_colors(classes: LabelSpace) -> tuple[Color, ...]:
     """One RGB color per class so that a color picture can be read back.
 
@@ -42,7 +37,7 @@ def distinct_colors(classes: LabelSpace) -> tuple[Color, ...]:
     class, gets the first free color of the PASCAL VOC color map instead.
     """
     colors: list[Color | None] = []
-    for color in class_colors(classes):
+    for color in classes.colors:
         colors.append(None if color == BLACK or color in colors else color)
     free = (color for color in voc_colors()[1:] if color not in colors)
     return tuple(next(free) if color is None else color for color in colors)

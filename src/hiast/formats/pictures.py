@@ -30,7 +30,7 @@ class Picture:
     """A label picture as stored.
 
     Attributes:
-        values: Grey values or palette indices [H, W] of 8 or 16 bits, or RGB colors uint8 [H, W, 3].
+        values: Gray values or palette indices [H, W] of 8 or 16 bits, or RGB colors uint8 [H, W, 3].
         palette: Colors uint8 [N, 3] of the indices, or None.
     """
 

@@ -24,6 +24,9 @@ LISTS = (
 )  # fmt: skip
 """Files that name the classes of a dataset, as they are found beside its labels."""
 
+PLACEHOLDER = "class_"
+"""Start of the name of a class that nothing names; a number follows."""
+
 _VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "__ignore__")
 _USUAL_IGNORE = (IGNORED, 254, MINUS_ONE)
 _VOC_BORDER = "224,224,192"
@@ -58,8 +61,13 @@ def name_values(
             taken[value] = None
         else:
             pair = _binary(used)
-            taken[value] = pair[place] if pair else f"class_{value if kind != 'colors' else place}"
+            taken[value] = pair[place] if pair else f"{PLACEHOLDER}{value if kind != 'colors' else place}"
     return _voids(taken) | dict.fromkeys(void)
+
+
+def is_placeholder(name: str) -> bool:
+    """Whether a class got its name because nothing names it."""
+    return name.startswith(PLACEHOLDER) and name.removeprefix(PLACEHOLDER).isdigit()
 
 
 def str_or_int(value: Value) -> tuple[int, str]:

@@ -54,7 +54,7 @@ def pass_cost(
     """Cost of one image, found by sending the shapes of two images through the network.
 
     Args:
-        network: On any device; it is left as it is.
+        network: Network on any device; it is left as it is.
         size: (height, width) of the image.
         half: Whether activations are kept in 16 bits, as in mixed precision. Copies of the weights in 16 bits count as
             saved then.
@@ -102,7 +102,7 @@ def rates(device: torch.device, half: bool) -> Rates:
 
     Args:
         device: Where the network will run.
-        half: In bfloat16 (float16 on accelerators without it), else in float32.
+        half: Whether to compute in bfloat16 (float16 on accelerators without it), else in float32.
     """
     on_cpu = device.type == "cpu"
     dtype = torch.float32 if not half else torch.bfloat16

@@ -53,7 +53,7 @@ def propose_sizes(source: Sequence[Size], target: Sequence[Size] = ()) -> Scenar
 
     Args:
         source: (height, width) of source images; not empty.
-        target: The same of target images; empty: as the source.
+        target: (height, width) of target images; empty: those of the source.
 
     Examples:
         >>> propose_sizes([(128, 256)])

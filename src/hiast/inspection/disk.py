@@ -38,7 +38,7 @@ def shortages(needs: Sequence[Need], disks: Mapping[Place, Disk]) -> list[Findin
     """A finding for each file system that is too small for all that goes to it.
 
     Args:
-        needs: Of the run.
+        needs: Estimated disk that the run needs.
         disks: "disk" or "cache" -> where it goes; what goes to no disk is not looked at.
     """
     found = []

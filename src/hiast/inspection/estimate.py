@@ -24,11 +24,11 @@ class Run:
     """The settings that determine memory and disk usage.
 
     Attributes:
-        parameters: Of the network.
+        parameters: Number of parameters of the network.
         discriminator: Parameters of the warm-up's discriminator; 0 without one.
         classes: Number of classes.
         stages: Names of the stages.
-        rounds: Of self-training.
+        rounds: Number of rounds of self-training.
         label_size: (height, width) of pseudo-labels; None: that of the images.
         crop: (height, width) of a training image.
         batch_size: Largest of all stages, on one device.

@@ -26,7 +26,7 @@ class Part:
     """Files that are used in one role.
 
     Attributes:
-        title: For people: "source train: GTA5".
+        title: Title for people, such as "source train: GTA5".
         domain: Side of the adaptation.
         split: Role of the files.
         listing: The files; labels only where training or validation reads them.
@@ -80,7 +80,7 @@ class Summary:
 
     Attributes:
         images: Number of images.
-        bytes: Of images and labels.
+        bytes: Size of images and labels together.
         sizes: (height, width) of the images -> how many.
         unreadable: Files that training cannot read.
         without_label: Images that should have a label and have none.

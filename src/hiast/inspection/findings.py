@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiast.classes import LabelSpace
-from hiast.data.checks.screening import Unreadable
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
-from hiast.data.io.listing import SizeMismatch
+from hiast.data.io.listing import SizeMismatch, Unreadable
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.hints import Severity as Severity
 from hiast.inspection.hints import find_hints
@@ -208,7 +207,7 @@ def _absent_classes(parts: Sequence[Checked], classes: LabelSpace) -> list[Findi
         lacking = [name for name in classes.names if name not in source]
         if lacking:
             text = (
-                f"The source holds no pixel of {', '.join(lacking)}: these classes cannot be learnt from it, and "
+                f"The source holds no pixel of {', '.join(lacking)}: these classes cannot be learned from it, and "
                 "hard-class augmentation has nothing to gain from them."
             )
             found.append(Finding("warning", "source", text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +27,12 @@ class StageWork:
     """One stage on one device.
 
     Attributes:
-        name: Of the stage.
+        name: Name of the stage.
         steps: Optimizer steps over all rounds.
         batch: Images of each view per optimizer step.
         accumulate: Batches that a step is divided into.
         trained: Cost of an image of each view that the network is trained on.
-        passive: Of each view that goes through a network without training, such as the teacher's.
+        passive: Cost of each view that goes through a network without training, such as the teacher's.
         weights: Bytes of weights, gradients, optimizer and teacher.
         looked_at: Passes of images that are labeled, validated and measured over the whole stage, on this device.
         look: Cost of one of them.
@@ -78,7 +77,7 @@ class Forecast:
         base: Bytes that the process takes besides, on the device of the network.
         free: Bytes of the device that are free for the process, ``base`` included.
         place: Name of that memory, as in "memory of the GPU".
-        rates: Of the device.
+        rates: Measured rates of the device.
         disk: Bytes that the run will write.
         disk_free: Bytes that are free there.
     """
@@ -154,7 +153,7 @@ def duration(seconds: float) -> str:
 def free_memory(device: torch.device) -> float:
     """Bytes that a process may still take of the memory of a device.
 
-    On a CPU that is what the system says is available, within the limit of the container.
+    On a CPU that is what the system says is available, within the limit of the container; infinite on Windows.
     """
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
@@ -165,14 +164,6 @@ def resident() -> float:
     """Bytes of this process in memory now; 0 where the system does not say."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * float(os.sysconf("SC_PAGE_SIZE")) if path.is_file() else 0.0
-
-
-def peak(device: torch.device) -> float:
-    """Most bytes that this process has held in the memory of a device."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def folder_bytes(folder: Path) -> float:
@@ -199,6 +190,8 @@ def _available() -> float:
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024.0 * int(line.split()[1])
+    if sys.platform == "win32":
+        return float("inf")
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from hiast.data.io.patterns import walk_files
 from hiast.errors import InputError
 from hiast.inspection.annotations import WITH_BACKGROUND
+from hiast.inspection.class_names import is_placeholder
 from hiast.inspection.crops import propose_sizes
 from hiast.inspection.layout import find_layout
 from hiast.inspection.proposal import (
@@ -86,7 +87,17 @@ def fill_in_scenario(
         "target": text,
         "scenario": fill_in(templates["scenario"], scenario_keys(source.names, sizes)),
     }
-    return texts, [*_report("source", source), *said]
+    return texts, [*_report("source", source), *said, *_unnamed(source)]
+
+
+def _unnamed(source: FolderProposal) -> list[str]:
+    """What to do about classes that got a placeholder as their name."""
+    if not any(is_placeholder(name) for name in source.names):
+        return []
+    return [
+        "No list and no known colors name the classes: write their names in place of "
+        f"{source.names[0]}, ... into the files below, the same names on both sides."
+    ]
 
 
 def _target(

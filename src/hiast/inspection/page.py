@@ -35,7 +35,7 @@ def render(report: Report, sheet: NDArray[np.uint8] | None) -> str:
     body = "\n".join(
         [
             f"<h1>{escape(report.scenario)}</h1>",
-            f'<p class="soft">Data in {escape(report.data_root)}</p>',
+            f'<p class="soft">data_root: {escape(report.data_root)}</p>',
             _verdict(report),
             *_findings(report.findings),
             _parts(report.parts),

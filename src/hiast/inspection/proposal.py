@@ -17,7 +17,7 @@ from hiast.data.io.label_groups import match_items
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.inspection.annotations import Annotations, find_annotations
-from hiast.inspection.class_names import name_values
+from hiast.inspection.class_names import PLACEHOLDER, is_placeholder, name_values
 from hiast.inspection.crops import ScenarioSizes, Windows
 from hiast.inspection.layout import Layout, find_layout
 from hiast.inspection.values import Kind, Value, ValueTable, look_at_labels
@@ -112,7 +112,19 @@ def look_at_folder(
         return FolderProposal(layout, sizes, kind, meaning, table, value_range)
     folders = list(dict.fromkeys([labels[0].parent, *_above(labels[0].parent, layout.root)]))
     meaning = name_values(kind, table, folders, names, layout.labels)
+    if like is not None and "colors" in (kind, like.kind):
+        meaning = _apart(meaning, like.names)
     return FolderProposal(layout, sizes, kind, meaning, table, value_range)
+
+
+def _apart(meaning: Mapping[Value, str | None], taken: Sequence[str]) -> dict[Value, str | None]:
+    """Other placeholders than those of labels with another coding: class_0 of a color is not class_0 of an id."""
+    return {
+        value: f"target_{name.removeprefix(PLACEHOLDER)}"
+        if name is not None and name in taken and is_placeholder(name)
+        else name
+        for value, name in meaning.items()
+    }
 
 
 def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | None]:

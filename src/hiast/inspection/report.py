@@ -21,7 +21,7 @@ class Report:
         classes: The scenario's classes.
         parts: Files in each role, with what they add up to.
         findings: The worst first.
-        needs: Of disk and memory.
+        needs: Estimated disk and memory.
     """
 
     scenario: str

@@ -46,7 +46,7 @@ class PairFacts:
     """What was found out about an image and its label.
 
     Attributes:
-        name: Of the pair.
+        name: Name of the pair.
         image: The image's file.
         label: The label's file; None where there is none.
         ids: Raw id in the label -> number of pixels.

@@ -20,7 +20,7 @@ from hiast.errors import InputError
 from hiast.inspection.class_names import street_colors
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.proposal import dumped
-from hiast.inspection.values import MOST, Value, ValueTable
+from hiast.inspection.values import MAX_VALUES, Value, ValueTable
 
 THUMBNAIL = (60, 90)
 """(height, width) of a thumbnail in pixels."""
@@ -56,7 +56,7 @@ class ValueRow:
 
 
 def value_rows(part: Part, summary: Summary, *, thumbnails: bool = True) -> list[ValueRow]:
-    """The rows of a part, by id, or colors the most frequent first; at most ``values.MOST``.
+    """The rows of a part, by id, or colors the most frequent first; at most ``values.MAX_VALUES``.
 
     Args:
         part: Files.
@@ -103,7 +103,7 @@ def as_yaml(part: Part, summary: Summary) -> str:
         name = likely if not row.named and likely in part.listing.classes.names else row.meaning
         note = "" if row.named else ", not named yet"
         lines.append(f"  {value}: {dumped(name)}   # {100 * row.share:.2f} %{note}")
-    more = len(table.values) - MOST
+    more = len(table.values) - MAX_VALUES
     if more > 0:
         lines.append(f"  # and {more:,} more, which are rarer")
     return "\n".join(["label_colors:" if table.colors else "ids:", *lines])

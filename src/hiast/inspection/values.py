@@ -23,7 +23,7 @@ Value = int | str
 Kind = Literal["ids", "colors", "first_channel", "threshold", "annotations"]
 """How labels can be coded: see the keys of a dataset file; "annotations" are those of another program."""
 
-MOST = 256
+MAX_VALUES = 256
 """Values that a table lists; a folder of more holds no label maps."""
 _NAMED = 64
 """More values than classes have: edges are smoothed, or channels hold several numbers."""
@@ -32,7 +32,7 @@ _EXTREME = 0.9
 
 
 @dataclass
-class Found:
+class ValueCount:
     """One value in the labels of a dataset.
 
     Attributes:
@@ -59,13 +59,13 @@ class ValueTable:
     """
 
     colors: bool = False
-    values: dict[Value, Found] = field(default_factory=dict)
+    values: dict[Value, ValueCount] = field(default_factory=dict)
     total: int = 0
 
     def add(self, file: Path, counts: Mapping[Value, int]) -> None:
         """Add the values of one label, which is named by one of its files."""
         for value, pixels in counts.items():
-            found = self.values.setdefault(value, Found())
+            found = self.values.setdefault(value, ValueCount())
             found.pixels += pixels
             found.images += 1
             self.total += pixels
@@ -78,11 +78,11 @@ class ValueTable:
 
     @property
     def frequent(self) -> list[Value]:
-        """The values in a fixed order: ids by number, colors by how often they occur; ``MOST`` at most."""
+        """The values in a fixed order: ids by number, colors by how often they occur; ``MAX_VALUES`` at most."""
         if self.colors:
             order = sorted(self.values, key=lambda value: (-self.values[value].pixels, value))
-            return order[:MOST]
-        return sorted(self.values, key=lambda value: (-1 if value == MINUS_ONE else 0, value))[:MOST]
+            return order[:MAX_VALUES]
+        return sorted(self.values, key=lambda value: (-1 if value == MINUS_ONE else 0, value))[:MAX_VALUES]
 
 
 def color_values(path: Path, max_pixels: int = MAX_PIXELS) -> dict[Value, int]:
@@ -161,7 +161,7 @@ def _kind_of_others(some: list[Path], max_pixels: int, refused: InputError) -> K
         first = _distinct(read_first_channel(label, max_pixels) for label in some)
         if len(first) <= _NAMED:
             return "first_channel"
-    if len(colors) > MOST:
+    if len(colors) > MAX_VALUES:
         raise InputError(
             f"{some[0]} and others hold {len(colors):,} colors, and label maps hold one for each class: is this the "
             "folder of the labels?"

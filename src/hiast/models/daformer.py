@@ -122,7 +122,7 @@ class DAFormer(SegmentationNetwork):
     Args:
         encoder: Encoder of segmentation-models-pytorch (``mit_b5``), or of timm with the prefix ``tu-``, with
             features at the strides 4, 8, 16 and 32.
-        weights: As of :class:`hiast.models.SmpNetwork`.
+        weights: See :class:`hiast.models.SmpNetwork`.
         num_classes: Classes C of the logits.
         channels: Channels of the head.
         dilations: Dilations of the head.

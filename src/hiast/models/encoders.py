@@ -159,7 +159,7 @@ def input_settings(
         encoder: Name of the encoder.
         weights: Weights that are downloaded, if any.
         mean: The user's choice; None takes that of the encoder's training, or of ImageNet where it is not known.
-        std: Likewise.
+        std: Divisor of each RGB channel, for images scaled to 0..1.
 
     Raises:
         InputError: There are not three numbers, or the encoder reads BGR images.

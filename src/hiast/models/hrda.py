@@ -18,7 +18,7 @@ OUTPUT_STRIDE = 4
 CORNER = 8
 """Corners of windows are multiples of this, so that they lie on the grids of the logits of both scales."""
 
-Window = tuple[int, int, int, int]
+DetailWindow = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
 
 
@@ -34,7 +34,7 @@ class ScaleLogits:
 
     fused: Tensor
     detail: Tensor
-    window: Window
+    window: DetailWindow
 
 
 class HRDAHead(nn.Module):
@@ -101,7 +101,7 @@ class HRDA(DAFormer):
         context, attention = self._context(padded)
         return _fuse(context, attention, self._detail_everywhere(padded))
 
-    def two_scales(self, images: Tensor, window: Window | None = None) -> ScaleLogits:
+    def two_scales(self, images: Tensor, window: DetailWindow | None = None) -> ScaleLogits:
         """Logits for training: fused, and of the detail alone for a loss of its own (weight 0.1 in the paper).
 
         Args:
@@ -136,7 +136,7 @@ class HRDA(DAFormer):
         logits: Tensor = self.decode_head.head(self.levels(images))
         return logits
 
-    def _draw_window(self, height: int, width: int) -> Window:
+    def _draw_window(self, height: int, width: int) -> DetailWindow:
         sides = min(self.detail[0], height), min(self.detail[1], width)
         top, left = (
             CORNER * int(torch.randint((whole - side) // CORNER + 1, (), device="cpu"))
@@ -168,7 +168,7 @@ def _fuse(context: Tensor, attention: Tensor, detail: Tensor) -> Tensor:
     return coarse + share * detail
 
 
-def _outside(padded: Tensor, window: Window, stride: int) -> tuple[int, int, int, int]:
+def _outside(padded: Tensor, window: DetailWindow, stride: int) -> tuple[int, int, int, int]:
     """Cells of a grid with ``stride`` left of, right of, above and below the window, as ``F.pad`` takes them."""
     top, left, height, width = window
     right, bottom = padded.shape[-1] - left - width, padded.shape[-2] - top - height

@@ -39,7 +39,7 @@ class FoundMargins(NamedTuple):
     """What was found.
 
     Attributes:
-        margins: In pixels of the images; all 0 where nothing was found.
+        margins: Margins in pixels of the images; all 0 where nothing was found.
         images: Number of images that were looked at.
         explanation: Why, in sentences for the user.
     """
@@ -65,7 +65,7 @@ def find_margins(
             are enough; 32 bytes are kept for each of their rows and columns.
         still: Standard deviation in gray levels (0..255) below which a pixel stands still; above 0.
         most: Largest share of height or width that a margin may take, 0 to 0.5.
-        at_least: From fewer images nothing is concluded.
+        at_least: Smallest number of images from which margins are concluded.
 
     Returns:
         Margins in pixels. Nothing is found, and the explanation says so, if the images are too few, differ in size or

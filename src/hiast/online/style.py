@@ -106,7 +106,7 @@ class OneStyle(StyleTransfer):
     """Each image is changed by one of several style transfers, drawn with equal chance.
 
     Args:
-        styles: At least one; their own ``probability`` and ``strength`` are not used.
+        styles: One or more; their own ``probability`` and ``strength`` are not used.
 
     Raises:
         InputError: There is no style.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from hiast.prediction.windows import Blend, Windows, logit_bands
 
 Size = tuple[int, int]
 Network = Callable[[Tensor], Tensor]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -171,19 +172,26 @@ Sizes = Sequence[Sequence[int]] | Literal["native"] | None
 """What ``predict`` takes as sizes: None as in validation, "native" for each image's own size, or a list."""
 
 
-def equal_sized(images: Iterable[NDArray[np.uint8]], most: int) -> Iterator[NDArray[np.uint8]]:
-    """Consecutive images [H, W, 3] of equal size together, as [B, H, W, 3] with B of at most ``most``.
+def equal_sized(images: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    """Consecutive images [H, W, 3] of equal size together, as [B, H, W, 3] with B of at most ``batch_size``.
 
     Raises:
-        InputError: ``most`` is below 1.
+        InputError: ``batch_size`` is below 1.
     """
-    if most < 1:
-        raise InputError(f"batch_size is {most}: give a whole number of at least 1.")
-    together: list[NDArray[np.uint8]] = []
-    for image in images:
-        if together and (len(together) == most or image.shape != together[0].shape):
-            yield np.stack(together)
-            together = []
-        together.append(image)
-    if together:
-        yield np.stack(together)
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}: give a whole number of at least 1.")
+    yield from map(np.stack, in_batches(images, batch_size, np.shape))
+
+
+def in_batches(
+    items: Iterable[Item], batch_size: int, shape: Callable[[Item], tuple[int, ...]]
+) -> Iterator[list[Item]]:
+    """Consecutive items of equal shape together, at most ``batch_size``."""
+    batch: list[Item] = []
+    for item in items:
+        if batch and (len(batch) == batch_size or shape(item) != shape(batch[0])):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch

@@ -33,8 +33,8 @@ class Inputs:
     """Images and videos, each with a name of its own.
 
     Attributes:
-        images: Ordered by name.
-        videos: Likewise.
+        images: Images, ordered by name.
+        videos: Videos, ordered by name.
     """
 
     images: tuple[Pair, ...]

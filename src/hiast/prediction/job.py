@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageReader
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
-from hiast.prediction.inference import InferenceSettings
+from hiast.prediction.inference import InferenceSettings, in_batches
 from hiast.prediction.inputs import Inputs
 from hiast.prediction.outputs import Writer, overlay
 from hiast.prediction.records import Records
@@ -90,7 +90,8 @@ class Job:
         finished = len(images) - len(waiting)
         progress(finished, total)
         with ThreadPoolExecutor(self.workers) as pool:
-            for batch in self._batches(waiting, pool, left_out):
+            readable = self._readable(waiting, pool, left_out)
+            for batch in in_batches(readable, self.batch_size, lambda item: item[1].shape):
                 self._images(batch, pool)
                 finished += len(batch)
                 progress(finished + len(left_out), total)
@@ -109,11 +110,10 @@ class Job:
         there = all(path.is_file() for path in self.writer.paths(pair.name).values())
         return there and self.records.done(pair.name, pair.image)
 
-    def _batches(
+    def _readable(
         self, pairs: Sequence[Pair], pool: ThreadPoolExecutor, left_out: list[str]
-    ) -> Iterator[list[tuple[Pair, Image]]]:
-        """Consecutive images of equal size together; what cannot be read is added to ``left_out``."""
-        together: list[tuple[Pair, Image]] = []
+    ) -> Iterator[tuple[Pair, Image]]:
+        """The images that can be read; why the others cannot is added to ``left_out``."""
         for pair, reading in self._read_ahead(pairs, pool):
             try:
                 image = reading.result()
@@ -121,13 +121,8 @@ class Job:
                 if not self.skip_unreadable:
                     raise
                 left_out.append(str(error))
-                continue
-            if together and (len(together) == self.batch_size or image.shape != together[0][1].shape):
-                yield together
-                together = []
-            together.append((pair, image))
-        if together:
-            yield together
+            else:
+                yield pair, image
 
     def _read_ahead(
         self, pairs: Sequence[Pair], pool: ThreadPoolExecutor
@@ -164,7 +159,7 @@ class Job:
             open_video(video.image) as (facts, frames),
             VideoWriter(target, facts) if "overlay" in kinds else nullcontext() as out,
         ):
-            for batch in _chunks(frames, self.batch_size):
+            for batch in in_batches(frames, self.batch_size, lambda frame: frame.image.shape):
                 images = [frame.image for frame in batch]
                 for frame, prediction in zip(
                     batch, self.model.predict_arrays(np.stack(images), self.settings), strict=True
@@ -182,14 +177,3 @@ class Job:
         if facts.frames and count < facts.frames * 0.98 - 2:
             log.warning("%s ends at frame %d of %d.", video.image, count, facts.frames)
         self.records.add(marker, video.image, last, len(self.model.classes))
-
-
-def _chunks(frames: Iterator[Any], most: int) -> Iterator[list[Any]]:
-    together: list[Any] = []
-    for frame in frames:
-        if together and (len(together) == most or frame.image.shape != together[0].image.shape):
-            yield together
-            together = []
-        together.append(frame)
-    if together:
-        yield together

@@ -57,7 +57,7 @@ class Writer:
         kinds: What is written.
         classes: Names and colors.
         ids: Id of each class in label files.
-        opacity: Of the colors in overlays, 0..1.
+        opacity: Opacity of the colors in overlays, 0..1.
     """
 
     folder: Path

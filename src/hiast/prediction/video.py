@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.data.io.frames import import_av
 from hiast.errors import InputError
 
 CODEC = "libx264"
@@ -41,7 +41,7 @@ class Frame:
 
     Attributes:
         image: uint8 [H, W, 3], RGB, turned upright.
-        time: In units of the video's time base; None: it is not stored.
+        time: Time in units of the video's time base; None: it is not stored.
     """
 
     image: NDArray[np.uint8]
@@ -80,7 +80,7 @@ class VideoWriter:
 
     Args:
         path: The file; its folder exists.
-        facts: Of the video that the pictures belong to: rate and times are taken over.
+        facts: Facts of the source video, whose rate and times are kept.
     """
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:
@@ -128,17 +128,3 @@ class VideoWriter:
         )
         frame.pts, frame.time_base = self._last, self.facts.time_base
         self._container.mux(self._stream.encode(frame))
-
-
-def import_av() -> Any:
-    """PyAV.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        av = import_module("av")
-    except ImportError as error:
-        raise InputError("Videos need PyAV: pip install 'hiast[video]'.") from error
-    av.logging.set_level(None)
-    return av

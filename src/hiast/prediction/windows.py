@@ -9,26 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hiast.evaluation.inference import starts
+
 Blend = Literal["gaussian", "mean"]
 Network = Callable[[Tensor], Tensor]
-Window = tuple[int, int, int]
+SlidingWindow = tuple[int, int, int]
 """(height, width, stride) in pixels."""
 
 _SIGMA = 1 / 8
 """Standard deviation of the Gaussian as a share of the window's side (Isensee et al. 2021, nnU-Net)."""
-
-
-def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side of ``length`` >= ``window`` pixels; the last one ends with it.
-
-    Examples:
-        >>> starts(10, 4, 3)
-        [0, 3, 6]
-        >>> starts(11, 4, 3)
-        [0, 3, 6, 7]
-    """
-    last = length - window
-    return [*range(0, last, stride), last]
 
 
 def profile(length: int, blend: Blend, device: torch.device | str = "cpu") -> Tensor:
@@ -42,7 +31,7 @@ def profile(length: int, blend: Blend, device: torch.device | str = "cpu") -> Te
 def logit_bands(
     network: Network,
     images: Tensor,
-    window: Window,
+    window: SlidingWindow,
     blend: Blend,
     ready: Callable[[Tensor], Tensor] = torch.Tensor.float,
 ) -> Iterator[Tensor]:
@@ -84,7 +73,7 @@ def logit_bands(
 def _band(
     network: Network,
     images: Tensor,
-    window: Window,
+    window: SlidingWindow,
     top: int,
     across: Tensor,
     ready: Callable[[Tensor], Tensor],
@@ -115,7 +104,7 @@ class Windows:
         blend: Weights within a window.
     """
 
-    def __init__(self, network: Network, window: Window, blend: Blend = "gaussian") -> None:
+    def __init__(self, network: Network, window: SlidingWindow, blend: Blend = "gaussian") -> None:
         self.network = network
         self.window = window
         self.blend = blend

@@ -140,10 +140,15 @@ class RoundLabeler:
             self._thresholds = self._policy.start(survey)
         outputs = pipeline.outputs(self._own_groups(), 1 if self._policy.adapts else None, ahead)
         writing: deque[_Turn] = deque()
+        rank = self._communicator.rank
         for first in range(0, self._groups_left, self._communicator.world_size):
             output = next(outputs, None)
             thresholds = self._advance(first, output)
-            writing.append(_Turn(thresholds, self._write(pipeline, first, output, thresholds)))
+            labels = None
+            if output is not None:
+                names = [self._names[index] for index in self._group(first + rank)]
+                labels = pipeline.write(self._directory, names, output, thresholds[rank])
+            writing.append(_Turn(thresholds, labels))
             if len(writing) > behind:
                 self._record(writing.popleft())
         while writing:
@@ -181,19 +186,6 @@ class RoundLabeler:
     def _own_groups(self, first: int = 0) -> list[Sequence[int]]:
         own = range(first + self._communicator.rank, self._groups_left, self._communicator.world_size)
         return [self._group(number) for number in own]
-
-    def _write(
-        self,
-        pipeline: LabelPipeline,
-        first: int,
-        output: Future[GroupOutput] | None,
-        thresholds: Sequence[Thresholds | None],
-    ) -> Future[GroupLabels] | None:
-        if output is None:
-            return None
-        rank = self._communicator.rank
-        names = [self._names[index] for index in self._group(first + rank)]
-        return pipeline.write(self._directory, names, output, thresholds[rank])
 
     def _histograms(self, output: Future[GroupOutput] | None) -> list[NDArray[np.int32]]:
         """Histograms int32 [C, codes] of a turn's groups; a process without a group adds one without pixels."""
@@ -257,7 +249,7 @@ class RoundLabeler:
         for limits, group in zip(thresholds, labels, strict=False):
             assert group is not None  # only processes without a group in the last turn have none
             values = None if limits is None else tuple(limits.tolist())
-            self._writer.append(GroupRecord(values, group.records, group.skipped))
+            self._writer.journal.append(GroupRecord(values, group.records, group.skipped))
         self._report(self._writer.journal.images + (self._images if self._policy.surveys else 0))
 
     def _report(self, images: int) -> None:

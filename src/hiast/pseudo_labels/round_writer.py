@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +118,6 @@ class RoundWriter:
             raise ValueError("The round is complete and has no journal.")
         return self._journal
 
-    def append(self, group: GroupRecord) -> None:
-        """Record that the labels of the next group are on the disk."""
-        self.journal.append(group)
-
-    def records(self) -> Iterator[GroupRecord]:
-        """The finished groups, in order."""
-        return self.journal.records()
-
     def save_survey(self, groups: int, counts: NDArray[np.int64]) -> None:
         """Keep the counts of the first ``groups`` groups of a survey, to resume from."""
         write_atomically(self.directory / SURVEY, lambda file: np.savez(file, groups=groups, counts=counts))
@@ -152,7 +144,7 @@ class RoundWriter:
             ValueError: Labels are missing.
         """
         tables = RoundTables(self.identity)
-        for group in self.records():
+        for group in self.journal.records():
             tables.add(group)
         contents = tables.files()
         for name, content in contents.items():
@@ -229,7 +221,7 @@ class RoundWriter:
         if self.groups == 0:  # Nothing but a survey is lost, which counted other images.
             (self.directory / SURVEY).unlink(missing_ok=True)
             return
-        finished = dict.fromkeys(name for group in self.records() for name in group.names)
+        finished = dict.fromkeys(name for group in self.journal.records() for name in group.names)
         here, wanted = self.identity, set(self.identity["names"])
         before = [there["names"][index] for index in there["order"]]
         left = [name for name in before if name in wanted and name not in finished]

@@ -85,14 +85,11 @@ def keep(confidence: Tensor, prediction: Tensor, thresholds: Thresholds | None) 
     labels = prediction.to(torch.uint8)
     if thresholds is None:
         return labels.clone() if labels is prediction else labels
-    limits = torch.from_numpy(_round_up(thresholds)).to(confidence.device)
+    # For a float32 c, c >= t in float64 is c >= (the smallest float32 not below t): exact, half the traffic.
+    rounded = thresholds.astype(np.float32)
+    rounded = np.where(rounded < thresholds, np.nextafter(rounded, np.float32(2)), rounded)
+    limits = torch.from_numpy(rounded).to(confidence.device)
     wide = prediction if prediction.dtype in (torch.int32, torch.int64) else prediction.to(torch.int32)
     limit = limits.index_select(0, wide.flatten()).view(prediction.shape)
     # 255, the label of ignored pixels, has all bits set: or-ing it in is the fastest masked fill on a CPU.
     return (confidence.float() < limit).to(torch.uint8).neg_().bitwise_or_(labels)
-
-
-def _round_up(thresholds: Thresholds) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    # For a float32 c, c >= t in float64 is c >= (the smallest float32 not below t): exact, half the traffic.
-    rounded = thresholds.astype(np.float32)
-    return np.where(rounded < thresholds, np.nextafter(rounded, np.float32(2)), rounded).astype(np.float32)

@@ -18,9 +18,13 @@ WIDTH, HEIGHT = 720.0, 290.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 26.0, 34.0
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 2 1 2")
 MARKS = ("circle", "square", "triangle", "diamond")
+STAR = "star"
+"""A mark for one point that stands out."""
 COLORS = 8
 LETTER = 6.6
 """Width of a letter of the names of parts, about."""
+BAND_ROWS = 3
+"""Rows for the names of parts."""
 Place = Callable[[float], float]
 MOST_POINTS = 240
 """Points of a series beyond which only every second, third, ... is drawn, and always the last."""
@@ -37,12 +41,14 @@ class Series:
         points: (x, y), x ascending; a NaN interrupts the line.
         joined: Whether points are joined by a line.
         style: Number of color, dashes and mark; None: its place in the chart.
+        mark: Another mark than that of the style.
     """
 
     name: str
     points: tuple[tuple[float, float], ...]
     joined: bool = True
     style: int | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Band:
     Attributes:
         at: Its place.
         name: Its name.
-        row: Row of its name, 0 or 1; None: there is no room for it.
+        row: Row of its name, from 0; None: there is no room for it.
         text_at: Place of the name.
         anchor: ``start`` or ``end``: which end of the name is there.
     """
@@ -91,8 +97,8 @@ class Chart:
 
     Attributes:
         title: What is shown.
-        width: Of the drawing.
-        height: Of the drawing.
+        width: Width of the drawing.
+        height: Height of the drawing.
         left: Left edge of the area of the plot; ``right``, ``top`` and ``bottom`` are its others.
         x_ticks: (place, text).
         y_ticks: (place, text).
@@ -126,6 +132,7 @@ def line_chart(
     x_name: str = "step",
     digits: int | None = None,
     bands: Sequence[tuple[float, str]] = (),
+    most: float = math.inf,
 ) -> Chart | None:
     """A chart of the finite values of some series; None if there are none.
 
@@ -135,6 +142,7 @@ def line_chart(
         x_name: What x is, in the singular.
         digits: Digits behind the point; None: three significant ones.
         bands: x at which a part begins, and its name.
+        most: The largest value that is possible, beyond which there is no tick.
     """
     finite = [(x, y) for one in series for x, y in one.points if math.isfinite(x) and math.isfinite(y)]
     if not finite:
@@ -144,6 +152,7 @@ def line_chart(
     y_low, y_high = _spread(min(ys), max(ys), 0.06)
     # Counts, shares and losses are never negative, so no tick should suggest it.
     y_ticks = ticks(max(0.0, y_low) if min(ys) >= 0 else y_low, y_high)
+    y_ticks = [tick for tick in y_ticks if tick <= max(most, max(ys))]
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
@@ -248,7 +257,7 @@ def _path(series: Series, style: int, place_x: Place, place_y: Place) -> Path:
         if place is not None:
             line.append(f"{'M' if pen_is_up else 'L'}{place[0]:g} {place[1]:g}")
         pen_is_up = place is None
-    mark = MARKS[style % len(MARKS)]
+    mark = series.mark or MARKS[style % len(MARKS)]
     known = [place for place in places if place is not None]
     marked = known if len(known) <= MOST_MARKS else [known[0], known[-1]]
     return Path(
@@ -268,14 +277,19 @@ def mark_path(mark: str, x: float, y: float, size: float = 4.5) -> str:
         return f"M{x - s:.1f} {y - s:.1f}h{2 * s}v{2 * s}h{-2 * s}z"
     if mark == "triangle":
         return f"M{x:.1f} {y - s * 1.2:.1f}l{s * 1.2:g} {s * 2.1:g}h{-s * 2.4:g}z"
+    if mark == STAR:
+        corners = ((1.9 * s if n % 2 == 0 else 0.8 * s, math.pi * (n / 5 - 0.5)) for n in range(10))
+        return (
+            "M" + "L".join(f"{x + r * math.cos(a):.1f} {y + r * math.sin(a):.1f}" for r, a in corners) + "z"
+        )
     if mark == "diamond":
         return f"M{x:.1f} {y - s * 1.4:.1f}l{s * 1.4:g} {s * 1.4:g}l{-s * 1.4:g} {s * 1.4:g}l{-s * 1.4:g} {-s * 1.4:g}z"
     return f"M{x - s:.1f} {y:.1f}a{s} {s} 0 1 0 {2 * s} 0a{s} {s} 0 1 0 {-2 * s} 0"
 
 
 def _bands(bands: Sequence[tuple[float, str]], right: float) -> tuple[Band, ...]:
-    """Names in two rows, as far as there is room for them."""
-    taken = [-math.inf, -math.inf]
+    """Names in three rows, as far as there is room for them."""
+    taken = [-math.inf] * BAND_ROWS
     found = []
     for place, name in bands:
         length = LETTER * len(name)

@@ -136,7 +136,7 @@ class Comparison:
     """Runs side by side.
 
     Attributes:
-        groups: In the order in which their first runs were named.
+        groups: Groups in the order in which their first runs were named.
         titles: Titles of the means, of all runs.
         classes: Names of the classes, of all runs.
         settings: Dotted key -> its value in each group, of the settings that differ.
@@ -183,9 +183,8 @@ def compare(folders: Sequence[Path]) -> Comparison:
     Raises:
         InputError: One is not a run directory.
     """
-    runs = [
-        Compared(label, read_run(folder)) for label, folder in zip(_labels(folders), folders, strict=True)
-    ]
+    facts = [read_run(folder) for folder in folders]
+    runs = [Compared(label, each) for label, each in zip(_labels(folders, facts), facts, strict=True)]
     grouped: dict[str, list[Compared]] = {}
     for run in runs:
         grouped.setdefault(_identity(run), []).append(run)
@@ -216,8 +215,14 @@ def _natural(path: Path) -> tuple[int, str]:
     return (int(path.name), "") if path.name.isdigit() else (1 << 30, path.name)
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, as many as tell them apart."""
+def _labels(folders: Sequence[Path], facts: Sequence[RunFacts]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart; behind the scenario where there are several."""
+    if len({each.name for each in facts}) > 1:
+        titles = _labels(folders, facts[:1])
+        return [
+            title if title.partition("/")[0] == each.name else f"{each.name}/{title}"
+            for title, each in zip(titles, facts, strict=True)
+        ]
     parts = [folder.resolve().parts for folder in folders]
     longest = max((len(each) for each in parts), default=1)
     for count in range(1, longest + 1):

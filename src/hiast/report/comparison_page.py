@@ -61,8 +61,8 @@ def _chart(comparison: Comparison) -> Chart | None:
         series = [Series(run.label, _points(run), style=style[run.label]) for run in comparison.runs]
     else:
         series = [Series(group.name, _mean_points(group)) for group in comparison.groups[:MOST_LINES]]
-    title = comparison.titles[0] if comparison.titles else "mIoU"
-    return line_chart(f"{title} in percent", series, digits=2)
+    means = dict.fromkeys(run.facts.main_mean for run in comparison.runs if run.facts.main_mean)
+    return line_chart(f"{' and '.join(means) or 'mIoU'} in percent", series, digits=2, most=100.0)
 
 
 def _points(run: Compared) -> tuple[tuple[float, float], ...]:

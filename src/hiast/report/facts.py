@@ -51,7 +51,7 @@ class RunFacts:
         choice: Content of ``selected.json``; None: nothing was chosen yet.
         alarms: Sentences, in the order in which they were raised.
         labeled: Candidate -> mIoU and, as ``NAME (teacher)``, that of its teacher, on labeled target images.
-        labeled_on: On which images that is, in words.
+        labeled_on: The labeled images, in words.
         validations: Title of a round -> record of its last validation.
         examples: Title of a round -> record of its examples.
         hard_classes: Title of a round -> record of its hard classes.

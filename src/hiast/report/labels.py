@@ -23,7 +23,7 @@ class LabeledRound:
     """The pseudo-labels of a round; arrays of C classes.
 
     Attributes:
-        title: Of the round.
+        title: Title of the round.
         begin: Optimizer steps of all rounds before it.
         images: Number of labels.
         coverage: Share of the pixels that have a pseudo-label.

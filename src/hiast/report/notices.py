@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -38,12 +39,26 @@ def notices_of(facts: RunFacts) -> list[Notice]:
         *_adaptation(facts),
         *_pseudo_labels(facts),
         *_classes(facts),
-        *(Notice("warning", alarm) for alarm in facts.alarms),
+        *_alarms(facts),
         *_files(facts),
         *_starts(facts),
     ]
     found += [Notice("warning", problem) for problem in facts.problems]
     return sorted(dict.fromkeys(found), key=lambda notice: ORDER[notice.severity])
+
+
+def _alarms(facts: RunFacts) -> Iterator[Notice]:
+    """The latest of those alarms that differ in the candidate and in numbers only, and since when."""
+    alike: dict[str, list[str]] = {}
+    for alarm in facts.alarms:
+        alike.setdefault(re.sub(r"\d[\d.]*", "#", alarm.partition(": ")[2]), []).append(alarm)
+    for alarms in alike.values():
+        earlier = len(alarms) - 1
+        since = alarms[0].partition(": ")[0]
+        again = (
+            f" The same of {earlier} candidate{'s' * (earlier > 1)} before, since {since}." if earlier else ""
+        )
+        yield Notice("warning", alarms[-1] + again)
 
 
 def _state(facts: RunFacts) -> Iterator[Notice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hiast.report.charts import Chart, Series, line_chart
+from hiast.report.charts import STAR, Chart, Series, line_chart
 from hiast.report.facts import RunFacts
 
 _LOSSES = ("total", "loss")
@@ -26,8 +26,11 @@ def miou_chart(facts: RunFacts) -> Chart | None:
     chosen = selected_name(facts)
     if chosen in facts.labeled:
         step, value = facts.labeled[chosen]
-        series.append(Series(f"chosen: {chosen}", ((float(step), 100 * value),), joined=False, style=7))
-    return line_chart(f"{facts.main_mean or 'mIoU'} in percent", series, digits=2, bands=_bands(facts))
+        series.append(
+            Series(f"chosen: {chosen}", ((float(step), 100 * value),), joined=False, style=7, mark=STAR)
+        )
+    title = f"{facts.main_mean or 'mIoU'} in percent"
+    return line_chart(title, series, digits=2, bands=_bands(facts), most=100.0)
 
 
 def _role(name: str, facts: RunFacts) -> str:
@@ -58,11 +61,13 @@ def coverage_charts(facts: RunFacts) -> list[Chart]:
             over_rounds,
             x_name="image",
             digits=1,
+            most=100.0,
         ),
         line_chart(
             "weight of the teacher's labels in training, in percent",
             [Series("trusted", tuple(trusted))],
             digits=1,
+            most=100.0,
         ),
     ]
     return [chart for chart in charts if chart is not None]
@@ -85,8 +90,8 @@ def score_charts(facts: RunFacts) -> list[Chart]:
     ]
     entropy = [series("InfoMax", "infomax"), series("entropy", "entropy")]
     charts = (
-        line_chart("candidates: mIoU of agreement, in percent", agreement, digits=1),
-        line_chart("candidates: InfoMax and entropy, in percent", entropy, digits=1),
+        line_chart("candidates: mIoU of agreement, in percent", agreement, digits=1, most=100.0),
+        line_chart("candidates: InfoMax and entropy, in percent", entropy, digits=1, most=100.0),
     )
     return [chart for chart in charts if chart is not None]
 

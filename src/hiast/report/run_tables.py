@@ -14,6 +14,9 @@ from hiast.report.facts import RunFacts
 from hiast.report.history import Round
 from hiast.report.run_charts import selected_name
 
+_BY_MACHINE = "chosen_by_machine"
+"""Setting that lists the settings that a machine chose."""
+
 
 def stage_rows(facts: RunFacts) -> list[dict[str, Any]]:
     """A row for each round: means, change, coverage, time."""
@@ -194,11 +197,18 @@ def time_rows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def settings(facts: RunFacts) -> dict[str, Any]:
-    """Choices and settings that differ from the defaults, as (name, default, value)."""
+    """Choices and settings that differ from the defaults, as (name, default, value), and what the machine chose."""
 
     def pairs(key: str) -> list[tuple[str, Any, Any]]:
         values = facts.settings.get(key)
         found = values.items() if isinstance(values, Mapping) else ()
         return [(name, *pair) for name, pair in found if isinstance(pair, Sequence) and len(pair) == 2]
 
-    return {"choices": pairs("choices"), "settings": pairs("settings"), "known": bool(facts.settings)}
+    found = pairs("settings")
+    chosen = next((here for name, _, here in found if name == _BY_MACHINE), None)
+    return {
+        "choices": pairs("choices"),
+        "settings": [each for each in found if each[0] != _BY_MACHINE],
+        "by_machine": chosen if isinstance(chosen, list) else [],
+        "known": bool(facts.settings),
+    }

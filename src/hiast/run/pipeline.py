@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from hiast.callbacks import (
-    CandidateKeeper,
-    GracefulShutdown,
-    LabelRound,
-    MetricsFile,
-    PictureSheet,
-    SelectionSettings,
-    SourcePixels,
-    StageCheckpoint,
-    StageProgress,
-    TargetStatistics,
-    ValidationSchedule,
-)
+from hiast.callbacks import GracefulShutdown, LabelRound, SelectionSettings, ValidationSchedule
 from hiast.callbacks.bn_statistics import StatisticsStore
-from hiast.callbacks.checkpoint import best_of, link_or_copy
-from hiast.callbacks.clock import Clock
+from hiast.callbacks.checkpoint import link_or_copy
 from hiast.callbacks.report import RunReport
-from hiast.callbacks.round_record import RoundRecord
+from hiast.callbacks.stop import keyboard_interrupt
 from hiast.callbacks.tracking import Tracking
-from hiast.callbacks.validation_record import ValidationRecord
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
@@ -45,10 +28,11 @@ from hiast.files import write_json
 from hiast.models import SegmentationNetwork
 from hiast.ranks import is_rank_zero
 from hiast.report.files import CLASSES, FORMAT, LINEAGE, REPORT
+from hiast.run.callbacks import build_callbacks
 from hiast.run.directory import RunDirectory
 from hiast.run.lineage import record_round
 from hiast.run.modules import ModuleBuilder, start_from
-from hiast.run.results import candidate_name, check_complete, make_result
+from hiast.run.results import check_complete, make_result
 from hiast.run.select import better_start, select
 from hiast.run.stages import Stage
 from hiast.run.trainer import build_trainer
@@ -155,7 +139,7 @@ class Pipeline:
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
         start, steps = self.init_from, 0
-        with GracefulShutdown(schedule) as stop, _interrupted(stop):
+        with GracefulShutdown(schedule) as stop, keyboard_interrupt(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
@@ -223,16 +207,10 @@ class Pipeline:
         """Train one round, from ``start`` or from its own last checkpoint, and write its result."""
         began = time.monotonic()
         settings = stage.rounds[number - 1]
-        module = self.build_module(network, stage, number)
-        module.run_config = self.config
-        module.finite_check_interval = self.log_every_n_steps
         resume = self._resume_point(stage.name, number)
-        if resume is not None:
-            module.on_load_checkpoint(read_checkpoint(resume))
-        elif start is not None:
-            start_from(module, start)
+        module = self._module(network, stage, number, start, resume)
         label_round = self._labels(stage, number, start, stop)
-        self.datamodule.plan(
+        data = self.datamodule.with_plan(
             domains=module.domains,
             batch_size=settings.batch_size // settings.accumulate_grad_batches,
             steps=module.batches,
@@ -240,13 +218,19 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
-        trainer = self._make_trainer(stage, module, label_round, stop, report, tracking)
+        trainer = build_trainer(
+            self.trainer,
+            module,
+            callbacks=build_callbacks(self, stage, module, label_round, stop, report, tracking),
+            val_every_n_steps=self.val_every_n_steps,
+            folder=self.directory.path,
+        )
         if module.batches_done < module.batches:
-            trainer.fit(module, self.datamodule, ckpt_path=resume, weights_only=True)
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         else:
             # The process was killed between the last checkpoint and the result: only the validation is missing.
             module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
-            trainer.validate(module, self.datamodule, verbose=False)
+            trainer.validate(module, data, verbose=False)
         check_complete(stage.name, module)
         if trainer.is_global_zero:
             entry = record_round(self.directory, stage.name, number, self._describe(start))
@@ -256,16 +240,25 @@ class Pipeline:
         stop.stop_if_asked(trainer)
         return result
 
+    def _module(
+        self, network: SegmentationNetwork, stage: Stage, number: int, start: Path | None, resume: Path | None
+    ) -> AdaptationModule:
+        """The module of a round, at the position of ``resume`` or with the weights of ``start``."""
+        module = self.build_module(network, stage, number)
+        module.run_config = self.config
+        module.finite_check_interval = self.log_every_n_steps
+        if resume is not None:
+            module.on_load_checkpoint(read_checkpoint(resume))
+        elif start is not None:
+            start_from(module, start)
+        return module
+
     def _resume_point(self, stage: str, number: int) -> Path | None:
         path = self.directory.checkpoints(stage) / "last.ckpt"
         if not path.is_file():
             return None
         about = read_checkpoint(path, "meta")["hiast"]
         return path if about["round"] == number else None
-
-    def _best_before(self, stage: str, number: int) -> float | None:
-        path = self.directory.checkpoints(stage) / f"round_{number - 1}.ckpt"
-        return best_of(read_checkpoint(path, "meta")) if path.is_file() else None
 
     def _labels(
         self, stage: Stage, number: int, start: Path | None, stop: GracefulShutdown
@@ -294,60 +287,6 @@ class Pipeline:
             else checkpoint.name
         )
 
-    def _make_trainer(
-        self,
-        stage: Stage,
-        module: AdaptationModule,
-        label_round: LabelRound | None,
-        stop: GracefulShutdown,
-        report: RunReport,
-        tracking: Tracking,
-    ) -> pl.Trainer:
-        # The order of callbacks matters: labels before all, the row of a metric before the checkpoint that covers it,
-        # the checkpoint before the stop.
-        callbacks: list[pl.Callback] = [
-            *([label_round] if label_round else []),
-            stop.schedule,
-            SourcePixels(),
-            TargetStatistics(stop.schedule, self.target_statistics),
-            StageProgress(rounds=len(stage.rounds)),
-            Clock(self.directory.path, stage.rounds[module.round_number - 1].batch_size),
-            MetricsFile(
-                self.directory.metrics,
-                self.log_every_n_steps,
-                label_round.signals if label_round else None,
-                tracking.follow,
-            ),
-            PictureSheet(self.directory.pictures, self.pictures),
-            ValidationRecord(self.directory.path, 6 if self.pictures else 0),
-            RoundRecord(self.directory.path, self.pictures, label_round),
-            StageCheckpoint(
-                self.directory.checkpoints(stage.name),
-                stop.schedule,
-                self.checkpoint_every_n_steps,
-                best=self._best_before(stage.name, module.round_number),
-            ),
-            CandidateKeeper(
-                self.directory.path,
-                self.selection,
-                name=candidate_name(stage, module.round_number),
-                step_before=tracking.steps_before,
-                is_first=stage is self.stages[0] and module.round_number == 1,
-                init_from=self.init_from is not None,
-                seed=self.seed,
-                labels=label_round,
-            ),
-            report,
-            stop,
-        ]
-        return build_trainer(
-            self.trainer,
-            module,
-            callbacks=callbacks,
-            val_every_n_steps=self.val_every_n_steps,
-            folder=self.directory.path,
-        )
-
     def _finish(
         self,
         trainer: pl.Trainer,
@@ -364,14 +303,3 @@ class Pipeline:
             self.directory.write_result(stage.name, number, result)
         trainer.strategy.barrier("round finished")
         return result
-
-
-@contextmanager
-def _interrupted(stop: GracefulShutdown) -> Iterator[None]:
-    """Turn a stop by Ctrl+C into a KeyboardInterrupt."""
-    try:
-        yield
-    except SIGTERMException:
-        if stop.signal == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise

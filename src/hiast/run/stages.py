@@ -56,6 +56,6 @@ class Stage:
         for settings in self.rounds:
             if settings.batch_size % settings.accumulate_grad_batches:
                 raise InputError(
-                    f"{self.name}.batch_size ({settings.batch_size}) must be a multiple of accumulate "
-                    f"({settings.accumulate_grad_batches})."
+                    f"{self.name}.batch_size ({settings.batch_size}) must be a multiple of "
+                    f"accumulate_grad_batches ({settings.accumulate_grad_batches})."
                 )

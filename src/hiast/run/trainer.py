@@ -93,7 +93,7 @@ def build_trainer(
     Args:
         arguments: The user's: devices, precision, ...
         module: What is fitted.
-        callbacks: In the order in which they are called.
+        callbacks: Callbacks in the order in which they are called.
         val_every_n_steps: Optimizer steps between two validations.
         folder: The run directory.
 

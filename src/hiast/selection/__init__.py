@@ -11,7 +11,7 @@ from hiast.selection.records import CandidateRecords, read_choice, write_choice
 from hiast.selection.rules import EnsembleRule, Limits, MeanRankRule, Verdict
 from hiast.selection.samples import evenly_spaced, held_out
 from hiast.selection.scores import TargetScores, TargetSummary
-from hiast.selection.views import VIEWS, View, ViewConsistency
+from hiast.selection.views import VIEWS, ConsistencyView, ViewConsistency
 
 __all__ = [
     "SOURCE_ONLY",
@@ -22,6 +22,7 @@ __all__ = [
     "CandidateRecords",
     "CandidateScores",
     "Choice",
+    "ConsistencyView",
     "DynamicTeacher",
     "EnsembleRule",
     "Limits",
@@ -34,7 +35,6 @@ __all__ = [
     "TargetScores",
     "TargetSummary",
     "Verdict",
-    "View",
     "ViewConsistency",
     "batch_density",
     "choice_cells",

@@ -43,7 +43,7 @@ def classes_vanish(history: History, source: Mapping[str, float], limits: AlarmL
     """Say which classes have all but vanished from the predictions.
 
     Args:
-        history: At least one look.
+        history: One look or more.
         source: Class -> share of the labeled source pixels.
         limits: ``vanished`` and ``least_share`` count.
     """

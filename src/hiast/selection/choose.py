@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from hiast.selection.candidates import Candidate
 from hiast.selection.rules import MeanRankRule, Verdict
+from hiast.selection.statistics import better_statistics
 
 
 class Rule(Protocol):
@@ -81,7 +82,8 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
 
     The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
     is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
-    least adapted candidate is chosen, so that a run never ends with a network that a check refused.
+    least adapted candidate is chosen, so that a run never ends with a network that a check refused. Where an untrained
+    candidate would be chosen, ``better_statistics`` has the last word on its batch-norm statistics.
 
     Args:
         candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;
@@ -114,7 +116,11 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
         return Choice(ordered[0], _nothing_allowed(table), table)
     best = min(allowed, key=lambda row: row.rank or 0)
     selected = next(row for row in allowed if best.score - row.score <= rule.tie)
-    return Choice(selected.candidate, _reason(rule, selected, best, table), table)
+    reason = _reason(rule, selected, best, table)
+    better = better_statistics(ordered, selected.candidate)
+    if better is None:
+        return Choice(selected.candidate, reason, table)
+    return Choice(better, _statistics_reason(better, selected.candidate, reason), _with_first(table, better))
 
 
 def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
@@ -193,6 +199,27 @@ def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
     return (
         f"{name} is selected: {among} {best.candidate.name} has the highest {rule.criterion} ({best.score:.4f}), but "
         f"{name} ({selected.score:.4f}) is less adapted and no more than {rule.tie:g} behind{checks}."
+    )
+
+
+def _statistics_reason(better: Candidate, other: Candidate, reason: str) -> str:
+    now, before = better.scores, other.scores
+    return (
+        f"{better.name} is selected: it has the weights of {other.name}, and its batch-norm statistics fit the target "
+        f"better (InfoMax {now.infomax:.3f}, before {before.infomax:.3f}; consistency of views "
+        f"{_percent(now.consistency)}, before {_percent(before.consistency)}). Without this comparison, {reason}"
+    )
+
+
+def _with_first(table: Sequence[Row], first: Candidate) -> tuple[Row, ...]:
+    """The table with one candidate moved to the first place, and no veto against it."""
+    old = next(row.rank for row in table if row.candidate is first)
+    end = len(table) if old is None else old
+    return tuple(
+        replace(row, rank=1, vetoes=())
+        if row.candidate is first
+        else replace(row, rank=row.rank + 1 if row.rank is not None and row.rank < end else row.rank)
+        for row in table
     )
 
 

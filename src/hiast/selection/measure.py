@@ -16,7 +16,7 @@ from hiast.selection.agreement import PairCounter
 from hiast.selection.candidates import Candidate, CandidateScores
 from hiast.selection.ensemble import PredictionStore, compare, ensemble_agreement
 from hiast.selection.scores import TargetScores
-from hiast.selection.views import VIEWS, Predict, View, ViewConsistency, resized
+from hiast.selection.views import VIEWS, ConsistencyView, Predict, ViewConsistency, resized
 
 TargetBatch = tuple[Sequence[int], Tensor]
 """Indices of B images in the set, and the images uint8 [B, 3, H, W] on the device of the network."""
@@ -29,7 +29,7 @@ def measure_target(
     classes: LabelSpace,
     *,
     seed: int = 0,
-    views: Sequence[View] = VIEWS,
+    views: Sequence[ConsistencyView] = VIEWS,
     teacher: Predict | None = None,
     store: PredictionStore | None = None,
     candidate: str = "",
@@ -126,7 +126,8 @@ def with_ensemble(
     """Add to all candidates what depends on the others: agreement with the ensemble, and with the one before.
 
     Args:
-        candidates: In the order in which they were made. Looks without a checkpoint have no vote and stay as they are.
+        candidates: Candidates in the order in which they were made. Looks without a checkpoint have no vote and stay as
+            they are.
         store: Holds predictions of the same images for each candidate with a checkpoint.
         classes: The label space.
         weights: See ``ensemble_agreement``.

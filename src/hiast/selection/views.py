@@ -22,7 +22,7 @@ TINT = (1.06, 1.0, 0.94)
 
 
 @dataclass(frozen=True)
-class View:
+class ConsistencyView:
     """A change of an image that moves no class, and its inverse for the prediction.
 
     Attributes:
@@ -67,9 +67,9 @@ def _mirrored_back(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 VIEWS = (
-    View("flip", mirrored, _mirrored_back),
-    View("scale", smaller, resized),
-    View("color", recolored, resized),
+    ConsistencyView("flip", mirrored, _mirrored_back),
+    ConsistencyView("scale", smaller, resized),
+    ConsistencyView("color", recolored, resized),
 )
 """The views that are looked at unless others are given."""
 
@@ -90,7 +90,7 @@ class ViewConsistency:
     """
 
     def __init__(
-        self, num_classes: int, views: Sequence[View] = VIEWS, device: torch.device | str = "cpu"
+        self, num_classes: int, views: Sequence[ConsistencyView] = VIEWS, device: torch.device | str = "cpu"
     ) -> None:
         self.views = tuple(views)
         self.counters = {view.name: PairCounter(num_classes).to(device) for view in self.views}

@@ -1,4 +1,4 @@
-"""The three stages as Lightning modules."""
+"""The stages of a run as Lightning modules."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def target_reader(run_config: Mapping[str, Any], bands: Any = None, value_range:
     Args:
         run_config: As a checkpoint holds it; empty: images are read without settings.
         bands: Replaces the target's; None keeps it.
-        value_range: Likewise.
+        value_range: Replaces the target's; None keeps it.
 
     Raises:
         InputError: A setting does not make sense.

@@ -16,7 +16,6 @@ from hiast.data.sample import Batch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
 from hiast.models.batch_norm import BatchNormMode
-from hiast.models.normalize import normalize
 from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck
@@ -110,19 +109,15 @@ class AdaptationModule(StoredModule, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C, H, W] of uint8 images [B, 3, H, W]."""
-        logits: Tensor = self.network(self.prepare(images))
+        logits: Tensor = self.network(self.normalize(images))
         return logits
 
     def source_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the labeled pixels of uint8 images [B, 3, H, W] with labels uint8 [B, H, W]."""
-        logits = self.network.coarse(self.prepare(images))
+        logits = self.network.coarse(self.normalize(images))
         upsampling = self.network.upsampling(labels.shape[-2], labels.shape[-1])
         loss: Tensor = coarse_cross_entropy(logits, labels, upsampling)
         return loss
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """Normalized float images of uint8 images [B, 3, H, W], as the network wants them."""
-        return normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
 
     def setup(self, stage: str) -> None:
         """Synchronize batch normalization over all devices; torch has that on accelerators only."""

@@ -69,7 +69,8 @@ class OnlineModule(AdaptationModule):
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
-        margins: Borders of the whole target image that give no pseudo-labels.
+        margins: Borders of the whole target image that give no pseudo-labels. ``"found"``: they are looked for when
+            training starts, by the callback ``hiast.callbacks.FindMargins``.
         feature_distance: Settings of ``FeatureDistance`` (``weight``, ``things``, ``share``); None: not used.
         calibration: Class weights of source pixels, see ``ClassCalibration``; None: all classes weigh alike.
         dynamic_teacher: Settings of ``hiast.selection.DynamicTeacher`` (``first``, ``every``, ``most``, ``share``); the
@@ -115,7 +116,7 @@ class OnlineModule(AdaptationModule):
         mixing: Mixing | None = None,
         views: Views | None = None,
         masking_weight: float = 1.0,
-        margins: Margins | None = None,
+        margins: Margins | Literal["found"] | None = None,
         calibration: ClassCalibration | partial[ClassCalibration] | None = None,
         feature_distance: Mapping[str, Any] | None = None,
         dynamic_teacher: Mapping[str, Any] | None = None,
@@ -144,6 +145,10 @@ class OnlineModule(AdaptationModule):
         for name, value in choices.items():
             if value not in _CHOICES[name]:
                 raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
+        if isinstance(margins, str) and margins != "found":
+            raise InputError(
+                f"{self.stage}: margins is '{margins}'; choose found, or give hiast.online.Margins."
+            )
         if max(ema_decay, floor_share) > 1:
             raise InputError(f"{self.stage}: ema_decay and floor_share must lie between 0 and 1.")
         self.plain: dict[str, Any] = (
@@ -190,8 +195,8 @@ class OnlineModule(AdaptationModule):
             Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
         )
         inputs = (
-            self.prepare(self.views.source_view(source["image"], diversified, key)),
-            self.prepare(self.views.colored(mixed.images, "mixed", key)),
+            self.normalize(self.views.source_view(source["image"], diversified, key)),
+            self.normalize(self.views.colored(mixed.images, "mixed", key)),
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
@@ -246,7 +251,7 @@ class OnlineModule(AdaptationModule):
     @torch.no_grad()
     def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None]:
         """Target images with weighted labels of the teacher and, for soft labels, its probabilities [B,C,H,W]."""
-        images = self.prepare(target["image"])
+        images = self.normalize(target["image"])
         size = (images.shape[2], images.shape[3])
         upsampling = self.network.upsampling(*size)
         views = [View(self._teach(images), upsampling)]
@@ -255,6 +260,10 @@ class OnlineModule(AdaptationModule):
         found = read_out(views)
         valid = None
         if self.margins is not None:
+            if isinstance(self.margins, str):
+                raise InputError(
+                    f"{self.stage}: margins=found needs the callback hiast.callbacks.FindMargins."
+                )
             place = (target["window"], target["image_size"], target["flipped"])
             valid = self.margins.weights(size, *place).gt(0)
         trusted = self.trust(found.confidence.float(), found.labels, valid=valid)
@@ -294,7 +303,7 @@ class OnlineModule(AdaptationModule):
     ) -> Tensor:
         """Consistency of masked target images with the labels of the teacher (MIC)."""
         assert self.views.masking is not None and pseudo.weights is not None
-        prepared = self.prepare(self.views.colored(images, "masked", key))
+        prepared = self.normalize(self.views.colored(images, "masked", key))
         masked, _ = self.views.masking(prepared, key.generator("masking"))
         # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
@@ -347,7 +356,7 @@ class OnlineModule(AdaptationModule):
     def _density(self, images: Tensor, number: int) -> float:
         """Soft neighborhood density of the student on target images, the mean over the processes."""
         with frozen_running_stats(self.network):
-            probabilities = self.network.coarse(self.prepare(images)).float().softmax(1)
+            probabilities = self.network.coarse(self.normalize(images)).float().softmax(1)
         density = torch.tensor(batch_density(probabilities, number, self.seed), dtype=torch.float64)
         total = sum_over_processes(density.to(self.device))
         return float(total) / process_count()

@@ -18,7 +18,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.readout import coarse_views
-from hiast.models.normalize import normalize
+from hiast.models.normalize import Normalize
 from hiast.prediction.images import as_images, is_several
 from hiast.prediction.inference import (
     InferenceSettings,
@@ -46,6 +46,7 @@ class PredictionModule(pl.LightningModule):
             size of each image.
 
     Attributes:
+        normalize: Images uint8 [B, 3, H, W] -> normalized float32 images, as the network reads them.
         scores: Scores of the last validation; None before the first.
         inference: Options of ``probabilities`` in validation: ``sizes``, ``flip``, ``window``.
     """
@@ -64,6 +65,7 @@ class PredictionModule(pl.LightningModule):
             )
         # Convolutions run faster in this layout, on tensor cores and on CPUs.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.normalize = Normalize(network.mean, network.std)
         self.classes = classes
         self.validation_size = None if validation_size is None else (validation_size[0], validation_size[1])
         self.metrics = SegmentationMetrics(classes)
@@ -102,8 +104,7 @@ class PredictionModule(pl.LightningModule):
         """
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)
         network: Any = self.evaluation_network
-        normalized = normalize(images, self.network.mean, self.network.std)  # type: ignore[arg-type]
-        views = coarse_views(network, normalized, sizes=sizes, output_size=output_size, **options)
+        views = coarse_views(network, self.normalize(images), sizes=sizes, output_size=output_size, **options)
         found: ReadOut = read_out(views, entropy=entropy)
         return found
 

@@ -80,8 +80,8 @@ class HIASTModule(AdaptationModule):
         teacher_logits = None
         if self.loss.consistency:
             with torch.no_grad():
-                teacher_logits = self.teacher.coarse(self.prepare(target["image"]))
-        logits = self.network.coarse(self.prepare(target["strong"]))
+                teacher_logits = self.teacher.coarse(self.normalize(target["image"]))
+        logits = self.network.coarse(self.normalize(target["strong"]))
         terms: dict[str, Tensor] = dict(
             self.loss.from_coarse(logits, target["label"], teacher_logits, upsampling)
         )

@@ -85,9 +85,9 @@ class Plan:
     Attributes:
         groups: Slices of the batch, with the same number of images each.
         images: That number, n.
-        blocks: Of all rows, from the top.
+        blocks: Blocks of rows, from the top; all rows together.
         columns: The interpolation along the width.
-        shape: Of the coarse maps, (B, C, h, w).
+        shape: Shape of the coarse maps, (B, C, h, w).
     """
 
     groups: list[slice]
@@ -117,7 +117,7 @@ def make_plan(maps: Tensor, upsampling: Upsampling, dtype: torch.dtype, like: Pl
 
     Args:
         maps: Float [B,C,h,w], the coarse maps.
-        upsampling: From them to the full size.
+        upsampling: Steps from coarse maps to the full size.
         dtype: What is computed in.
         like: Take over the groups and the full-size rows of these blocks.
     """

@@ -23,7 +23,7 @@ class View(NamedTuple):
 
     Attributes:
         logits: Float [B,C,h,w] of any precision and memory format.
-        upsampling: From them to the full size.
+        upsampling: Steps from coarse maps to the full size.
         mirrored: The image was mirrored left to right; so are the upsampled logits.
     """
 
@@ -58,7 +58,7 @@ def read_out(views: Sequence[View], *, entropy: bool = False, threshold: float |
     softmax is computed: the probability of the largest logit is 1 / sum of exp(z - largest).
 
     Args:
-        views: At least one; all of the same images, classes and full size.
+        views: One or more views; all of the same images, classes and full size.
         entropy: Also compute the entropy.
         threshold: Also compute the share of confident pixels (the weight of online pseudo-labels in DACS and
             DAFormer, with 0.968).

@@ -32,8 +32,7 @@ def make(root: Path, record: Path | None = None, source=None, domains=("source",
     )
     if record is not None:
         module.use_skip_list(record)
-    module.plan(domains, batch_size=2, steps=3)
-    return module
+    return module.with_plan(domains, batch_size=2, steps=3)
 
 
 def names(module: AdaptationDataModule) -> list:
@@ -85,7 +84,7 @@ def test_source_images_that_a_strong_view_needs_are_looked_for(
     record = tmp_path / "skipped.json"
     module = make(drawn_copy, record)
     module.strong = FourierTowardsSource()
-    module.plan(("target",), batch_size=2, steps=3, round=1, round_directory=tmp_path / "round")
+    module = module.with_plan(("target",), batch_size=2, steps=3, round=1, round_directory=tmp_path / "round")
     module.prepare_data()
     assert set(json.loads(record.read_text())) == {"source/train", "target/train", "target/val"}
 
@@ -99,7 +98,7 @@ def test_nothing_is_written_where_nothing_is_skipped(drawn_data: Path, tmp_path:
         num_workers=0,
     )
     module.use_skip_list(tmp_path / "skipped.json")
-    module.plan(("source", "target"), 2, 3)
+    module = module.with_plan(("source", "target"), 2, 3)
     module.prepare_data()
     assert len(names(module)) == 6
     assert not (tmp_path / "skipped.json").exists()

@@ -54,7 +54,7 @@ def make(root: Path, workers: int = 0, **options) -> AdaptationDataModule:
 
 def batches(module: AdaptationDataModule, domain: str, **plan) -> list[dict]:
     plan = {"domains": ("source", "target"), "batch_size": 2, "steps": 5} | plan
-    module.plan(**plan)
+    module = module.with_plan(**plan)
     return list(module.train_dataloader()[domain])
 
 
@@ -119,7 +119,8 @@ def test_warmup_batches(drawn_data: Path) -> None:
     for batch in (source, target):
         assert batch["image"].shape == (2, 3, 32, 64)
         assert batch["image"].dtype == torch.uint8
-    assert len(module.train_dataloader()["source"]) == len(module.train_dataloader()["target"]) == 5
+    loaders = module.with_plan(("source", "target"), batch_size=2, steps=5).train_dataloader()
+    assert len(loaders["source"]) == len(loaders["target"]) == 5
 
 
 def test_domains_draw_apart(drawn_data: Path) -> None:
@@ -154,7 +155,7 @@ def test_batches_depend_on_seed_round_and_position_only(drawn_data: Path, domain
 def test_self_training_batches_and_a_round_that_is_finished_late(drawn_data: Path, tmp_path: Path) -> None:
     module = make(drawn_data, hard_class_augmentation=HardClassAugmentation())
     directory = tmp_path / "rounds/1"
-    module.plan(("target",), batch_size=2, steps=4, round=1, round_directory=directory)
+    module = module.with_plan(("target",), batch_size=2, steps=4, round=1, round_directory=directory)
     loader = module.train_dataloader()["target"]
     iterator = iter(loader)  # as Lightning does, before the fit begins
     directory.parent.mkdir()
@@ -167,7 +168,9 @@ def test_self_training_batches_and_a_round_that_is_finished_late(drawn_data: Pat
     workers = make(drawn_data, workers=2, hard_class_augmentation=HardClassAugmentation())
     whole = batches(workers, "target", domains=("target",), steps=4, round=1, round_directory=directory)
     assert same(whole, list(loader))
-    module.plan(("target",), batch_size=2, steps=4, round=1, round_directory=directory, start_step=2)
+    module = module.with_plan(
+        ("target",), batch_size=2, steps=4, round=1, round_directory=directory, start_step=2
+    )
     assert same(list(module.train_dataloader()["target"]), whole[2:])
 
 
@@ -243,7 +246,7 @@ def test_hpla_leaves_classes_alone_that_the_source_lacks(drawn_data: Path, tmp_p
     lacking = {SYNTHIA_19.index(name) for name in ("terrain", "truck", "train")}
     assert module.source_classes == frozenset(range(19)) - lacking
     label_round(tmp_path / "round", module.labeling_images().names)
-    module.plan(("target",), batch_size=2, steps=1, round=1, round_directory=tmp_path / "round")
+    module = module.with_plan(("target",), batch_size=2, steps=1, round=1, round_directory=tmp_path / "round")
     dataset = module.train_dataloader()["target"].dataset
     hard = dataset.hard_classes()  # type: ignore[attr-defined]
     assert len(hard.hard_classes) == 14
@@ -269,7 +272,7 @@ def test_validation_images_are_shared_out_once(drawn_data: Path, world_size: int
 
 def test_plans_that_make_no_sense(drawn_data: Path) -> None:
     module = make(drawn_data)
-    with pytest.raises(InputError, match=r"Call plan"):
+    with pytest.raises(InputError, match=r"ask with_plan"):
         module.train_dataloader()
     for plan, message in (
         ({"domains": ()}, "Domains are"),
@@ -283,7 +286,7 @@ def test_plans_that_make_no_sense(drawn_data: Path) -> None:
         batches(ranked(module, 0, 2), "source", batch_size=3)
     module.strong = None
     with pytest.raises(InputError, match="strong augmentation"):
-        module.plan(("target",), 2, 2, 1, "rounds/1")
+        module.with_plan(("target",), 2, 2, 1, "rounds/1")
 
 
 def test_classes_have_to_agree(drawn_data: Path) -> None:
@@ -353,7 +356,7 @@ def test_what_counts_as_rare_can_be_set(drawn_data: Path) -> None:
 
 def test_loaders_survive_being_sent_to_a_spawned_process(drawn_data: Path) -> None:
     module = make(drawn_data)
-    module.plan(("source", "target"), 2, 3)
+    module = module.with_plan(("source", "target"), 2, 3)
     for loader in module.train_dataloader().values():
         assert same(list(pickle.loads(pickle.dumps(loader))), list(loader))
 
@@ -365,7 +368,7 @@ def first_names(loader) -> list[str]:
 @pytest.mark.slow  # The other process imports torch and Lightning anew.
 def test_a_spawned_process_reads_the_same_images(drawn_data: Path) -> None:
     module = make(drawn_data)
-    module.plan(("source",), 2, 3)
+    module = module.with_plan(("source",), 2, 3)
     loader = module.train_dataloader()["source"]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         assert pool.submit(first_names, loader).result() == first_names(loader)
@@ -418,11 +421,11 @@ def fit(recorder: Recorder, module: AdaptationDataModule, *callbacks, resume: Pa
 
 def test_lightning_follows_a_plan_and_resumes_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
     module = make(drawn_data)
-    module.plan(("source", "target"), batch_size=2, steps=6)
+    module = module.with_plan(("source", "target"), batch_size=2, steps=6)
     whole = fit(Recorder(), module, SaveAt(tmp_path / "middle.ckpt"))
     assert len(whole.seen) == 6
     assert whole.validated == list(module.target.val_dataset().names)
-    module.plan(("source", "target"), batch_size=2, steps=6, start_step=3)
+    module = module.with_plan(("source", "target"), batch_size=2, steps=6, start_step=3)
     rest = fit(Recorder(), module, resume=tmp_path / "middle.ckpt")
     assert rest.seen == whole.seen[3:]
     assert rest.validated == whole.validated

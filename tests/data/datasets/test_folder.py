@@ -207,6 +207,20 @@ def test_tables_that_make_no_sense(tmp_path: Path, options: dict, message: str) 
         ).train_dataset()
 
 
+def test_labels_whose_classes_are_all_ignored_by_the_scenario(tmp_path: Path) -> None:
+    write(tmp_path)
+    module = FolderDataModule(
+        *(tmp_path, "cam/{name}.png", "seg/{name}_label.png"),
+        names=NAMES,
+        ids={4: NAMES[0], 9: NAMES[1]},
+        class_map=dict.fromkeys(NAMES),
+        classes=label_space(["far", "near"]),
+    )
+    wanted = f"hold the classes {', '.join(sorted(NAMES[:2]))}, none of which the scenario uses.*class_map"
+    with pytest.raises(InputError, match=wanted):
+        module.train_dataset()
+
+
 def test_the_largest_number_of_sixteen_bits_can_be_ignored(tmp_path: Path) -> None:
     classes = write(tmp_path, "identity", count=2)
     for i, path in enumerate(sorted((tmp_path / "seg").rglob("*.png"))):

@@ -208,7 +208,7 @@ def test_each_trains_alone_and_as_a_target(streets: Path, name: str) -> None:
     both = AdaptationDataModule(
         source, kind(streets), source_augmentation=WEAK, target_augmentation=WEAK, num_workers=0
     )
-    both.plan(("source", "target"), batch_size=2, steps=1)
+    both = both.with_plan(("source", "target"), batch_size=2, steps=1)
     (batch,) = both.train_dataloader()["target"]
     assert "label" not in batch and batch["image"].shape == (2, 3, 32, 64)
     assert len(both.labeling_images()) == DATASETS[name].train

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from hiast.data.datasets import gta5
-from hiast.data.io.images import check_image, image_size, read_image
+from hiast.data.io.images import PLAIN_IMAGES, image_size, read_image
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import read_first_channel, read_ids
 from hiast.data.loading.class_counts import count_class_pixels
@@ -158,7 +158,7 @@ def png(
     return PNG + chunk(b"IHDR", header) + colors + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
-def lies() -> Iterator[tuple[str, str, bytes]]:
+def false_headers() -> Iterator[tuple[str, str, bytes]]:
     """Right checksums, wrong content: huge or impossible sizes, too few or broken pixels."""
     for name in PNGS:
         for width, height in [
@@ -208,7 +208,13 @@ def lies() -> Iterator[tuple[str, str, bytes]]:
         yield name, "no pixels", data[: data.find(b"\xff\xda")] + b"\xff\xd9"
 
 
-VARIANTS = {"cuts": cuts, "flips": flips, "swaps": swaps, "wrong types": wrong_types, "lies": lies}
+VARIANTS = {
+    "cuts": cuts,
+    "flips": flips,
+    "swaps": swaps,
+    "wrong types": wrong_types,
+    "false headers": false_headers,
+}
 
 
 @contextmanager
@@ -233,7 +239,7 @@ def outcome(path: Path, read: Read, wanted: np.ndarray) -> str:
     """Either "refused" or "same"; anything else fails the test."""
     try:
         image_size(path)
-        check_image(path)
+        PLAIN_IMAGES.check(path)
         pixels = read(path)
     except InputError as error:
         assert str(path) in str(error)
@@ -263,8 +269,8 @@ def judge(folder: Path, kind: str) -> tuple[int, int]:
 @pytest.mark.parametrize("kind", list(VARIANTS))
 def test_damaged_files_are_refused_by_name_or_read_unchanged(tmp_path: Path, kind: str) -> None:
     refused, same = judge(tmp_path, kind)
-    least = {"cuts": 450, "flips": 700, "swaps": 40, "wrong types": 120, "lies": 250}
-    assert refused >= least[kind], (refused, same)
+    minimum = {"cuts": 450, "flips": 700, "swaps": 40, "wrong types": 120, "false headers": 250}
+    assert refused >= minimum[kind], (refused, same)
 
 
 def test_there_are_more_than_two_hundred_of_them() -> None:
@@ -282,7 +288,7 @@ def changed_inside(data: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", JPEGS)
 def test_a_jpeg_changed_inside_is_refused_or_a_picture_of_the_size_it_says(tmp_path: Path, name: str) -> None:
-    """A JPEG holds no checksum, so changed pixels cannot be told; that is all that may go unseen."""
+    """A JPEG holds no checksum, so changed pixels cannot be noticed; nothing else may go unnoticed."""
     path = tmp_path / name
     refused = 0
     for data in changed_inside(WHOLE[name][0]):
@@ -313,7 +319,7 @@ def test_things_that_are_not_files(tmp_path: Path) -> None:
     names = [path.name for path in tmp_path.iterdir()] + ["missing.png", "nul\0.png", "a" * 300 + ".png"]
     for name in names:
         path = tmp_path / name
-        for read in (read_image, read_ids, read_first_channel, image_size, check_image):
+        for read in (read_image, read_ids, read_first_channel, image_size, PLAIN_IMAGES.check):
             with pytest.raises(InputError) as failure:
                 read(path)  # type: ignore[operator]
             assert str(path) in str(failure.value) or repr(str(path))[1:-1] in str(failure.value)
@@ -397,7 +403,7 @@ def test_a_small_file_of_many_pixels_is_read_in_little_more_memory_than_they_tak
 def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(solid_png(12_001, 10_000))
-    for read in (read_image, read_ids, image_size, check_image, ColorIds({})):
+    for read in (read_image, read_ids, image_size, PLAIN_IMAGES.check, ColorIds({})):
         with pytest.raises(InputError, match=r"a\.png declares 12001 x 10000 pixels.*raise max_pixels"):
             read(path)  # type: ignore[operator]
 

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from hiast.data.io import raster
-from hiast.data.io.images import ImageReader, ValueRangeError, check_image, image_size, read_image
+from hiast.data.io.images import PLAIN_IMAGES, ImageReader, ValueRangeError, image_size, read_image
 from hiast.data.io.sniff import image_format
 from hiast.errors import InputError
 
@@ -114,7 +114,7 @@ def test_each_format_is_read_as_written_and_checked_as_read(tmp_path: Path, name
     wanted = reference(name, path.read_bytes())
     pixels = read_image(path)
     assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
-    assert pixels.shape == wanted.shape == (*image_size(path), 3) == (*check_image(path).size, 3)
+    assert pixels.shape == wanted.shape == (*image_size(path), 3) == (*PLAIN_IMAGES.check(path).size, 3)
     most = next((value for suffix, value in LOSSY.items() if name.endswith(suffix)), 0)
     assert np.abs(pixels.astype(int) - wanted).max() <= (3 if name == "jpeg.tiff" else most)
     assert np.abs(pixels.astype(int) - wanted).mean() < 6
@@ -193,7 +193,7 @@ def test_content_decides_and_foreign_files_are_named(tmp_path: Path) -> None:
         (b'{"shapes": []}', "a JSON file; annotations are read by the key format"),
     ):
         (tmp_path / "a.png").write_bytes(content)
-        for function in (read_image, image_size, check_image):
+        for function in (read_image, image_size, PLAIN_IMAGES.check):
             with pytest.raises(InputError, match=message):
                 function(tmp_path / "a.png")
 
@@ -224,7 +224,7 @@ def test_three_of_several_bands(tmp_path: Path, planar: str, dtype: type) -> Non
         ImageReader(bands=(4, 3, 1)).read(tmp_path / "a.tif"), eight[..., [3, 2, 0]]
     )
     np.testing.assert_array_equal(ImageReader(bands=(2,)).read(tmp_path / "a.tif"), eight[..., [1, 1, 1]])
-    for function in (read_image, check_image):
+    for function in (read_image, PLAIN_IMAGES.check):
         with pytest.raises(InputError, match=r"a\.tif has 5 bands: choose one or three.*bands: \[3, 2, 1\]"):
             function(tmp_path / "a.tif")
     with pytest.raises(InputError, match="has 5 bands: bands cannot be"):
@@ -251,7 +251,7 @@ def test_twelve_bits_in_sixteen_are_refused_until_a_range_is_set(tmp_path: Path,
     gray = np.linspace(0, 4095, 600).astype(np.uint16).reshape(20, 30)
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(gray).save(path)
-    for function in (read_image, check_image):
+    for function in (read_image, PLAIN_IMAGES.check):
         with pytest.raises(ValueRangeError, match=r"from 0 to 4095.*value_range.*\[0, 4095\]") as failure:
             function(path)
         assert (failure.value.low, failure.value.high) == (0, 4095)
@@ -266,7 +266,7 @@ def test_ranges_are_linear_and_clipped(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), kelvin)
     pixels = ImageReader(value_range=(29500, 30500)).read(tmp_path / "a.png")
     np.testing.assert_array_equal(pixels[..., 0], [[0, 0], [128, 255]])
-    assert check_image(tmp_path / "a.png").low == 29000
+    assert PLAIN_IMAGES.check(tmp_path / "a.png").low == 29000
     tifffile.imwrite(tmp_path / "f.tif", np.array([[np.nan, -1], [0.5, np.inf]], np.float32))
     with pytest.raises(
         ValueRangeError, match=r"values of type float32 from -1 to 0.5.*value_range: \[-1, 0.5\]"

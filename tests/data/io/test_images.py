@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hiast.data.io.images import check_image, image_size, read_image
+from hiast.data.io.images import PLAIN_IMAGES, image_size, read_image
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import label_size, read_first_channel, read_ids
 from hiast.errors import InputError
@@ -62,7 +62,7 @@ def test_orientation_is_applied_to_pixels_and_size(tmp_path: Path, orientation: 
     exif[0x0112] = orientation
     Image.fromarray(picture()).save(path, exif=exif)
     reference = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
-    assert image_size(path) == check_image(path).size == reference.shape[:2]
+    assert image_size(path) == PLAIN_IMAGES.check(path).size == reference.shape[:2]
     assert np.abs(read_image(path) - reference).max() <= 3
 
 
@@ -74,7 +74,7 @@ def test_a_jpeg_with_stray_bytes_before_a_segment_is_whole(tmp_path: Path) -> No
         for stray in (b"\0", b"\xff", b"\r\n", bytes(9)):
             place = data.index(marker)
             (tmp_path / "a.jpg").write_bytes(data[:place] + stray + data[place:])
-            assert check_image(tmp_path / "a.jpg").size == image_size(tmp_path / "a.jpg") == (30, 46)
+            assert PLAIN_IMAGES.check(tmp_path / "a.jpg").size == image_size(tmp_path / "a.jpg") == (30, 46)
             np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), wanted)
 
 

@@ -14,7 +14,7 @@ from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS
 from hiast.data.datasets import cityscapes, gta5, robotcar, synthia
 from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
-from hiast.data.io.pairing import list_files, make_pairs, pair_files
+from hiast.data.io.pairing import group_labels, list_files, make_pairs, only_labels
 from hiast.data.io.patterns import Pattern, find_files, search_files
 from hiast.errors import InputError
 
@@ -28,7 +28,8 @@ def touch(root: Path, *paths: str) -> Path:
 
 def pairs(root: Path, images: str, labels: str) -> dict[str, str]:
     found = find_files(root, images, "images")
-    paths, _ = pair_files(found, find_files(root, labels, "labels"), images, labels)
+    groups, _ = group_labels(found, find_files(root, labels, "labels"), images, labels)
+    paths = only_labels(groups, labels)
     return {f.name: p.relative_to(root).as_posix() for f, p in zip(found, paths, strict=True)}
 
 
@@ -120,9 +121,9 @@ def test_two_images_for_one_label(tmp_path: Path) -> None:
         InputError, match=r"cam/a/1\.png and .*cam/b/1\.png would share the label .*seg/1\.png.*second field"
     ):
         pairs(tmp_path, "cam/*/{name}.png", "seg/{name}.png")
-    # Images without a label may be alike: nothing wrong is learnt from them.
+    # Images without a label may be alike: nothing wrong is learned from them.
     found = find_files(tmp_path, "cam/*/{name}.png", "images")
-    assert pair_files(found, [], "cam/*/{name}.png", "seg/{name}.png") == ([None] * 4, [])
+    assert group_labels(found, [], "cam/*/{name}.png", "seg/{name}.png") == ([()] * 4, [])
 
 
 def test_patterns_that_do_not_fit(tmp_path: Path) -> None:
@@ -305,7 +306,9 @@ def test_hold_out_divides_and_is_seeded() -> None:
     assert len(val.pairs) == 4
     assert sorted([*train.pairs, *val.pairs], key=lambda pair: pair.name) == list(listing.pairs)
     assert listing.hold_out(0.2, 1, "val").pairs == val.pairs
+    for name in ("mine", "mine train", "mine val"):
+        assert replace(listing, name=name).hold_out(0.2, 1, "val").name == "mine val"
     assert listing.hold_out(0.2, 2, "val").pairs != val.pairs
     for fraction in (0.0, 1.0, 0.99, -1.0):
-        with pytest.raises(InputError, match="does not divide"):
+        with pytest.raises(InputError, match=r"\(\d+ images\) cannot be held out for validation"):
             listing.hold_out(fraction, 1, "val")

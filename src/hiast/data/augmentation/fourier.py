@@ -100,7 +100,7 @@ class FourierTowardsSource:
     """Fourier adaptation towards the source, whose images are not known yet: what a configuration names.
 
     Args:
-        beta: As of ``FourierAdaptation``.
+        beta: See ``FourierAdaptation``.
 
     Raises:
         InputError: ``beta`` is out of range.

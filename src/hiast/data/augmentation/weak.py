@@ -34,7 +34,7 @@ class Crop(Protocol):
         ...
 
 
-class View(NamedTuple):
+class CropAndFlip(NamedTuple):
     """What a weak augmentation has drawn for one image."""
 
     window: Window
@@ -157,10 +157,10 @@ class WeakAugmentation:
         if not 0 <= self.flip_probability <= 1:
             raise InputError(f"flip_probability is {self.flip_probability}; it must lie between 0 and 1.")
 
-    def draw(self, rng: np.random.Generator, image_height: int, image_width: int) -> View:
+    def draw(self, rng: np.random.Generator, image_height: int, image_width: int) -> CropAndFlip:
         """Draw window and flip for an image of the given size in pixels."""
         window = self.crop.draw(rng, image_height, image_width)
-        return View(window, bool(rng.random() < self.flip_probability))
+        return CropAndFlip(window, bool(rng.random() < self.flip_probability))
 
     def image(self, pixels: NDArray[np.uint8], flip: bool) -> NDArray[np.uint8]:
         """The pixels of a window uint8 [h, w, 3], resized and flipped: uint8 [height, width, 3]."""

@@ -91,6 +91,12 @@ def _no_class(
 ) -> str:
     """What some labels hold and what was looked for, where no label holds a class."""
     decode = listing.decode
+    ignored = sorted({listing.classes.names[index] for value, index in listing.ids.items() if value in raw})
+    if ignored:
+        return (
+            f"The labels of {listing.name} hold the classes {_some(ignored, ', ')}, none of which the scenario uses: "
+            "map some of them to classes of the scenario (class_map), or name them as the scenario does (names)."
+        )
     if not isinstance(decode, ColorIds):
         return (
             f"The labels of {listing.name} hold the ids {_some(raw, ', ')}, none of which is in its id table "

@@ -6,17 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, get_args
+from typing import get_args
 
 from hiast.data.io.images import MAX_PIXELS
 from hiast.data.io.labels import label_size
-from hiast.data.io.listing import Listing, Pair, SizeMismatch
+from hiast.data.io.listing import Listing, Pair, SizeMismatch, Unreadable
 from hiast.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Unreadable = Literal["stop", "skip"]
-"""What to do with a file that cannot be read: stop the run with its path, or leave its pair out of all of it."""
 
 _SECONDS = 15.0
 """Time between two progress lines."""

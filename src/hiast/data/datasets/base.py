@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 
 from hiast.classes import LabelSpace
 from hiast.data.augmentation.weak import RandomSizedCrop, WeakAugmentation
-from hiast.data.checks.screening import Unreadable, check_choices
+from hiast.data.checks.screening import check_choices
 from hiast.data.checks.skip_list import SkipList
 from hiast.data.io.archives import Archives
 from hiast.data.io.cache import Cache
 from hiast.data.io.images import MAX_PIXELS
-from hiast.data.io.listing import Listing, SizeMismatch, Split
+from hiast.data.io.listing import Listing, SizeMismatch, Split, Unreadable
 from hiast.data.io.pairing import MissingLabelsError
 from hiast.data.loading.augmented import AugmentedDataset
 from hiast.data.loading.class_counts import count_class_pixels
@@ -40,7 +40,7 @@ def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
 
-def share(total: int, world_size: int) -> int:
+def batch_size_per_rank(total: int, world_size: int) -> int:
     """Batch size of one rank.
 
     Raises:
@@ -61,12 +61,12 @@ class DatasetDataModule(pl.LightningDataModule):
         classes: The scenario's classes; None: the dataset's own.
         class_map: The dataset's class name -> the scenario's, or None to ignore it.
         augmentation: Weak augmentation when trained on alone; None: crops to 512x1024.
-        batch_size: When trained on alone, over all devices.
+        batch_size: Images per step over all devices, where the dataset is trained on alone.
         num_workers: Worker processes of a loader.
-        seed: Of order, crops and ``val_fraction``.
+        seed: Seed of order, crops and ``val_fraction``.
         train_list: Text file that names the training images to use, one per line.
-        val_list: The same for validation. In a dataset of one split these images leave the training set.
-        val_fraction: In a dataset of one split: share of it that is kept for validation.
+        val_list: List file of the validation images. In a dataset of one split these images leave the training set.
+        val_fraction: Share that is kept for validation, in a dataset of one split.
         unreadable: "stop" or "skip", see ``SegmentationDataset``.
         size_mismatch: "error", "resize" or "skip"; None: as is usual for the dataset.
         rare_class_sampling: Settings of ``RareClassSampling`` for training images; None: all are drawn alike.
@@ -183,7 +183,7 @@ class DatasetDataModule(pl.LightningDataModule):
 
         Args:
             skip_list: The run's.
-            role: Of the dataset in the run, such as "source".
+            role: Role of the dataset in the run, such as "source".
         """
         self._skip_list = (skip_list, role)
         self._datasets.clear()
@@ -230,7 +230,7 @@ class DatasetDataModule(pl.LightningDataModule):
         draws = PositionBatchSampler(
             order,
             StreamKey(self.seed, 0, Stream.SINGLE_ORDER),
-            batch_size=share(self.batch_size, world_size),
+            batch_size=batch_size_per_rank(self.batch_size, world_size),
             steps=max(1, len(dataset) // self.batch_size),
             rank=rank,
             world_size=world_size,

@@ -27,7 +27,7 @@ class JoinedDataset(Dataset[Sample]):
     """Datasets of the same classes, one after the other; reads as one ``SegmentationDataset``.
 
     Args:
-        datasets: At least one.
+        datasets: One dataset or more.
 
     Attributes:
         names: Names of the images, each with its dataset's name and "/" in front.

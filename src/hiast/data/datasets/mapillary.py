@@ -88,8 +88,8 @@ def list_mapillary(
     Args:
         data_root: Folder that holds ``mapillary/training`` and ``mapillary/validation``.
         split: "train" or "val".
-        version: Of the labels. "v1.2" lie in ``v1.2/labels``, or in ``labels`` in archives of that version; "v2.0" in
-            ``v2.0/labels``.
+        version: Version of the labels. Those of "v1.2" lie in ``v1.2/labels``, or in ``labels`` in archives of that
+            version; those of "v2.0" in ``v2.0/labels``.
         labeled: False: no label file is looked for.
 
     Raises:
@@ -124,7 +124,7 @@ class MapillaryDataModule(DatasetDataModule):
 
     Args:
         *args: As of ``DatasetDataModule``.
-        version: Of the labels, "v1.2" or "v2.0".
+        version: Version of the labels, "v1.2" or "v2.0".
         **options: As of ``DatasetDataModule``.
 
     Examples:

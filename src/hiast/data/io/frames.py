@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hiast.data.io.frame_record import Record, frame_path, identify, is_complete, read_record, write_record
+from hiast.data.io.listing import Unreadable
 from hiast.errors import InputError
 from hiast.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-Unreadable = Literal["stop", "skip"]
 
 _TOLERATED = Fraction(2, 100)
 """Share of the declared duration that may be missing: containers often state an estimate."""
@@ -110,7 +110,7 @@ def _accepted(video: Path, folder: Path, record: Record, unreadable: Unreadable)
 
 def _decode(video: Path, folder: Path, wanted: Record) -> Record:
     """Write the frames that are missing; returns the finished record."""
-    av = _import_av()
+    av = import_av()
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:
@@ -209,10 +209,15 @@ def _stretches(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _import_av() -> Any:
+def import_av() -> Any:
+    """PyAV, which writes nothing to the terminal.
+
+    Raises:
+        InputError: It is not installed.
+    """
     try:
         av = import_module("av")
     except ImportError as error:
-        raise InputError("Reading videos needs PyAV: pip install 'hiast[video]'.") from error
+        raise InputError("Videos need PyAV: pip install 'hiast[video]'.") from error
     av.logging.set_level(None)
     return av

@@ -6,7 +6,6 @@ Check, labeling and training read images by this module and nothing else, so tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +74,7 @@ class ImageReader:
             InputError: The file is missing, unreadable, cut off, damaged or too large, or its format, bands or values
                 need a setting; the message names it.
         """
-        return self.open(path, max_pixels).pixels
-
-    def open(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFile:
-        """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
-
-        Raises:
-            InputError: As ``read``, as far as the header shows.
-        """
-        return ImageFile(self, open_raster(Path(path), max_pixels))
+        return ImageFile(self, open_raster(Path(path), max_pixels)).read()
 
     def size(self, path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of an image as ``read`` gives it, from its header.
@@ -101,24 +92,19 @@ class ImageReader:
         """
         path = Path(path)
         raster = open_raster(path, max_pixels).decode()
-        chosen = self._chosen(raster, path)
+        chosen = self.select_bands(raster, path)
         to_bytes(chosen, raster.bits, self.value_range, path)
         if chosen.dtype == np.uint8:
             return ImageFacts(raster.header.size)
         low, high = extremes(chosen)
         return ImageFacts(raster.header.size, raster.bits, low, high)
 
-    def convert(self, raster: Raster, path: Path) -> NDArray[np.uint8]:
-        """The pixels of a decoded file as ``read`` gives them; ``path`` is for messages.
+    def select_bands(self, raster: Raster, path: Path) -> NDArray[Any]:
+        """The bands to use, [H, W, 1 or 3], of the type in which they are stored; ``path`` is for messages.
 
         Raises:
-            InputError: Bands or values need a setting.
+            InputError: There are other bands than can be used.
         """
-        pixels = to_bytes(self._chosen(raster, path), raster.bits, self.value_range, path)
-        return _upright(_three(pixels), raster.header.orientation)
-
-    def _chosen(self, raster: Raster, path: Path) -> NDArray[Any]:
-        """The bands to use: [H, W], or [H, W, 1 or 3]."""
         pixels = raster.pixels if raster.pixels.ndim == 3 else raster.pixels[..., None]
         if self.bands is not None:
             if max(self.bands) > pixels.shape[2]:
@@ -138,7 +124,7 @@ class ImageReader:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file in memory.
+    """An image file in memory, whose size is known; its pixels are decoded when they are asked for.
 
     Args:
         reader: The settings that it is read with.
@@ -153,18 +139,25 @@ class ImageFile:
         """(height, width) in pixels."""
         return self.encoded.header.size
 
-    @cached_property
-    def pixels(self) -> NDArray[np.uint8]:
-        """The image, uint8 [H, W, 3], RGB; decoded at the first use.
+    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
+        """Decode the image.
+
+        Args:
+            window: The part that is returned, as a view; None: the whole image.
+
+        Returns:
+            uint8 [H, W, 3], RGB.
 
         Raises:
             InputError: As ``ImageReader.read``.
         """
-        return self.reader.convert(self.encoded.decode(), self.encoded.path)
-
-    def read(self, window: Window | None = None) -> NDArray[np.uint8]:
-        """The image, or a window of it, as a view of ``pixels``."""
-        return self.pixels if window is None else window.of(self.pixels)
+        raster, path = self.encoded.decode(), self.encoded.path
+        bands = self.reader.select_bands(raster, path)
+        pixels = to_bytes(bands, raster.bits, self.reader.value_range, path)
+        if pixels.shape[2] == 1:
+            pixels = np.repeat(pixels, 3, axis=2)
+        image = _upright(pixels, raster.header.orientation)
+        return image if window is None else window.of(image)
 
 
 PLAIN_IMAGES = ImageReader()
@@ -181,11 +174,6 @@ def image_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     return PLAIN_IMAGES.size(path, max_pixels)
 
 
-def check_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Size and values of an image that was read as training reads it, as ``ImageReader.check``."""
-    return PLAIN_IMAGES.check(path, max_pixels)
-
-
 def _checked_bands(bands: Any) -> tuple[int, ...]:
     if isinstance(bands, str) or not hasattr(bands, "__iter__"):
         bands = (bands,)
@@ -196,10 +184,6 @@ def _checked_bands(bands: Any) -> tuple[int, ...]:
             f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1]."
         )
     return chosen
-
-
-def _three(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

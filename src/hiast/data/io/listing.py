@@ -17,6 +17,8 @@ from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
 
 Split = Literal["train", "val"]
+Unreadable = Literal["stop", "skip"]
+"""What to do with a file that cannot be read: end with its path, or leave it out."""
 SizeMismatch = Literal["error", "resize", "skip"]
 """What to do with a pair whose image and label differ in size: stop, resize the label by nearest neighbor
 when it is read, or drop the pair from the dataset."""
@@ -48,7 +50,7 @@ class Listing:
 
     Attributes:
         name: Name of dataset and split, for messages.
-        pairs: At least one; names differ.
+        pairs: One pair or more; names differ.
         ids: Raw id in the label files -> index in ``classes``; ids that are not named are ignored.
         classes: The dataset's own classes.
         decode: Reads raw ids from a label file.
@@ -160,8 +162,10 @@ class Listing:
         count = max(1, round(fraction * len(self.pairs)))
         if not 0 < fraction < 1 or count >= len(self.pairs):
             raise InputError(
-                f"val_fraction {fraction} does not divide {self.name} ({len(self.pairs)} images)."
+                f"{fraction} of {self.name} ({len(self.pairs)} images) cannot be held out for validation: add images, "
+                "or change val_fraction of the dataset or, in training, selection.source_fraction (0: none)."
             )
         held = set(np.random.default_rng(seed).permutation(len(self.pairs))[:count].tolist())
         pairs = tuple(pair for i, pair in enumerate(self.pairs) if (i in held) == (split == "val"))
-        return replace(self, name=f"{self.name} {split}", pairs=pairs)
+        title = self.name.removesuffix(" train").removesuffix(" val")
+        return replace(self, name=f"{title} {split}", pairs=pairs)

@@ -185,24 +185,6 @@ def group_labels(
     return [tuple(groups.get(key(image.match), ())) for image in images], orphans
 
 
-def pair_files(
-    images: Sequence[Found], labels: Sequence[Found], image_pattern: str, label_pattern: str
-) -> tuple[list[Path | None], list[Path]]:
-    """The label of each image, None where there is none, and the labels that belong to no image.
-
-    Args:
-        images: As for ``group_labels``.
-        labels: As for ``group_labels``.
-        image_pattern: As for ``group_labels``.
-        label_pattern: As for ``group_labels``.
-
-    Raises:
-        InputError: As ``group_labels``, or an image has several labels.
-    """
-    groups, orphans = group_labels(images, labels, image_pattern, label_pattern)
-    return only_labels(groups, label_pattern), orphans
-
-
 def only_labels(groups: Sequence[tuple[Found, ...]], label_pattern: str) -> list[Path | None]:
     """The one label of each image, None where there is none.
 

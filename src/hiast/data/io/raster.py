@@ -139,31 +139,28 @@ class EncodedRaster:
         Raises:
             InputError: The file is cut off or damaged.
         """
+        kind, stream = self.header.format, BytesIO(self.data)
         try:
-            pixels, alpha, bits = self._decode(indices)
+            if kind == "PNG":
+                decoded = decode_png(self.data, indices=indices)
+            elif kind == "TIFF":
+                with open_tiff(stream) as page:
+                    pixels = page.read(indices=indices, max_bytes=_TIFF_BYTES_PER_PIXEL * self.max_pixels)
+                    decoded = Decoded(pixels, page.alpha, page.bits)
+            elif kind == "JPEG":
+                image = _open(self.path, kind, stream)
+                decoded = decode_jpeg(self.data, image, stream.tell())
+            elif kind in ("WebP", "AVIF", "HEIC") and self.data.endswith(_PADDING):
+                raise ValueError("it ends in zeros, as an interrupted download does")
+            else:
+                decoded = decode_by_pillow(_open(self.path, kind, stream), indices=indices)
         except InputError:
             raise
         except DECODER_ERRORS as error:
-            raise damaged(self.path, self.header.format, error) from error
-        if pixels.shape[:2] != (self.header.height, self.header.width):
-            raise damaged(self.path, self.header.format, ValueError(f"its pixels are {list(pixels.shape)}"))
-        return Raster(self.header, pixels, alpha, bits)
-
-    def _decode(self, indices: bool) -> Decoded:
-        kind = self.header.format
-        if kind == "PNG":
-            return decode_png(self.data, indices=indices)
-        if kind == "TIFF":
-            with open_tiff(BytesIO(self.data)) as page:
-                pixels = page.read(indices=indices, max_bytes=_TIFF_BYTES_PER_PIXEL * self.max_pixels)
-                return Decoded(pixels, page.alpha, page.bits)
-        stream = BytesIO(self.data)
-        image = _open(self.path, kind, stream)
-        if kind == "JPEG":
-            return decode_jpeg(self.data, image, stream.tell())
-        if kind in ("WebP", "AVIF", "HEIC") and self.data.endswith(_PADDING):
-            raise ValueError("it ends in zeros, as an interrupted download does")
-        return decode_by_pillow(image, indices=indices)
+            raise damaged(self.path, kind, error) from error
+        if decoded.pixels.shape[:2] != (self.header.height, self.header.width):
+            raise damaged(self.path, kind, ValueError(f"its pixels are {list(decoded.pixels.shape)}"))
+        return Raster(self.header, *decoded)
 
 
 def open_raster(path: Path, max_pixels: int = MAX_PIXELS) -> EncodedRaster:

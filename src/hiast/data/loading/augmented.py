@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from hiast.data.augmentation.weak import View, WeakAugmentation
+from hiast.data.augmentation.weak import CropAndFlip, WeakAugmentation
 from hiast.data.loading.sampler import IndexOrder
 from hiast.data.loading.segmentation import OpenImage, to_planes
 from hiast.data.random_streams import Stream
@@ -99,9 +99,9 @@ class AugmentedDataset(Dataset[Sample]):
 
     def _draw(
         self, rng: np.random.Generator, index: int, size: tuple[int, int], labels: NDArray[np.uint8] | None
-    ) -> View:
+    ) -> CropAndFlip:
         view = self.weak.draw(rng, *size)
         if self.order is None or labels is None:
             return view
         windows = chain([view.window], (self.weak.draw(rng, *size).window for _ in count()))
-        return View(self.order.choose_window(index, labels, windows, rng), view.flip)
+        return CropAndFlip(self.order.choose_window(index, labels, windows, rng), view.flip)

@@ -17,13 +17,13 @@ from torch.utils.data import Dataset
 
 from hiast.classes import LabelSpace, lookup_table, map_classes
 from hiast.data.checks.label_ids import check_label_ids
-from hiast.data.checks.screening import Unreadable as Unreadable
 from hiast.data.checks.screening import check_choices, describe_mismatch, mismatched_pairs, unreadable_pairs
 from hiast.data.geometry import Window, resize_labels
 from hiast.data.io.images import MAX_PIXELS, PLAIN_IMAGES, ImageFile, ImageReader
 from hiast.data.io.label_colors import look_up
 from hiast.data.io.labels import Decode, Ids
-from hiast.data.io.listing import Listing, Pair, SizeMismatch
+from hiast.data.io.listing import Listing, Pair, SizeMismatch, Unreadable
+from hiast.data.io.raster import open_raster
 from hiast.data.sample import Sample
 from hiast.errors import InputError
 
@@ -80,7 +80,7 @@ class FileReader:
     @contextmanager
     def open(self, pair: Pair) -> Iterator[ImageFile]:
         """The image of a pair, in memory; its pixels are decoded when they are asked for."""
-        yield self.images.open(pair.image, self.max_pixels)
+        yield ImageFile(self.images, open_raster(pair.image, self.max_pixels))
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label."""

@@ -22,7 +22,7 @@ def choose_backend(backend: Backend, logits: Tensor, upsampling: Upsampling) -> 
     Args:
         backend: The user's choice.
         logits: Float [B,C,h,w], the coarse logits.
-        upsampling: From them to the full size.
+        upsampling: Steps from coarse maps to the full size.
 
     Raises:
         InputError: There is no such backend, or Triton cannot be used here.

@@ -88,9 +88,9 @@ def block_terms(
 
     Args:
         student: Logits / ln 2, float [r,n,C,W].
-        teacher: Likewise, or None. With factors it becomes the gradient of the sum of q ln p.
+        teacher: Logits / ln 2 like ``student``, or None. With factors it becomes the gradient of the sum of q ln p.
         exponentials: Float [r,n,C,W], any content.
-        gradient: Likewise. With factors it becomes the gradient of the terms but consistency.
+        gradient: Float [r,n,C,W], any content. With factors it becomes the gradient of the terms but consistency.
         labels: uint8 [r,n,1,W], classes below C or 255.
         factors: See ``Request``.
         region: See ``Request``.

@@ -18,9 +18,9 @@ class Factors(NamedTuple):
     """Factors of the gradient; scalar tensors in the type that is computed in.
 
     Attributes:
-        target: Of minus one at the pseudo-label of a confident pixel (cross-entropy).
-        confident: Of p of a confident pixel (cross-entropy and kld_confident).
-        ignored: Of p (log2 p - sum of p log2 p) of an ignored pixel (entropy_ignored).
+        target: Factor of minus one at the pseudo-label of a confident pixel (cross-entropy).
+        confident: Factor of p of a confident pixel (cross-entropy and kld_confident).
+        ignored: Factor of p (log2 p - sum of p log2 p) of an ignored pixel (entropy_ignored).
     """
 
     target: Tensor
@@ -33,12 +33,12 @@ class Request(NamedTuple):
 
     Attributes:
         student: Logits / ln 2, contiguous float32 or float64 [B,C,h,w].
-        teacher: Likewise, without the largest of each pixel; or None.
+        teacher: Logits / ln 2 of the teacher, without the largest of each pixel; or None.
         teacher_in_range: The teacher's logits are known to be so close to each other that exp2 keeps all digits.
         labels: uint8 [B,H,W], classes below C or 255.
         upsampling: From [h,w] to [H,W].
         region: Pixels of consistency.
-        factors: Of the gradient; None asks for the sums alone.
+        factors: Factors of the gradient; None asks for the sums alone.
     """
 
     student: Tensor

@@ -13,7 +13,7 @@ from hiast.errors import InputError
 from hiast.objectives.consistency import Denominator
 from hiast.objectives.fused.backend import Backend, check_coarse, choose_backend
 from hiast.objectives.fused.block_terms import pass_by_blocks
-from hiast.objectives.fused.request import LN2, Factors, Pass, Request
+from hiast.objectives.fused.request import LN2, Factors, Request
 from hiast.objectives.regions import Region, at_least_float32
 from hiast.upsampling import Upsampling, exact_matmul, sum_dtype
 
@@ -45,9 +45,9 @@ class Counts(NamedTuple):
     """Numbers of pixels, float64 scalars of at least 1.
 
     Attributes:
-        confident: With a pseudo-label.
-        ignored: Without one.
-        region: In the region of consistency.
+        confident: Number of pixels with a pseudo-label.
+        ignored: Number of pixels without one.
+        region: Number of pixels in the region of consistency.
     """
 
     confident: Tensor
@@ -109,7 +109,13 @@ class _Terms(torch.autograd.Function):
         counts = _counts(labels, settings.region)
         with exact_matmul(student.device):
             factors = _factors(counts, settings, student) if ctx.needs_input_grad[0] else None
-            done = _run(_request(student, teacher, labels, upsampling, settings, factors), backend)
+            request = _request(student, teacher, labels, upsampling, settings, factors)
+            if backend == "triton":
+                from hiast.objectives.fused.triton_terms import pass_by_triton
+
+                done = pass_by_triton(request)
+            else:
+                done = pass_by_blocks(request, compiled=backend == "compile")
         values, share = _values(done.sums, counts, settings, student)
         if done.first is not None:
             gradient = done.first.sub_(done.first.mean(1, keepdim=True))
@@ -126,14 +132,6 @@ class _Terms(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         # The scale of mixed precision is multiplied in before the rounding to half precision.
         return (gradient * gradients[4]).to(ctx.dtype), None, None, None, None, None
-
-
-def _run(request: Request, backend: Backend) -> Pass:
-    if backend == "triton":
-        from hiast.objectives.fused.triton_terms import pass_by_triton
-
-        return pass_by_triton(request)
-    return pass_by_blocks(request, compiled=backend == "compile")
 
 
 def _counts(labels: Tensor, region: Region) -> Counts:

@@ -35,8 +35,8 @@ class Shot(NamedTuple):
         seed: The scene; the first number is the user's, the second that of the dataset, so that no two datasets show
             the same streets.
         files: Path below the dataset's folder -> encoder.
-        size: Of this scene, where the scenes of a dataset differ in size; None: as of all.
-        look: Of this scene, where they differ in look; None: as of all.
+        size: Size of this scene; None: that of the dataset.
+        look: Look of this scene; None: that of the dataset.
     """
 
     seed: tuple[int, ...]
@@ -51,8 +51,8 @@ def write_shots(folder: Path, shots: Sequence[Shot], size: Size, look: Look) -> 
     Args:
         folder: The dataset's folder; made if it does not exist.
         shots: The scenes.
-        size: Of those that name none.
-        look: Of those that name none.
+        size: Size of scenes that have none of their own.
+        look: Look of scenes that have none of their own.
 
     Returns:
         The folder.

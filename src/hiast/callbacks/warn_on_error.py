@@ -1,4 +1,4 @@
-"""Keep a run alive where something that is only shown cannot be made."""
+"""Errors of what is only shown, which must not end a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def unharmed(what: str) -> Iterator[None]:
-    """Keep a run alive where something that is only shown cannot be made; a warning says so."""
+def warn_on_error(what: str) -> Iterator[None]:
+    """Log an error as a warning, so that a run does not end where something that is only shown cannot be written.
+
+    Args:
+        what: What is written, for the message.
+    """
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, a run of days must not end by it
