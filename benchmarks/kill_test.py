@@ -222,10 +222,18 @@ def _result(path: Path) -> Any:
 
 def preload() -> None:
     """Import once what every attempt needs, and start no thread."""
+    import albumentations  # noqa: F401
+    import timm  # noqa: F401
     import torch
+    import torch._dynamo
 
-    import hiast.cli.build
-    import hiast.evaluation.tables  # noqa: F401
+    import hiast.cli.build_stages
+    import hiast.cli.changed_settings
+    import hiast.cli.forecast
+    import hiast.cli.train
+    import hiast.evaluation.tables
+    import hiast.report.page
+    import hiast.run.callbacks  # noqa: F401
 
     torch.set_num_threads(1)
 

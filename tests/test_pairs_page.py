@@ -75,4 +75,5 @@ def test_the_page_is_current(script: ModuleType) -> None:
     assert script.PAGE.read_text() == script.page(records), "run docs/_scripts/make_pairs.py"
     for pair in {record["pair"] for record in records}:
         drawn = script.chart(pair, [record for record in records if record["pair"] == pair])
-        assert (script.ASSETS / f"pairs_{pair}.svg").read_text() == drawn
+        file = script.ASSETS / f"pairs_{pair}.svg"
+        assert (file.read_text() if file.is_file() else "") == drawn

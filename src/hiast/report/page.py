@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,9 @@ def run_page(facts: RunFacts) -> str:
     return page
 
 
+@cache
 def page_environment() -> Any:
-    """The environment of all pages of this package."""
+    """The environment of all pages of this package; it keeps compiled templates, since a run writes its page often."""
     made = environment(TEMPLATES)
     made.filters |= {
         "percent": percent,

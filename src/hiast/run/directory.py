@@ -110,9 +110,9 @@ class RunDirectory:
         """
         if self._lock is not None:
             return
-        self._check_foreign()
         busy = f"Another process is working in {self.path}: wait for it, or choose another directory with run=DIR."
         try:
+            self._check_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(self.path, busy)
             for part in self.path.rglob(".*.part"):
