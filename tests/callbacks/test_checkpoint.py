@@ -59,6 +59,8 @@ def test_the_second_name_keeps_its_content(
     link_or_copy(last, best)
     AtomicCheckpointIO().save_checkpoint({"step": 2}, last)
     link_or_copy(best, best.with_name("again.ckpt"))
+    link_or_copy(best, best.with_name("again.ckpt"))  # both are names of one file already
+    assert not list(best.parent.glob(".*.part"))
     assert [torch.load(path)["step"] for path in (last, best)] == [2, 1]
 
 

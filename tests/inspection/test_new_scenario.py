@@ -142,6 +142,14 @@ def test_ids_and_colors_are_found(tmp_path: Path, paint: Callable, expected: dic
     assert module.own_classes.names == tuple(keys["names"])
 
 
+def test_classes_have_the_colors_of_their_labels(tmp_path: Path) -> None:
+    write(tmp_path, "i/{name}.png", "colored/{name}.png", painted)
+    write(tmp_path, "j/{name}.png", "ids/{name}.png")
+    classes = filled(tmp_path, "i", "colored")["scenario"]["classes"]
+    assert classes["colors"] == {"road": "128,64,128", "building": "70,70,70", "sky": "70,130,180"}
+    assert "colors" not in filled(tmp_path, "j", "ids")["scenario"]["classes"]
+
+
 def test_names_of_a_palette(tmp_path: Path) -> None:
     write(tmp_path, "i/{name}.png", "l/{name}.png")
     for path in (tmp_path / "l").iterdir():

@@ -171,6 +171,8 @@ def link_or_copy(file: Path, other: Path) -> None:
     except OSError:
         shutil.copyfile(file, beside)
     beside.replace(other)
+    # A rename between two names of one file does nothing: the second name is there already.
+    beside.unlink(missing_ok=True)
 
 
 def _at_step(module: AdaptationModule) -> bool:

@@ -85,7 +85,7 @@ def fill_in_scenario(
     texts = {
         "source": fill_in(_with_places(templates["source"], source_keys), source_keys),
         "target": text,
-        "scenario": fill_in(templates["scenario"], scenario_keys(source.names, sizes)),
+        "scenario": fill_in(templates["scenario"], scenario_keys(source, sizes)),
     }
     return texts, [*_report("source", source), *said, *_unnamed(source)]
 

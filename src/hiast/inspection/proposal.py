@@ -177,11 +177,16 @@ def _skipped(found: FolderProposal) -> dict[str, str | None]:
     return {"unlabeled": "skip"} if len(found.layout.labeled) < len(found.layout.pairs) else {}
 
 
-def scenario_keys(names: Sequence[str], sizes: ScenarioSizes) -> dict[str, str | None]:
-    """The same for a scenario."""
+def scenario_keys(source: FolderProposal, sizes: ScenarioSizes) -> dict[str, str | None]:
+    """The same for a scenario, whose classes have the colors of the labels if those are colored."""
+    colors: dict[str, str] = {}
+    if source.kind == "colors":
+        for color, name in (source.meaning or {}).items():
+            if name is not None:
+                colors.setdefault(name, str(color))
     return {
-        "  names": dumped(list(names)),
-        "  colors": None,
+        "  names": dumped(list(source.names)),
+        "  colors": dumped(colors) if colors else None,
         "validation": f"{{size: {list(sizes.validation)}}}",
         "  source_crop": _crop(sizes, sizes.source),
         "  target_crop": _crop(sizes, sizes.target),
