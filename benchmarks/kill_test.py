@@ -271,7 +271,9 @@ def main() -> None:
     runs, wrong = 0, []
     while len(phases) < arguments.kills or (set(PHASES) - set(phases) and len(phases) < 3 * arguments.kills):
         place = folder / f"killed_{runs}"
-        killed = kill_test(place, overrides, lambda: moment(rng, whole / 4), left=20)
+        killed = kill_test(
+            place, overrides, lambda: moment(rng, whole / (2 if arguments.small else 4)), left=20
+        )
         found = differences(folder / "reference" / "run", place / "run")
         print(f"Run {runs}: {len(killed)} kills ({', '.join(killed)}); {len(found)} differences.", flush=True)
         wrong += found

@@ -32,11 +32,10 @@ def test_target_labels_are_never_read_in_training(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_any_number_of_workers(
-    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType, workers: int
+def test_loader_workers_change_nothing(
+    launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
 ) -> None:
-    assert launcher.train(tmp_path, f"data.num_workers={workers}") == [0]
+    assert launcher.train(tmp_path, "data.num_workers=2") == [0]
     same_but_for_path(reference_run, tmp_path / "run", kill_test)
 
 

@@ -78,8 +78,10 @@ def train(config: DictConfig) -> int:
         if is_new:
             directory.path.rmdir()  # It is empty yet.
         raise
-    directory.open(OmegaConf.to_yaml(config, resolve=True), config.seed, hardware.sentence)
-    if is_rank_zero():
+    text = OmegaConf.to_yaml(config, resolve=True)
+    known = directory.holds(text) and (directory.path / SETTINGS).is_file()
+    directory.open(text, config.seed, hardware.sentence)
+    if is_rank_zero() and not known:
         with warn_on_error(SETTINGS):
             write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
     try:

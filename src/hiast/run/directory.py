@@ -64,6 +64,11 @@ class RunDirectory:
         """Folder of picture sheets."""
         return self.path / "pictures"
 
+    def holds(self, config: str) -> bool:
+        """Whether the run has started with exactly this configuration, as YAML."""
+        path = self.path / "config.yaml"
+        return path.is_file() and path.read_bytes() == config.encode()
+
     def open(self, config: str, seed: int, hardware: str | None = None) -> None:
         """Lock the directory and record the configuration and the environment of this start.
 
