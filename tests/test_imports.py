@@ -78,17 +78,7 @@ ONLY = {
     "evaluation": {"models": {"hiast.models.normalize"}},
     "prediction": {"models": {"hiast.models.normalize"}},
 }
-LIGHTNING_FREE = {
-    "classes",
-    "errors",
-    "files",
-    "locks",
-    "memory",
-    "pages",
-    "progress",
-    "ranks",
-    "upsampling",
-    "stage_names",
+LIGHTNING_FREE = ANYONE | {
     "models",
     "objectives",
     "online",

@@ -75,6 +75,7 @@ def test_decoders_without_pooling_train_on_one_image(architecture: str):
     options = {"dynamic_img_size": True} if architecture == "DPT" else {}
     network = SmpNetwork(architecture, encoder, None, 3, **options).train()
     network(torch.randn(1, 3, 64, 64)).square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.head_parameters())
 
 
 def test_dpt_needs_patches_of_16_pixels():

@@ -88,7 +88,7 @@ def _made(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     if facts.get("stage"):
         method = _METHODS.get(facts["stage"], str(facts["stage"]))
         lines.append(f"- Method: {method}; stage {facts['stage']}, round {facts.get('round', 1)}.")
-    lines.append("- Made with [hiast](https://pypi.org/project/hiast/).")
+    lines.append("- Made with hiast.")
     return "\n".join(lines) + "\n"
 
 
