@@ -23,6 +23,7 @@ from hiast.callbacks.report import RunReport
 from hiast.callbacks.round_record import _trusted
 from hiast.callbacks.validation_record import ValidationRecord, wrong_share
 from hiast.callbacks.warn_on_error import warn_on_error
+from hiast.errors import InputError, RunError
 from hiast.cli.command import run_command
 from hiast.cli.train import USAGE, train
 from hiast.online import ClassBalanced
@@ -248,3 +249,20 @@ def test_a_report_that_fails_is_a_warning(
 def test_a_stop_is_not_held_up() -> None:
     with pytest.raises(KeyboardInterrupt), warn_on_error("x"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "traceback"),
+    [
+        (OSError("no space left"), False),
+        (InputError("x.png is damaged."), False),
+        (RunError("a rank has ended."), False),
+        (KeyError("x"), True),
+    ],
+)
+def test_only_a_bug_is_logged_with_its_traceback(
+    error: Exception, traceback: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="hiast"), warn_on_error("The report"):
+        raise error
+    assert [bool(record.exc_info) for record in caplog.records] == [traceback]

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hiast.errors import InputError, RunError
+
 log = logging.getLogger(__name__)
 
 
@@ -13,7 +15,7 @@ log = logging.getLogger(__name__)
 def warn_on_error(what: str) -> Iterator[None]:
     """Log an error as a warning, so that a run does not end where something that is only shown cannot be written.
 
-    A bug, which is anything but a refused file, is logged with its traceback.
+    A bug is logged with its traceback. A file that cannot be written, or that is refused when it is read, is no bug.
 
     Args:
         what: What is written, for the message.
@@ -21,5 +23,5 @@ def warn_on_error(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        bug = not isinstance(error, OSError)
+        bug = not isinstance(error, OSError | InputError | RunError)
         log.warning("%s could not be written: %s: %s", what, type(error).__name__, error, exc_info=bug)
