@@ -23,9 +23,9 @@ from hiast.callbacks.report import RunReport
 from hiast.callbacks.round_record import _trusted
 from hiast.callbacks.validation_record import ValidationRecord, wrong_share
 from hiast.callbacks.warn_on_error import warn_on_error
-from hiast.errors import InputError, RunError
 from hiast.cli.command import run_command
 from hiast.cli.train import USAGE, train
+from hiast.errors import InputError, RunError
 from hiast.online import ClassBalanced
 from hiast.report.facts import read_run
 from hiast.training import OnlineModule, SourceOnlyModule
