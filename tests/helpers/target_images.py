@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from hiast.training import AdaptationModule
 
 SIZE = (32, 64)
 """At which images are labeled and validated."""
+SEEDED = threading.Lock()
+"""Held while a network is made from a seed: threads share torch's random numbers."""
 
 
 def module_of(kind: type[AdaptationModule], seed: int = 0, **settings: Any) -> Any:
-    network = TinyNetwork(seed=seed)
+    with SEEDED:
+        network = TinyNetwork(seed=seed)
     for parameter in network.head_parameters():
         parameter.data.mul_(10)  # outputs as far apart as those of a trained network
     return kind(network, CLASSES, **({"max_steps": 4, "validation_size": SIZE} | settings))

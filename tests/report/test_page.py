@@ -103,6 +103,18 @@ def test_the_page_shows_what_the_run_holds(page: str) -> None:
     assert "mIoU-4 on 2 of 2 labeled images" in text
 
 
+def test_coverage_of_each_class_over_the_round(run: Path, page: str) -> None:
+    first, second = read_run(run).labels
+    assert first.labeled == second.labeled == (1, 2, 3)
+    # Images in the order 2, 0, 1; image 0 of the first round alone has a label of the last class.
+    assert first.covered.tolist() == [[0.25, 0.25, 0.25, 0], [0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0]]
+    assert second.covered.sum(0).tolist() == [0.75, 0.75, 0.75, 0]
+    train = re.search(
+        r"<title>train: share of the pixels over the round, 0 to ([\d.]+) %</title>(<polyline[^>]+>)", page
+    )
+    assert train is not None and train.group(1) == "25.00" and train.group(2).count("21.0") == 2
+
+
 def test_values_under_the_pointer_are_those_of_the_run(page: str) -> None:
     lines = [
         line

@@ -33,7 +33,9 @@ class LabeledRound:
         class_images: int64 [C], images that hold the class.
         confidence: float64 [C], mean confidence of the kept pixels; NaN: none was kept.
         thresholds: float64 [T, C] over the round, at most ``BINS`` rows; None: a policy without.
-        covered: (number of images, coverage) over the round, in the order of labeling.
+        labeled: Number of images labeled at the end of each part of the round, at most ``BINS`` parts in the order
+            of labeling; empty where the order is not known.
+        covered: float64 [P, C], share of the pixels of each of these parts that have this pseudo-label.
         labeled_with: The checkpoint that labeled.
     """
 
@@ -47,7 +49,8 @@ class LabeledRound:
     class_images: NDArray[np.int64]
     confidence: NDArray[np.float64]
     thresholds: NDArray[np.float64] | None
-    covered: tuple[tuple[int, float], ...]
+    labeled: tuple[int, ...]
+    covered: NDArray[np.float64]
     labeled_with: str
 
 
@@ -73,6 +76,7 @@ def _labeled(one: Round, reader: RoundReader) -> LabeledRound:
     identity = reader.manifest["identity"]
     counts = reader.image_pixels
     pixels = counts.sum(0)
+    labeled, covered = _covered(reader, identity.get("order"))
     return LabeledRound(
         title=one.title,
         begin=one.begin,
@@ -84,7 +88,8 @@ def _labeled(one: Round, reader: RoundReader) -> LabeledRound:
         class_images=(counts > 0).sum(0),
         confidence=reader.class_mean_confidence,
         thresholds=None if reader.thresholds is None else _thinned(reader.thresholds),
-        covered=_covered(reader, identity.get("order")),
+        labeled=labeled,
+        covered=covered,
         labeled_with=str(identity.get("labeled_with", "")),
     )
 
@@ -97,15 +102,15 @@ def _thinned(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     return thinned
 
 
-def _covered(reader: RoundReader, order: object) -> tuple[tuple[int, float], ...]:
+def _covered(reader: RoundReader, order: object) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Where the parts of a round end, and the coverage of each class in each of them."""
     names = reader.manifest["identity"]["names"]
     rows = {name: row for row, name in enumerate(reader.names)}
     in_order = (
         [rows[names[index]] for index in order if names[index] in rows] if isinstance(order, list) else []
     )
-    if not in_order:
-        return ()
-    kept = reader.image_pixels[in_order].sum(1)
-    each = reader.pixels / len(in_order)
-    parts = np.array_split(np.arange(len(in_order)), min(BINS, len(in_order)))
-    return tuple((int(part[-1]) + 1, float(kept[part].mean() / max(1.0, each))) for part in parts)
+    counts = reader.image_pixels[in_order]
+    each = max(1.0, reader.pixels / max(1, len(in_order)))
+    parts = np.array_split(np.arange(len(in_order)), min(BINS, len(in_order))) if in_order else []
+    shares = [counts[part].mean(0) / each for part in parts]
+    return tuple(int(part[-1]) + 1 for part in parts), np.array(shares).reshape(len(parts), counts.shape[1])

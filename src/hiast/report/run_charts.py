@@ -48,7 +48,11 @@ def _bands(facts: RunFacts) -> list[tuple[float, str]]:
 def coverage_charts(facts: RunFacts) -> list[Chart]:
     """Coverage over the images of each round, and the weight of labels that a teacher gives in every step."""
     over_rounds = [
-        Series(labels.title, tuple((float(x), 100 * y) for x, y in labels.covered)) for labels in facts.labels
+        Series(
+            labels.title,
+            tuple((float(x), 100 * float(y)) for x, y in zip(labels.labeled, labels.covered.sum(1), strict=True)),
+        )
+        for labels in facts.labels
     ]
     trusted = [
         (one.begin + step, 100 * value)

@@ -136,10 +136,14 @@ def threshold_tables(facts: RunFacts) -> list[dict[str, Any]]:
 
 def _of_class(labels: Any, index: int) -> dict[str, Any]:
     values: NDArray[np.float64] | None = None if labels.thresholds is None else labels.thresholds[:, index]
+    covered = labels.covered[:, index].tolist()
+    most = max(covered, default=0.0)
     return {
         "threshold": math.nan if values is None or not len(values) else float(values[-1]),
         "spark": "" if values is None else spark(values.tolist()),
         "share": float(labels.shares[index]),
+        "covered": spark(covered, high=most) if most else "",
+        "most": most,
         "pixels": int(labels.pixels[index]),
         "images": int(labels.class_images[index]),
         "confidence": float(labels.confidence[index]),
