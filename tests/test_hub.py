@@ -13,6 +13,8 @@ from small_network import CLASSES, TinyNetwork, bare_trainer
 
 from hiast import SegmentationModel, load_model
 from hiast.errors import InputError
+from hiast.export.card import card_text
+from hiast.hub import run_facts
 from hiast.models import DeepLabV2
 from hiast.training import HIASTModule, SourceOnlyModule
 
@@ -114,6 +116,19 @@ def checkpoint(tmp_path: Path) -> Path:
             weight.mul_(0.5)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     return tmp_path / "last.ckpt"
+
+
+def test_the_card_of_the_demo_claims_no_real_data():
+    gta5 = {
+        "source": {"_target_": "hiast.GTA5DataModule"},
+        "target": {"_target_": "hiast.CityscapesDataModule"},
+    }
+    facts = run_facts({"name": "demo", "data": gta5})
+    assert facts["source"] == "drawn scenes of a game"
+    model = SegmentationModel(network(), CLASSES, (32, 48), facts)
+    text = card_text(model.to_config(), facts)
+    assert "Adapted from drawn scenes of a game to drawn scenes of a hazy camera." in text
+    assert "GTA5" not in text and "Cityscapes" not in text and "made by hiast-data-demo" in text
 
 
 def test_a_checkpoint_is_a_model_too(checkpoint: Path, tmp_path: Path):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
-from hiast.export.card import card_text
+from hiast.export.card import DEMO_DOMAINS, card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.training import load_module
@@ -263,6 +263,8 @@ def run_facts(config: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if isinstance(config.get("name"), str):
         facts["scenario"] = config["name"]
+    if facts.get("scenario") == "demo":
+        return facts | DEMO_DOMAINS
     data = config.get("data")
     for side in ("source", "target"):
         node = data.get(side) if isinstance(data, dict) else None

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
+DEMO_DOMAINS = {"source": "drawn scenes of a game", "target": "drawn scenes of a hazy camera"}
+"""What the demo trains on: drawn scenes in the layouts of GTA5 and Cityscapes."""
 DATA_LICENSES: Mapping[str, str] = {
+    **dict.fromkeys(DEMO_DOMAINS.values(), "made by hiast-data-demo, free of terms of others."),
     "GTA5": "GTA5 (Playing for Data): images of a commercial game, for research and education only.",
     "SYNTHIA": "SYNTHIA: CC BY-NC-SA 3.0, non-commercial.",
     "Cityscapes": "Cityscapes: own terms, non-commercial research and teaching only.",

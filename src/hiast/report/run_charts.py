@@ -50,7 +50,9 @@ def coverage_charts(facts: RunFacts) -> list[Chart]:
     over_rounds = [
         Series(
             labels.title,
-            tuple((float(x), 100 * float(y)) for x, y in zip(labels.labeled, labels.covered.sum(1), strict=True)),
+            tuple(
+                (float(x), 100 * float(y)) for x, y in zip(labels.labeled, labels.covered.sum(1), strict=True)
+            ),
         )
         for labels in facts.labels
     ]
