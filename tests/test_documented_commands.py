@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hiast.cli.settings import TABLES
+from hiast.cli.words import parse
 from hiast.prediction.handover import check_format
 from hiast.prediction.outputs import check_kinds
 
@@ -33,8 +35,16 @@ FOUND = [
 ]
 
 
+BARE = {"predict": ("checkpoint", "input", "output"), "label": ("checkpoint", "input", "output"),
+        "export": ("checkpoint",), "report": ("run",)}  # fmt: skip
+"""What a word without a key means."""
+
+
 def settings(words: list[str]) -> dict[str, object]:
-    pairs = (word.partition("=") for word in words[1:] if not word.startswith("-"))
+    name = words[0].removeprefix("hiast-")
+    pairs = (
+        word.partition("=") for word in parse(words[1:], BARE.get(name, ()), TABLES.get(name, {})).settings
+    )
     return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 

@@ -17,7 +17,9 @@ from hiast.cli.command import run_command
 from hiast.cli.eval import evaluate
 from hiast.cli.export import USAGE as EXPORT_USAGE
 from hiast.cli.export import export
+from hiast.cli.export import main as export_main
 from hiast.cli.predict import USAGE, predict
+from hiast.cli.predict import main as predict_main
 from hiast.hub import SegmentationModel
 from hiast.models import DeepLabV2
 
@@ -61,6 +63,22 @@ def test_predict_writes_what_python_predicts_and_resumes(shared: Path, capsys):
     assert call_predict(*words, "flip=true") == 2
     assert "flip" in capsys.readouterr().err
     assert call_predict(*words, "flip=true", "overwrite=true") == 0
+
+
+def test_paths_need_no_keys(shared: Path, monkeypatch: pytest.MonkeyPatch):
+    model = str(shared / "model")
+    words = [model, str(shared / "in"), str(shared / "out"), "num_workers=0", "trainer.accelerator=cpu"]
+    monkeypatch.setattr("sys.argv", ["hiast-predict", *words])
+    with pytest.raises(SystemExit) as ended:
+        predict_main()
+    assert ended.value.code == 0
+    assert len(list((shared / "out" / "labels").iterdir())) == 3
+    monkeypatch.setattr(
+        "sys.argv", ["hiast-export", model, "format=safetensors", f"output={shared}/x.safetensors"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        export_main()
+    assert ended.value.code == 0 and (shared / "x.safetensors").is_file()
 
 
 def test_predict_through_windows_at_the_own_size(shared: Path):

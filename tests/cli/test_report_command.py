@@ -17,7 +17,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     write_run(Path("a, b/one"))
     write_run(Path("a, b/two"), seed=2, shift=0.1)
-    return lambda *words: run_command(report, "report", USAGE, words, bare="run")
+    return lambda *words: run_command(report, "report", USAGE, words, bare=("run",))
 
 
 @pytest.mark.parametrize("word", ["run=a, b/one", "a, b/one"])

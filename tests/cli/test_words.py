@@ -66,18 +66,43 @@ def test_options_that_do_not_exist_are_refused(words: list[str], wanted: str) ->
     ],
 )
 def test_a_bare_path_is_the_checkpoint(word: str, setting: str) -> None:
-    assert parse([word], "checkpoint", list(TABLES["eval"])).settings == [setting]
+    assert parse([word], ["checkpoint"], list(TABLES["eval"])).settings == [setting]
 
 
 def test_a_file_named_like_a_setting_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("flip=true").write_text("")
-    assert parse(["flip=true"], "checkpoint", ["flip"]).settings == ["checkpoint=flip=true"]
+    assert parse(["flip=true"], ["checkpoint"], ["flip"]).settings == ["checkpoint=flip=true"]
+
+
+def test_bare_paths_fill_the_keys_that_are_left() -> None:
+    keys = ["checkpoint", "input", "output"]
+    known = list(TABLES["predict"])
+
+    def settings(*words: str) -> list[str]:
+        return parse(words, keys, known).settings
+
+    assert settings("a.ckpt", "shots", "out", "flip=true") == [
+        "checkpoint=a.ckpt",
+        "input=shots",
+        "output=out",
+        "flip=true",
+    ]
+    assert settings("input=shots", "flip=true", "a.ckpt", "out") == [
+        "input=shots",
+        "flip=true",
+        "checkpoint=a.ckpt",
+        "output=out",
+    ]
+    assert settings("shots", "checkpoint=a.ckpt") == ["input=shots", "checkpoint=a.ckpt"]
+    assert settings("a.ckpt", "shots/*.jpg") == ["checkpoint=a.ckpt", "input=shots/*.jpg"]
+    with pytest.raises(InputError, match=r"'3\.jpg' is one path too many .* quote a pattern"):
+        settings("a.ckpt", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
 
 def test_two_bare_paths_are_refused() -> None:
     with pytest.raises(InputError, match="more than once"):
-        parse(["a.ckpt", "b.ckpt"], "checkpoint", [])
+        parse(["a.ckpt", "b.ckpt"], ["checkpoint"], [])
 
 
 PATHS = [

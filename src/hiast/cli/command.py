@@ -46,7 +46,7 @@ def run_command(
     usage: str,
     arguments: Sequence[str] | None = None,
     *,
-    bare: str | None = None,
+    bare: Sequence[str] = (),
     also: Sequence[str] = (),
 ) -> int:
     """Compose the configuration from the command line and run a job with it.
@@ -56,7 +56,7 @@ def run_command(
         config_name: Base configuration in ``conf``.
         usage: Text of ``--help``.
         arguments: The words; None: the command line.
-        bare: Key whose value may be written without ``key=``.
+        bare: Keys whose values may be written without ``key=``, in this order.
         also: Further keys that a word may begin with, where a value may be written so.
 
     Returns:

@@ -46,7 +46,7 @@ def main() -> None:
     """Entry point."""
     own, scenario = split(sys.argv[1:])
     job = partial(evaluate, scenario=scenario)
-    sys.exit(run_command(job, "eval", USAGE, own, bare="checkpoint", also=list(TABLES["train"])))
+    sys.exit(run_command(job, "eval", USAGE, own, bare=("checkpoint",), also=list(TABLES["train"])))
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:

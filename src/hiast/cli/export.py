@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USAGE = """
-hiast-export checkpoint=PATH format=FORMAT [key=value ...]
+hiast-export CHECKPOINT format=FORMAT [key=value ...]
 
 Write a trained network for other programs, and compare the file with it.
 
+  CHECKPOINT                    also checkpoint=PATH
   format=onnx                   ONNX; needs hiast[onnx]
   format=torch_export           a .pt2 file, which torch.export.load reads without this library
   format=openvino               .xml and .bin; needs hiast[openvino]
@@ -34,7 +35,7 @@ Write a trained network for other programs, and compare the file with it.
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(export, "export", USAGE))
+    sys.exit(run_command(export, "export", USAGE, bare=("checkpoint",)))
 
 
 def export(config: DictConfig) -> None:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USAGE = """
-hiast-label checkpoint=PATH input=PATH output=DIR [key=value ...]
+hiast-label CHECKPOINT INPUT OUTPUT [key=value ...]
 
 Label an image or a folder of images: pixels that the policy trusts keep their class, the rest is 255.
 Files that are not images are passed over and listed. The same command resumes a labeling that was stopped,
 also after images were removed or added.
 
+  CHECKPOINT INPUT OUTPUT       also checkpoint=PATH input=PATH output=DIR
   policy=instance_adaptive      or class_balanced, constant, argmax; policy.alpha=0.2 sets a parameter
   size=[768,1536]               size at which the network sees the images and label maps are written
                                 (default: as in training)
@@ -49,7 +50,7 @@ also after images were removed or added.
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(label, "label", USAGE))
+    sys.exit(run_command(label, "label", USAGE, bare=("checkpoint", "input", "output")))
 
 
 def label(config: DictConfig) -> None:

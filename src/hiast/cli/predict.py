@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USAGE = """
-hiast-predict checkpoint=PATH input=PATH output=DIR [key=value ...]
+hiast-predict CHECKPOINT INPUT OUTPUT [key=value ...]
 
 Predict images and videos: label PNG, color overlay, confidence, polygons, and the share of each class as CSV.
 
-  checkpoint=last.ckpt          or a folder of save_pretrained, or an exported file (.onnx, .xml, .pt2)
-  input=PATH                    an image, a folder, a pattern ('shots/*.jpg'), a list file (.txt) or a video
+  CHECKPOINT                    a checkpoint, a folder of save_pretrained, or an exported file (.onnx, .xml, .pt2)
+  INPUT                         an image, a folder, a pattern ('shots/*.jpg'), a list file (.txt) or a video
+  OUTPUT                        the folder to write; also checkpoint=PATH input=PATH output=DIR
   save=[labels,overlay,confidence,polygons,csv]
   format=cvat                   also write one export for an annotation tool: cvat, label_studio, datumaro, fiftyone,
                                 coco, panoptic, cityscapes
@@ -36,7 +37,7 @@ Predict images and videos: label PNG, color overlay, confidence, polygons, and t
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(predict, "predict", USAGE))
+    sys.exit(run_command(predict, "predict", USAGE, bare=("checkpoint", "input", "output")))
 
 
 def predict(config: DictConfig) -> None:

@@ -38,7 +38,7 @@ COMPARISON = "comparison.html"
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(report, "report", USAGE, bare="run"))
+    sys.exit(run_command(report, "report", USAGE, bare=("run",)))
 
 
 def report(config: DictConfig) -> int:

@@ -170,7 +170,7 @@ TABLES: dict[str, Table] = {
         "blend": Choice(("gaussian", "mean")),
         "opacity": Number(),
         "batch_size": Whole(1),
-        "num_workers": Whole(1),
+        "num_workers": Whole(),
         "max_pixels": Whole(1),
         "bands": Kind(),
         "value_range": Kind(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -66,12 +66,12 @@ def wants_help(words: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") for word in words)
 
 
-def parse(words: Sequence[str], bare: str | None = None, known: Sequence[str] = ()) -> CommandLine:
+def parse(words: Sequence[str], bare: Sequence[str] = (), known: Sequence[str] = ()) -> CommandLine:
     """Sort the words of a command line; options may stand anywhere.
 
     Args:
         words: Without the name of the program.
-        bare: Key whose value may be written without ``key=``.
+        bare: Keys whose values may be written without ``key=``, in this order; those written with it are passed over.
         known: Keys and groups of the command.
 
     Raises:
@@ -79,6 +79,7 @@ def parse(words: Sequence[str], bare: str | None = None, known: Sequence[str] = 
     """
     line = CommandLine()
     rest = list(words)
+    values: dict[int, str] = {}
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -86,9 +87,16 @@ def parse(words: Sequence[str], bare: str | None = None, known: Sequence[str] = 
         if word.startswith("-") and word != "-":
             _option(line, word, rest)
         else:
-            line.settings.append(_setting(word, bare, known))
-    if bare is not None and sum(word.startswith(f"{bare}=") for word in line.settings) > 1:
-        raise InputError(f"{bare} is given more than once: name one.")
+            if not _is_setting(word, bool(bare), known):
+                values[len(line.settings)] = word
+            line.settings.append(word)
+    free = [
+        key for key in bare if not any(word.startswith(f"{key}=") for word in _without(line.settings, values))
+    ]
+    if len(values) > len(free):
+        raise InputError(_too_many(list(values.values())[len(free)], bare))
+    for (place, word), key in zip(values.items(), free, strict=False):
+        line.settings[place] = f"{key}={word}"
     for folder in line.folders:
         if not folder.is_dir():
             raise InputError(f"--config-dir: there is no folder {folder}.")
@@ -141,18 +149,31 @@ def _unknown_option(word: str, name: str) -> str:
     )
 
 
-def _setting(word: str, bare: str | None, known: Sequence[str]) -> str:
+def _is_setting(word: str, bare: bool, known: Sequence[str]) -> bool:
+    """Whether a word is ``key=value``, and not a value alone."""
     match = KEY.fullmatch(word)
     is_setting = match is not None and (match["value"] is not None or match["sign"] == "~")
-    if bare is None:
+    if not bare:
         if is_setting or (match is None and "=" in word):
-            return word
+            return True
         raise InputError(f"'{word}' is not a setting: write key=value, or +scenario=NAME; see --help.")
     if match is None or not is_setting or Path(word).expanduser().exists():
-        return f"{bare}={word}"
+        return False
     first = re.split(r"[.@/]", match["key"])[0]
     looks_like_a_path = "/" in match["key"] or re.search(r"\.[A-Za-z]\w{1,10}$", word) is not None
-    return f"{bare}={word}" if looks_like_a_path and first not in (*known, "hydra") else word
+    return not looks_like_a_path or first in (*known, "hydra")
+
+
+def _without(settings: Sequence[str], places: Container[int]) -> list[str]:
+    return [word for place, word in enumerate(settings) if place not in places]
+
+
+def _too_many(word: str, bare: Sequence[str]) -> str:
+    if len(bare) == 1:
+        return f"{bare[0]} is given more than once: name one."
+    return (
+        f"'{word}' is one path too many after {', '.join(bare)}: quote a pattern, as in input='photos/*.jpg'."
+    )
 
 
 def literal(settings: Sequence[str], text: re.Pattern[str], *, sweep: bool = False) -> list[str]:

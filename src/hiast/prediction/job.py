@@ -50,7 +50,7 @@ class Job:
         records: What is done.
         batch_size: Consecutive images of equal size, or frames, that go through the network together.
         skip_unreadable: Log images and videos that cannot be read, and continue; else they end the call.
-        workers: Threads that read images ahead and write files.
+        workers: Threads that read images ahead and write files; 0 is 1, since the network waits for neither.
         max_pixels: Larger images are refused.
         reader: Reads images.
         rank: This process.
@@ -89,7 +89,7 @@ class Job:
         waiting = [pair for pair in images if not self._image_done(pair)]
         finished = len(images) - len(waiting)
         progress(finished, total)
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
             readable = self._readable(waiting, pool, left_out)
             for batch in in_batches(readable, self.batch_size, lambda item: item[1].shape):
                 self._images(batch, pool)
