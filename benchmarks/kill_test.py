@@ -87,10 +87,23 @@ def track_phases() -> None:
     AtomicCheckpointIO.save_checkpoint = tracked(AtomicCheckpointIO.save_checkpoint, "saving", back=True)  # type: ignore[method-assign]
 
 
+def train(overrides: Sequence[str]) -> int:
+    """Run hiast-train with ``run=run``; returns its exit code."""
+    from hiast.cli.command import run_command
+    from hiast.cli.train import USAGE, train
+
+    scenario = [] if any(word.startswith("+scenario=") for word in overrides) else ["+scenario=demo"]
+    return run_command(train, "train", USAGE, [*scenario, "run=run", *overrides])
+
+
 def start(
-    folder: Path, overrides: Sequence[str], prepare: Callable[[], None] = track_phases, log: str = "log.txt"
+    folder: Path,
+    overrides: Sequence[str],
+    prepare: Callable[[], None] = track_phases,
+    log: str = "log.txt",
+    command: Callable[[Sequence[str]], int] = train,
 ) -> int:
-    """Fork a process that runs hiast-train with ``run=run`` in ``folder`` and writes to ``log``; returns its id."""
+    """Fork a process that runs a command in ``folder`` and writes to ``log``; returns its id."""
     folder.mkdir(parents=True, exist_ok=True)
     say_phase("starting")
     sys.stdout.flush()
@@ -104,12 +117,8 @@ def start(
         sys.stdout = sys.stderr = Path(log).open("a", buffering=1)  # noqa: SIM115
         os.dup2(sys.stderr.fileno(), 1)
         os.dup2(sys.stderr.fileno(), 2)
-        from hiast.cli.command import run_command
-        from hiast.cli.train import USAGE, train
-
         prepare()
-        scenario = [] if any(word.startswith("+scenario=") for word in overrides) else ["+scenario=demo"]
-        code = run_command(train, "train", USAGE, [*scenario, "run=run", *overrides])
+        code = command(overrides)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - nothing may fall through into the parent's program

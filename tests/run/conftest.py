@@ -47,10 +47,24 @@ class Launcher:
         seconds: float = 400,
     ) -> list[int]:  # fmt: skip
         """Exit codes of a run in ``folder``, one per process."""
-        request = {
-            "folder": str(folder), "overrides": [*self.overrides, *overrides], "faults": faults, "ranks": ranks,
-            "port": free_port(), "faulty_rank": faulty_rank,
-        }  # fmt: skip
+        words = [*self.overrides, *overrides]
+        return self._call(
+            folder=str(folder),
+            overrides=words,
+            faults=faults,
+            ranks=ranks,
+            faulty_rank=faulty_rank,
+            seconds=seconds,
+        )
+
+    def command(
+        self, name: str, folder: Path, *words: str, faults: tuple[dict, ...], ranks: int
+    ) -> list[int]:
+        """Exit codes of ``hiast-NAME`` in ``folder``, one per process."""
+        return self._call(command=name, folder=str(folder), overrides=words, faults=faults, ranks=ranks)
+
+    def _call(self, seconds: float = 400, **request: object) -> list[int]:
+        request |= {"port": free_port()}
         self.process.stdin.write(json.dumps(request) + "\n")
         return json.loads(self._answer(seconds))
 

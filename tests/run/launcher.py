@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -144,11 +145,25 @@ def _armed(function: object, fault: dict) -> object:
     return call
 
 
+def run_main(name: str, words: Sequence[str]) -> int:
+    """Exit code of another command of the library."""
+    sys.argv = [f"hiast-{name}", *words]
+    try:
+        importlib.import_module(f"hiast.cli.{name}").main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
 def prepare(request: dict, rank: int) -> None:
     if request["ranks"] > 1:
         os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(request["port"]))
     if rank == request.get("faulty_rank", 0):
         arm(request["faults"])
+
+
+def command(request: dict) -> Callable[[Sequence[str]], int]:
+    return partial(run_main, request["command"]) if request.get("command") else kill_test.train
 
 
 def main() -> None:
@@ -161,7 +176,13 @@ def main() -> None:
         request = json.loads(line)
         folder = Path(request["folder"])
         children = [
-            kill_test.start(folder, request["overrides"], partial(prepare, request, rank), f"log_{rank}.txt")
+            kill_test.start(
+                folder,
+                request["overrides"],
+                partial(prepare, request, rank),
+                f"log_{rank}.txt",
+                command(request),
+            )
             for rank in range(request["ranks"])
         ]
         codes = [kill_test.wait(child) for child in children]

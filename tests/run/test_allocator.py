@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+import hiast.run.allocator
 from hiast.run.allocator import is_glibc
 
 PROGRAM = """
-import resource
+import resource, runpy
 import numpy as np
-from hiast.run.allocator import allocator, keep_freed_memory
+# The file alone: it needs nothing else of the library, whose import takes seconds.
+found = runpy.run_path({file!r})
+allocator, keep_freed_memory = found["allocator"], found["keep_freed_memory"]
 if {keep}:
     print(keep_freed_memory(), keep_freed_memory())
 for _ in range(3):
@@ -28,7 +31,7 @@ print(allocator())
 
 def run(keep: bool, **environment: str) -> list[str]:
     known = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", PROGRAM.format(keep=keep)]
+    command = [sys.executable, "-c", PROGRAM.format(keep=keep, file=hiast.run.allocator.__file__)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=known | environment)
     return result.stdout.splitlines()
 

@@ -163,42 +163,24 @@ def assert_loopback(addresses: str) -> None:
     }
 
 
-SPY = """
-import sys
-sys.path.insert(0, {here!r})
-from launcher import list_sockets
-from hiast.data.io.images import ImageReader
-from hiast.data.loading.segmentation import SegmentationDataset
-from hiast.cli.{command} import main
-for holder, name in ((ImageReader, "read"), (SegmentationDataset, "__getitem__")):
-    def read(*arguments, original=getattr(holder, name)):
-        list_sockets("sockets.txt")
-        return original(*arguments)
-    setattr(holder, name, read)
-main()
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["label", "eval"])
 def test_nobody_listens_to_the_network_outside_training(
-    reference_run: Path, small_data: Path, tmp_path: Path, command: str
+    launcher, reference_run: Path, small_data: Path, tmp_path: Path, command: str
 ) -> None:
-    (tmp_path / "spy.py").write_text(SPY.format(here=str(Path(__file__).parent), command=command))
     words = {
         "label": [f"input={small_data}/GTA5/images", "output=labels"],
         "eval": [f"data_root={small_data}", "num_workers=0"],
     }[command]
+    place = {
+        "label": "hiast.data.io.images:ImageReader.read",
+        "eval": "hiast.data.loading.segmentation:SegmentationDataset.__getitem__",
+    }[command]
     checkpoint = reference_run / "self_training/checkpoints/last.ckpt"
-    more = ["trainer.accelerator=cpu", "trainer.devices=2"]
-    done = subprocess.run(
-        [sys.executable, "spy.py", f"checkpoint={checkpoint}", *words, *more],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    words = [f"checkpoint={checkpoint}", *words, "trainer.accelerator=cpu", "trainer.devices=2"]
+    fault = {"at": place, "do": ["list_sockets", "sockets.txt"]}
+    codes = launcher.command(command, tmp_path, *words, faults=(fault,), ranks=2)
+    assert codes == [0, 0], (tmp_path / "log_0.txt").read_text()
     assert_loopback((tmp_path / "sockets.txt").read_text())
 
 
