@@ -37,7 +37,7 @@ def run(
 
     def run(name: str, *words: str) -> tuple[int, str, str]:
         code = run_command(JOBS[name], name, "", words)
-        said = capsys.readouterr()
-        return code, said.out, said.err.strip()
+        output = capsys.readouterr()
+        return code, output.out, output.err.strip()
 
     return run

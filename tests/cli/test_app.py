@@ -49,8 +49,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[.
 
     def show(*words: str) -> tuple[int, str, str]:
         code = run_command(lambda config: pytest.fail("called"), "train", "hiast-train ...", words)
-        said = capsys.readouterr()
-        return code, said.out, said.err.strip()
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err.strip()
 
     return show
 
@@ -91,8 +91,8 @@ def test_a_search_brings_its_values(jobs: Jobs, tmp_path: Path) -> None:
 def test_the_other_jobs_of_a_sweep_run_when_one_fails(jobs: Jobs, capsys) -> None:
     assert run_command(jobs, "train", "", [DEMO, "seed=3,4,5", "-m", "run=r"]) == 2
     assert [seed for seed, _ in jobs.seen] == [3, 4, 5]
-    said = capsys.readouterr().err
-    assert "seed three\n" in said and "TypeError: a bug" in said
+    printed = capsys.readouterr().err
+    assert "seed three\n" in printed and "TypeError: a bug" in printed
 
 
 def test_a_sweep_stops_when_a_job_is_stopped(jobs: Jobs) -> None:
@@ -123,15 +123,15 @@ def test_hydras_own_folder_is_the_run_directory(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("words", [["--cfg"], ["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
 def test_the_configuration_is_shown(shown, words: list[str]) -> None:
-    code, said, _ = shown(words[0], *words[1:], DEMO, "seed=5", "run=a=b")
-    config = yaml.safe_load(said)
+    code, printed, _ = shown(words[0], *words[1:], DEMO, "seed=5", "run=a=b")
+    config = yaml.safe_load(printed)
     assert code == 0 and config["seed"] == 5 and config["run"] == "a=b" and "hydra" not in config
 
 
 def test_a_part_of_the_configuration_is_shown_resolved(shown) -> None:
-    code, said, _ = shown(DEMO, "--cfg", "job", "--package", "pseudo_label", "--resolve")
-    assert code == 0 and yaml.safe_load(said)["size"] == [128, 256]
-    assert said.startswith("# @package pseudo_label")
+    code, printed, _ = shown(DEMO, "--cfg", "job", "--package", "pseudo_label", "--resolve")
+    assert code == 0 and yaml.safe_load(printed)["size"] == [128, 256]
+    assert printed.startswith("# @package pseudo_label")
 
 
 def test_hydras_configuration_is_shown(shown) -> None:
@@ -143,8 +143,8 @@ def test_hydras_configuration_is_shown(shown) -> None:
 
 def test_how_a_configuration_is_composed_is_shown(shown, tmp_path: Path) -> None:
     (tmp_path / "my conf").mkdir()
-    code, said, _ = shown(DEMO, "--info", "searchpath", "--config-dir", "my conf")
-    assert code == 0 and "my conf" in said
+    code, printed, _ = shown(DEMO, "--info", "searchpath", "--config-dir", "my conf")
+    assert code == 0 and "my conf" in printed
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ def test_how_a_configuration_is_composed_is_shown(shown, tmp_path: Path) -> None
     ],
 )
 def test_what_hydra_refuses_is_wrong_input(shown, words: list[str], wanted: str) -> None:
-    code, _, said = shown(DEMO, *words)
-    assert code == 2 and wanted in said and "Traceback" not in said, said
+    code, _, printed = shown(DEMO, *words)
+    assert code == 2 and wanted in printed and "Traceback" not in printed, printed
 
 
 def test_tab_completion(shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hiast-train"])
-    code, said, _ = shown("--shell-completion", "install=bash")
-    assert code == 0 and "complete -o nospace -o default -F hydra_bash_completion hiast-train" in said
+    code, printed, _ = shown("--shell-completion", "install=bash")
+    assert code == 0 and "complete -o nospace -o default -F hydra_bash_completion hiast-train" in printed
     (tmp_path / "conf/scenario").mkdir(parents=True)
     (tmp_path / "conf/scenario/own.yaml").write_text("name: own")
     for line, wanted in {
@@ -176,5 +176,5 @@ def test_tab_completion(shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "hiast-train warmup.max": "warmup.max_steps=",
     }.items():
         monkeypatch.setenv("COMP_LINE", line)
-        code, said, _ = shown("--shell-completion", "query=bash")
-        assert code == 0 and wanted in said.split(), (line, said)
+        code, printed, _ = shown("--shell-completion", "query=bash")
+        assert code == 0 and wanted in printed.split(), (line, printed)

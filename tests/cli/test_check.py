@@ -40,8 +40,10 @@ def refusal(*words: str, command: str = "train") -> str:
     ],
 )
 def test_unknown_keys_are_answered_with_the_nearest(word: str, key: str, meant: str) -> None:
-    said = refusal(DEMO, word)
-    assert f"{key}: there is no such key; did you mean " in said and meant in said.split("did you mean")[1]
+    output = refusal(DEMO, word)
+    assert (
+        f"{key}: there is no such key; did you mean " in output and meant in output.split("did you mean")[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,8 +200,8 @@ def test_mistakes_in_own_files_are_named_with_their_line(
         else ("scenario", "conf/scenario/own.yaml")
     )
     write_conf(tmp_path, **{name: text.replace(right, wrong, 1)})
-    said = refusal(*WORDS)
-    assert said.startswith(f"{file}, line ") and wanted in said
+    output = refusal(*WORDS)
+    assert output.startswith(f"{file}, line ") and wanted in output
 
 
 def test_a_missing_part_of_the_defaults_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ DEMO = "data_demo"
 )
 def test_help_wherever_it_stands(words: list[str], capsys) -> None:
     assert run_command(lambda config: pytest.fail("called"), DEMO, "hiast-x DIR", words) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("hiast-x DIR\n") and "--multirun" in said and "--shell-completion" in said
+    output = capsys.readouterr().out
+    assert output.startswith("hiast-x DIR\n") and "--multirun" in output and "--shell-completion" in output
 
 
 def test_version(capsys) -> None:
@@ -76,15 +76,15 @@ def test_bugs_keep_their_traceback(error: Exception) -> None:
 )
 def test_faults_are_one_sentence(error: BaseException, code: int, wanted: str, capsys) -> None:
     assert run_command(raising(error), DEMO, "", []) == code
-    said = capsys.readouterr().err.strip()
-    assert wanted in said and len(said.splitlines()) == 1
+    output = capsys.readouterr().err.strip()
+    assert wanted in output and len(output.splitlines()) == 1
 
 
 def test_tracebacks_are_shown_on_request(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("HIAST_DEBUG", "1")
     assert run_command(raising(InputError("wrong")), DEMO, "", []) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Traceback") and said.endswith("InputError: wrong\nwrong\n")
+    output = capsys.readouterr().err
+    assert output.startswith("Traceback") and output.endswith("InputError: wrong\nwrong\n")
     monkeypatch.setenv("HIAST_DEBUG", "0")
     assert run_command(raising(InputError("wrong")), DEMO, "", []) == 2
     assert capsys.readouterr().err == "wrong\n"

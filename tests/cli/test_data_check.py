@@ -31,9 +31,9 @@ def starts(*words: str) -> bool:
 
 
 def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    code, output, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
     report = json.loads(Path("outputs/demo/data_check/report.json").read_text())
-    assert code == 0 and "Ready for training" in said and not report["would_fail"]
+    assert code == 0 and "Ready for training" in output and not report["would_fail"]
     assert [part["images"] for part in report["parts"]] == [8, 6, 4]
     assert [part["labeled"] for part in report["parts"]] == [True, False, True]
     assert cv2.imread("outputs/demo/data_check/contact_sheet.png").shape[1] > 1000
@@ -41,21 +41,21 @@ def test_check_writes_a_report_and_judges(run, drawn_copy: Path) -> None:
 
     image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[2]
     image.write_bytes(image.read_bytes()[:400])
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
-    assert code == 1 and str(image) in said and "Training would fail" in said
+    code, output, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
+    assert code == 1 and str(image) in output and "Training would fail" in output
     assert str(image) in Path("here/report.html").read_text()
     words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip", "out=here"]
     assert run("data_check", *words)[0] == 0
-    code, said, _ = run("data_check", *words, "data.cache=raw")
-    assert code == 1 and "not in the cache" in said
+    code, output, _ = run("data_check", *words, "data.cache=raw")
+    assert code == 1 and "not in the cache" in output
     assert run("data_prepare", *words[:3])[0] == 0
     assert run("data_check", *words, "data.cache=raw")[0] == 0
 
 
 def test_check_reports_a_missing_dataset(run, drawn_copy: Path) -> None:
     (drawn_copy / "GTA5").rename(drawn_copy / "gta")
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
-    assert code == 1 and "GTA5/images is missing" in said
+    code, output, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}")
+    assert code == 1 and "GTA5/images is missing" in output
 
 
 def test_a_cache_of_older_images_stops_training(run, drawn_copy: Path) -> None:
@@ -64,13 +64,15 @@ def test_a_cache_of_older_images_stops_training(run, drawn_copy: Path) -> None:
     first, second = sorted((drawn_copy / "GTA5/images").glob("*.png"))[:2]
     shutil.copy(second, first)
     assert not starts(*words)
-    code, said, _ = run("data_check", *words)
-    assert code == 1 and "1 image changed or damaged since put into the cache" in said and str(first) in said
+    code, output, _ = run("data_check", *words)
+    assert (
+        code == 1 and "1 image changed or damaged since put into the cache" in output and str(first) in output
+    )
     assert run("data_prepare", *words)[0] == 0
     picture = next((drawn_copy / "cache/raw").glob("*/*.tif"))
     picture.write_bytes(picture.read_bytes()[:-1])
-    code, said, _ = run("data_check", *words)
-    assert code == 1 and f"{picture} of the cache is damaged" in said
+    code, output, _ = run("data_check", *words)
+    assert code == 1 and f"{picture} of the cache is damaged" in output
 
 
 def test_copied_images_need_no_new_cache(run, drawn_copy: Path) -> None:
@@ -98,8 +100,8 @@ def test_nothing_left_stops_training(run, drawn_copy: Path, policy: str) -> None
             Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
     words = ["+scenario=demo", f"data_root={drawn_copy}", policy]
     assert not starts(*words)
-    code, said, _ = run("data_check", *words)
-    assert code == 1 and "holds no images" in said
+    code, output, _ = run("data_check", *words)
+    assert code == 1 and "holds no images" in output
 
 
 def test_damage_that_skipping_does_not_notice_stops_training(run, drawn_copy: Path) -> None:
@@ -107,11 +109,11 @@ def test_damage_that_skipping_does_not_notice_stops_training(run, drawn_copy: Pa
     Image.open(label).convert("RGB").save(label.with_suffix(".jpg"))
     label.with_suffix(".jpg").rename(label)
     words = ["+scenario=demo", f"data_root={drawn_copy}", "data.unreadable=skip"]
-    code, said, _ = run("data_check", *words)
+    code, output, _ = run("data_check", *words)
     config = compose("train", words)
     kept = build_domains(config, build_classes(config))[0].train_dataset().names
     assert code == (1 if label.stem in kept else 0)
-    assert ("not noticed by" in said) == (label.stem in kept)
+    assert ("not noticed by" in output) == (label.stem in kept)
 
 
 def test_few_labels_with_classes_are_judged_as_training_judges_them(run, drawn_copy: Path) -> None:
@@ -125,18 +127,18 @@ def test_few_labels_with_classes_are_judged_as_training_judges_them(run, drawn_c
 def test_a_typo_in_a_policy_is_refused(run, drawn_copy: Path) -> None:
     label = sorted((drawn_copy / "GTA5/labels").glob("*.png"))[0]
     Image.open(label).resize((20, 10), Image.Resampling.NEAREST).save(label)
-    code, _, said = run(
+    code, _, output = run(
         "data_check", "+scenario=demo", f"data_root={drawn_copy}", "+data.source.size_mismatch=rezise"
     )
-    assert code == 2 and "size_mismatch is 'rezise'" in said and len(said.splitlines()) == 1
+    assert code == 2 and "size_mismatch is 'rezise'" in output and len(output.splitlines()) == 1
 
 
 def test_the_limit_of_pixels_is_that_of_training(run, drawn_copy: Path) -> None:
     words = ["+scenario=demo", f"data_root={drawn_copy}", "+data.source.max_pixels=10000"]
-    code, said, _ = run("data_check", *words)
-    assert code == 1 and "more than the limit of 10000" in said
-    code, _, said = run("data_prepare", *words)
-    assert code == 2 and "more than the limit of 10000" in said.splitlines()[-1]
+    code, output, _ = run("data_check", *words)
+    assert code == 1 and "more than the limit of 10000" in output
+    code, _, output = run("data_prepare", *words)
+    assert code == 2 and "more than the limit of 10000" in output.splitlines()[-1]
 
 
 def write_joined(weights: str, second: str = "SYNTHIA") -> list[str]:
@@ -160,8 +162,8 @@ def write_joined(weights: str, second: str = "SYNTHIA") -> list[str]:
 def test_sources_that_cannot_be_joined_are_refused(run, drawn_data, weights, second, wanted: str) -> None:
     words = [*write_joined(weights, second), f"data_root={drawn_data}"]
     assert not starts(*words)
-    code, _, said = run("data_check", *words)
-    assert code == 2 and wanted in said and len(said.splitlines()) == 1
+    code, _, output = run("data_check", *words)
+    assert code == 2 and wanted in output and len(output.splitlines()) == 1
 
 
 def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> None:
@@ -171,16 +173,16 @@ def test_several_sources_and_rare_classes_from_config(run, drawn_data: Path) -> 
     config = compose("train", words)
     source, _ = build_domains(config, build_classes(config))
     assert len(source.train_dataset()) == 16 and source.train_order() is not None
-    code, said, _ = run("data_check", *words)
-    assert code == 0 and "SYNTHIA: 8 images" in said
+    code, output, _ = run("data_check", *words)
+    assert code == 0 and "SYNTHIA: 8 images" in output
 
 
 def test_names_that_are_not_text_are_reported(run, drawn_copy: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     for kind in ("images", "labels"):
         (drawn_copy / "GTA5" / kind / name).write_bytes(b"no picture")
-    code, said, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
-    assert code == 1 and r"caf\udce9.png is not an image" in said
+    code, output, _ = run("data_check", "+scenario=demo", f"data_root={drawn_copy}", "out=here")
+    assert code == 1 and r"caf\udce9.png is not an image" in output
     assert r"caf\udce9.png is not an image" in Path("here/report.html").read_text(encoding="utf-8")
     assert name in json.loads(Path("here/report.json").read_text())["findings"][0]["details"][0]
 
@@ -188,17 +190,17 @@ def test_names_that_are_not_text_are_reported(run, drawn_copy: Path) -> None:
 @pytest.mark.parametrize("out", ["file", "file/below"])
 def test_a_report_that_cannot_be_written_is_one_sentence(run, drawn_data: Path, out: str) -> None:
     Path("file").write_text("")
-    code, _, said = run("data_check", "+scenario=demo", f"data_root={drawn_data}", f"out={out}")
-    assert code == 2 and f"out: the folder {out} cannot be made" in said and len(said.splitlines()) == 1
+    code, _, output = run("data_check", "+scenario=demo", f"data_root={drawn_data}", f"out={out}")
+    assert code == 2 and f"out: the folder {out} cannot be made" in output and len(output.splitlines()) == 1
 
 
 def test_each_dataset_of_a_joined_target_is_checked(run, drawn_data: Path) -> None:
     words = write_joined("null")
     scenario = Path("c/scenario/both.yaml")
     scenario.write_text(scenario.read_text().replace("data.source", "data.target"))
-    code, said, _ = run("data_check", *words, f"data_root={drawn_data}")
-    assert code == 0, said
-    assert "target train: GTA5: 8 images" in said and "target train: SYNTHIA: 8 images" in said
+    code, output, _ = run("data_check", *words, f"data_root={drawn_data}")
+    assert code == 0, output
+    assert "target train: GTA5: 8 images" in output and "target train: SYNTHIA: 8 images" in output
 
 
 def test_extracting_the_frames_of_videos_is_announced(run, drawn_copy: Path, caplog) -> None:
@@ -213,6 +215,6 @@ def test_extracting_the_frames_of_videos_is_announced(run, drawn_copy: Path, cap
     )
     words = ["+scenario=demo", "dataset@data.target=drive", f"data_root={drawn_copy}", "--config-dir", "c"]
     with caplog.at_level("INFO", logger="hiast"):
-        code, said, _ = run("data_check", *words)
-    assert code == 0 and "target train: video: 2 images" in said, said
+        code, output, _ = run("data_check", *words)
+    assert code == 0 and "target train: video: 2 images" in output, output
     assert "extracting the frames of its videos that are missing" in caplog.text

@@ -53,10 +53,10 @@ def test_help_imports_nothing_heavy(name: str) -> None:
 )
 def test_wrong_input_is_one_sentence(run, name: str, words: list[str], wanted: str) -> None:
     Path("data").mkdir()
-    code, _, said = run(name, *words)
+    code, _, output = run(name, *words)
     assert code == 2
-    assert wanted in said
-    assert len(said.splitlines()) == 1
+    assert wanted in output
+    assert len(output.splitlines()) == 1
 
 
 @pytest.mark.parametrize("cache", ["raw", "zstd"])
@@ -66,8 +66,8 @@ def test_prepared_images_are_what_training_reads(run, drawn_copy: Path, cache: s
     from hiast.data import CachedReader
 
     words = ["+scenario=demo", f"data_root={drawn_copy}", f"data.cache={cache}"]
-    code, said, _ = run("data_prepare", *words)
-    assert code == 0 and "14 written, 0 up to date" in said
+    code, output, _ = run("data_prepare", *words)
+    assert code == 0 and "14 written, 0 up to date" in output
     assert "0 written, 14 up to date" in run("data_prepare", *words)[1]
     config = compose("train", words)
     cached, plain = (build_domains(config, build_classes(config), cached=cached) for cached in (True, False))
@@ -111,8 +111,8 @@ def test_archives_are_unpacked_and_an_interruption_is_made_good(
     kept = (Path("data") / images[3]).stat().st_ino
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:100])
-    code, said, _ = run("data_prepare", *words)
-    assert code == 0, said
+    code, output, _ = run("data_prepare", *words)
+    assert code == 0, output
     assert gone.read_bytes() == (drawn_data / images[0]).read_bytes()
     assert cut.read_bytes() == (drawn_data / images[20]).read_bytes()
     assert (Path("data") / images[3]).stat().st_ino == kept
@@ -120,10 +120,10 @@ def test_archives_are_unpacked_and_an_interruption_is_made_good(
 
 
 def test_archives_are_unpacked_alone(run, downloads: Path) -> None:
-    code, said, err = run(
+    code, output, err = run(
         "data_prepare", "+scenario=demo", "unpack=true", f"archives={downloads}", "data.cache=null"
     )
-    assert code == 0 and "unpacked in data" in said, err
+    assert code == 0 and "unpacked in data" in output, err
     assert len(list(Path("data/GTA5/images").iterdir())) == 8 and not Path("data/cache").exists()
 
 
@@ -131,8 +131,8 @@ def test_archives_are_unpacked_alone(run, downloads: Path) -> None:
 def test_an_archive_cannot_write_elsewhere(run, downloads: Path, name: str) -> None:
     with zipfile.ZipFile(downloads / "02_images.zip", "w") as file:
         file.writestr(name, "evil")
-    code, _, said = run("data_prepare", "+scenario=demo", "unpack=true", f"archives={downloads}")
-    assert code == 2 and "leads elsewhere" in said
+    code, _, output = run("data_prepare", "+scenario=demo", "unpack=true", f"archives={downloads}")
+    assert code == 2 and "leads elsewhere" in output
     assert not list(downloads.parent.rglob("*evil*")) and not Path("data").exists()
 
 
@@ -141,15 +141,15 @@ def test_links_in_archives_and_in_folders_are_refused(run, downloads: Path, tmp_
     (tmp_path / "data/GTA5").mkdir(parents=True)
     (tmp_path / "data/GTA5/images").symlink_to(tmp_path / "elsewhere")
     words = ["+scenario=demo", "unpack=true", f"archives={downloads}"]
-    code, _, said = run("data_prepare", *words)
-    assert code == 2 and "link to elsewhere" in said
+    code, _, output = run("data_prepare", *words)
+    assert code == 2 and "link to elsewhere" in output
     assert not list((tmp_path / "elsewhere").iterdir())
     entry = zipfile.ZipInfo("images/link.png")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(downloads / "02_images.zip", "w") as file:
         file.writestr(entry, "/etc/passwd")
-    code, _, said = run("data_prepare", *words)
-    assert code == 2 and "holds the link" in said
+    code, _, output = run("data_prepare", *words)
+    assert code == 2 and "holds the link" in output
 
 
 def test_damaged_archives_are_named(run, downloads: Path) -> None:
@@ -157,14 +157,14 @@ def test_damaged_archives_are_named(run, downloads: Path) -> None:
     path = downloads / "01_images.zip"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    code, _, said = run("data_prepare", *words)
-    assert code == 2 and "01_images.zip is not a complete zip archive" in said
+    code, _, output = run("data_prepare", *words)
+    assert code == 2 and "01_images.zip is not a complete zip archive" in output
     middle = len(whole) // 2
     path.write_bytes(
         whole[:middle] + bytes(b ^ 255 for b in whole[middle : middle + 50]) + whole[middle + 50 :]
     )
-    code, _, said = run("data_prepare", *words)
-    assert code == 2 and "01_images.zip is damaged at 'images/" in said.splitlines()[-1]
+    code, _, output = run("data_prepare", *words)
+    assert code == 2 and "01_images.zip is damaged at 'images/" in output.splitlines()[-1]
     assert not list(Path("data").rglob("*.part"))
 
 
@@ -229,9 +229,9 @@ def test_from_two_folders_to_an_adapted_network(run, tmp_path: Path) -> None:
     assert run("data_new", "name=mine")[0] == 0
     fill_in(tmp_path / "my_conf")
     words = ["--config-dir", "my_conf", "+scenario=mine"]
-    code, said, _ = run("data_check", *words)
-    assert code == 0, said
-    assert "lower than the 341 pixels" in said  # these images have 64
+    code, output, _ = run("data_check", *words)
+    assert code == 0, output
+    assert "lower than the 341 pixels" in output  # these images have 64
     report = json.loads(Path("outputs/mine/data_check/report.json").read_text())
     # One source image in ten, and at least one, is held out to measure candidates on.
     assert [part["images"] for part in report["parts"]] == [4, 1, 3, 2]
@@ -239,13 +239,13 @@ def test_from_two_folders_to_an_adapted_network(run, tmp_path: Path) -> None:
     assert report["parts"][0]["class_pixels"]["vehicle"] > 0
     words.append("method=hiast")  # the published rounds; test_data_new.py trains with the method of own data
     assert run("data_prepare", *words)[0] == 0
-    code, said, err = run("train", *words, *TINY, "data.cache=raw", "run=run")
+    code, output, err = run("train", *words, *TINY, "data.cache=raw", "run=run")
     assert code == 0, err
-    assert "self_training" in said
+    assert "self_training" in output
     assert (tmp_path / "run/self_training/rounds/1/manifest.json").is_file()
     checkpoint = "checkpoint=run/self_training/checkpoints/last.ckpt"
-    code, said, err = run("eval", checkpoint)
-    assert code == 0 and "mIoU-6" in said, err
+    code, output, err = run("eval", checkpoint)
+    assert code == 0 and "mIoU-6" in output, err
     code, _, err = run("label", checkpoint, "input=data/mine_target/images", "output=labels")
     assert code == 0 and len(list((tmp_path / "labels").rglob("*.png"))) == 3, err
 
@@ -273,12 +273,12 @@ def test_video_template(run, tmp_path: Path) -> None:
 
 def test_drawn_scenes_are_what_a_scenario_reads(run) -> None:
     words = ["data_root=drawn", "datasets=[synthia,cityscapes]", "size=[64,128]", "train=3", "val=2"]
-    code, said, _ = run("data_demo", *words)
-    assert code == 0 and "SYNTHIA" in said, said
+    code, output, _ = run("data_demo", *words)
+    assert code == 0 and "SYNTHIA" in output, output
     before = {path: path.read_bytes() for path in Path("drawn").rglob("*.png")}
     assert len(before) == 2 * (3 + 3 + 2)
-    code, said, _ = run("data_check", "+scenario=synthia_cityscapes", "data_root=drawn")
-    assert code == 0, said
+    code, output, _ = run("data_check", "+scenario=synthia_cityscapes", "data_root=drawn")
+    assert code == 0, output
     code, _, _ = run("data_demo", *words)
     assert code == 0
     assert {path: path.read_bytes() for path in Path("drawn").rglob("*.png")} == before

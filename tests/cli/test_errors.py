@@ -14,8 +14,8 @@ DEMO = ["+scenario=demo", "data.num_workers=0", "backbone.weights=null"]
 
 def answer(capsys, job, name, words):
     code = run_command(job, name, "", words)
-    said = capsys.readouterr().err.strip().splitlines()
-    return code, said
+    output = capsys.readouterr().err.strip().splitlines()
+    return code, output
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def answer(capsys, job, name, words):
 )
 def test_train(capsys, tmp_path, monkeypatch, words, wanted):
     monkeypatch.chdir(tmp_path)
-    code, said = answer(capsys, train, "train", words)
+    code, output = answer(capsys, train, "train", words)
     assert code == 2
-    assert len(said) == 1, said
+    assert len(output) == 1, output
     for part in wanted:
-        assert part in said[0]
+        assert part in output[0]
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,21 @@ def test_train(capsys, tmp_path, monkeypatch, words, wanted):
 def test_a_mistake_in_a_later_stage_is_said_before_the_first(capsys, tmp_path, drawn_data, words, wanted):
     run = tmp_path / "run"
     base = [*DEMO, f"data_root={drawn_data}", f"run={run}", "backbone.decoder_pyramid_channels=32"]
-    code, said = answer(capsys, train, "train", [*base, *words])
+    code, output = answer(capsys, train, "train", [*base, *words])
     assert code == 2
-    assert len(said) == 1, said
-    assert all(part in said[0] for part in wanted), said
+    assert len(output) == 1, output
+    assert all(part in output[0] for part in wanted), output
     assert not list(run.rglob("*.ckpt"))
 
 
 def test_a_folder_that_a_later_stage_reads_is_missed_before_the_first(capsys, tmp_path, drawn_copy):
     (drawn_copy / "cityscapes/leftImg8bit/train").rename(tmp_path / "elsewhere")
-    code, said = answer(capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"])
+    code, output = answer(
+        capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"]
+    )
     assert code == 2
-    assert len(said) == 1, said
-    assert "leftImg8bit/train" in said[0]
+    assert len(output) == 1, output
+    assert "leftImg8bit/train" in output[0]
     assert not list((tmp_path / "run").rglob("*.ckpt"))
 
 
@@ -101,24 +103,24 @@ def test_processes_started_from_outside(capsys, monkeypatch, tmp_path, variables
     monkeypatch.delenv("HIAST_RUN_TIME", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    code, said = answer(capsys, train, "train", [*DEMO, *words])
+    code, output = answer(capsys, train, "train", [*DEMO, *words])
     assert code == 2
-    assert len(said) == 1 and wanted in said[0], said
+    assert len(output) == 1 and wanted in output[0], output
     assert not list(tmp_path.iterdir())
 
 
 def test_unreadable_image(capsys, tmp_path, drawn_copy):
     image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:400])
-    code, said = answer(
+    code, output = answer(
         capsys,
         train,
         "train",
         [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}", "source_only.max_steps=8"],
     )
     assert code == 2
-    assert len(said) == 1, said
-    assert str(image) in said[0]
+    assert len(output) == 1, output
+    assert str(image) in output[0]
 
 
 def test_id_table_that_does_not_fit(capsys, tmp_path, drawn_copy):
@@ -128,10 +130,12 @@ def test_id_table_that_does_not_fit(capsys, tmp_path, drawn_copy):
     for label_file in (drawn_copy / "GTA5/labels").glob("*.png"):
         size = Image.open(label_file).size
         Image.fromarray(np.full(size[::-1], 200, np.uint8)).save(label_file)
-    code, said = answer(capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"])
+    code, output = answer(
+        capsys, train, "train", [*DEMO, f"data_root={drawn_copy}", f"run={tmp_path / 'run'}"]
+    )
     assert code == 2
-    assert "id" in said[0] and "200" in said[0]
-    assert len(said) == 1, said
+    assert "id" in output[0] and "200" in output[0]
+    assert len(output) == 1, output
 
 
 def test_eval_and_label(capsys, tmp_path):
@@ -141,13 +145,13 @@ def test_eval_and_label(capsys, tmp_path):
     torch.save({"state_dict": {"w": torch.zeros(1)}}, other)
     for job, name in ((partial(evaluate, scenario=[]), "eval"), (label, "label")):
         extra = ["input=.", "output=out"] if name == "label" else []
-        code, said = answer(capsys, job, name, extra)
-        assert code == 2 and "checkpoint" in said[0] and len(said) == 1
-        code, said = answer(capsys, job, name, [f"checkpoint={tmp_path / 'none.ckpt'}", *extra])
-        assert code == 2 and "none.ckpt" in said[0] and len(said) == 1
-        code, said = answer(capsys, job, name, [f"checkpoint={other}", *extra])
-        assert code == 2 and "not a checkpoint of this library" in said[0] and len(said) == 1
-    code, said = answer(
+        code, output = answer(capsys, job, name, extra)
+        assert code == 2 and "checkpoint" in output[0] and len(output) == 1
+        code, output = answer(capsys, job, name, [f"checkpoint={tmp_path / 'none.ckpt'}", *extra])
+        assert code == 2 and "none.ckpt" in output[0] and len(output) == 1
+        code, output = answer(capsys, job, name, [f"checkpoint={other}", *extra])
+        assert code == 2 and "not a checkpoint of this library" in output[0] and len(output) == 1
+    code, output = answer(
         capsys, partial(evaluate, scenario=["+scenario=gta5_cityscapes"]), "eval", [f"checkpoint={other}"]
     )
-    assert code == 2 and "No entry" in said[0]
+    assert code == 2 and "No entry" in output[0]

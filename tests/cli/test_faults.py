@@ -55,8 +55,8 @@ def in_worker(kind: type, text: str) -> Exception:
     ],
 )
 def test_recognized(error: Exception, wanted: str) -> None:
-    said = explain(error)
-    assert said is not None and wanted in said and "\n" not in said
+    output = explain(error)
+    assert output is not None and wanted in output and "\n" not in output
 
 
 def test_the_allocators_really_say_so() -> None:

@@ -102,9 +102,9 @@ def test_the_end_of_memory_is_one_sentence_with_settings(kind, text, place, monk
     trains = WarmupModule.training_step
     monkeypatch.setattr(WarmupModule, "training_step", failing(lambda: kind(text)))
     assert run("source_only.batch_size=2", "warmup.batch_size=4") == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith(f"The {place} is too small: warmup.accumulate_grad_batches=2")
-    assert "rerun the same command with these settings" in said
+    output = capsys.readouterr().err.strip().splitlines()[-1]
+    assert output.startswith(f"The {place} is too small: warmup.accumulate_grad_batches=2")
+    assert "rerun the same command with these settings" in output
     gc.collect()  # The run that has failed still locks its directory.
     with monkeypatch.context() as patch:
         patch.setattr(WarmupModule, "training_step", trains)

@@ -164,8 +164,8 @@ def test_a_missing_folder_of_own_data_is_named_with_what_is_there(
 def test_one_class_is_refused_with_the_way_out(tmp_path: Path, run) -> None:
     write_data(tmp_path / "data")
     write_conf(tmp_path, scenario=SCENARIO.replace("[road, building, sky]", "[crack]"))
-    code, _, said = run("data_check", *WORDS)
-    assert code == 2 and "[background, crack]" in said
+    code, _, output = run("data_check", *WORDS)
+    assert code == 2 and "[background, crack]" in output
 
 
 def test_broken_links_are_named(tmp_path: Path, run) -> None:

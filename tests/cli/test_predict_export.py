@@ -92,7 +92,7 @@ def test_predict_through_windows_at_the_own_size(shared: Path):
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "printed"),
     [
         ("save=[label]", "save"),
         ("ids=mars", "ids"),
@@ -106,12 +106,12 @@ def test_predict_through_windows_at_the_own_size(shared: Path):
         ("ids=dataset", "ids=dataset"),
     ],
 )
-def test_wrong_words_are_one_sentence(shared: Path, capsys, word: str, said: str):
+def test_wrong_words_are_one_sentence(shared: Path, capsys, word: str, printed: str):
     words = {"checkpoint": f"{shared}/model", "input": f"{shared}/in", "output": f"{shared}/out"}
     key, _, value = word.partition("=")
     assert call_predict(*(f"{k}={v}" for k, v in (words | {key: value}).items())) == 2
     error = capsys.readouterr().err.strip()
-    assert said in error and "Traceback" not in error
+    assert printed in error and "Traceback" not in error
 
 
 def test_output_within_input_is_refused(shared: Path, capsys):
@@ -137,7 +137,7 @@ def test_safetensors_and_folders(shared: Path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (["format=onyx"], "onyx"),
         (["format=torch_export", "outputs=[label]"], "outputs"),
@@ -146,9 +146,9 @@ def test_safetensors_and_folders(shared: Path, capsys):
         (["format=tensorrt"], "TensorRT"),
     ],
 )
-def test_exports_that_cannot_be(shared: Path, capsys, words: list[str], said: str):
+def test_exports_that_cannot_be(shared: Path, capsys, words: list[str], printed: str):
     assert call_export(f"checkpoint={shared}/model", *words) == 2
-    assert said in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("kind", "package"), [("onnx", "onnx"), ("openvino", "openvino")])

@@ -33,8 +33,8 @@ def test_several_runs(run, capsys: pytest.CaptureFixture, word: str) -> None:
         Path("a, b").rename("ab")
         word = word.replace("a, b", "ab")
     assert run(word) == 0
-    said = capsys.readouterr().out
-    assert "55.0 ± 7.1" in said and "Report: comparison.html" in said
+    output = capsys.readouterr().out
+    assert "55.0 ± 7.1" in output and "Report: comparison.html" in output
     assert "Comparison of 2 runs" in Path("comparison.html").read_text()
 
 
@@ -44,7 +44,7 @@ def test_another_place(run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         ((), "Which run?"),
         (("run=nothing",), "nothing is not a run directory"),
@@ -53,9 +53,9 @@ def test_another_place(run) -> None:
         (("run=a, b", "of=x"), "of: there is no such key"),
     ],
 )
-def test_wrong_input(run, capsys: pytest.CaptureFixture, words: tuple[str, ...], said: str) -> None:
+def test_wrong_input(run, capsys: pytest.CaptureFixture, words: tuple[str, ...], output: str) -> None:
     assert run(*words) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_damaged_files_are_named(run, caplog: pytest.LogCaptureFixture) -> None:

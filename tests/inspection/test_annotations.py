@@ -72,8 +72,8 @@ def write(path: Path, content: Any) -> None:
 
 
 def proposed(folders: Folders, names: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
-    texts, said = fill_in_scenario(folders, TEMPLATES, names)
-    return {role: yaml.safe_load(text.replace("NAME", "mine")) for role, text in texts.items()}, said
+    texts, messages = fill_in_scenario(folders, TEMPLATES, names)
+    return {role: yaml.safe_load(text.replace("NAME", "mine")) for role, text in texts.items()}, messages
 
 
 def opened(values: dict[str, Any]) -> FolderDataModule:
@@ -98,15 +98,15 @@ def test_coco(tmp_path: Path, place: str) -> None:
             {"images": [], "categories": [], "annotations": [{"caption": "x"}]},
         )
         write(tmp_path / "notes/instances_of_others.json", coco(("x", "y")))
-    files, said = proposed(Folders(tmp_path / "images", tmp_path / place))
+    files, messages = proposed(Folders(tmp_path / "images", tmp_path / place))
     source = files["source"]
     assert (source["format"], source["names"]) == ("coco", ["road", "car"])
     assert "labels" not in source and "ids" not in source
     assert files["scenario"]["classes"]["names"] == ["road", "car"]
     check_classes(opened(source).train_dataset(), {0, 1, 255})
-    assert any("2 labels" in line and "coco" in line for line in said)
-    assert any("0: road (" in line and "1: car (" in line for line in said)
-    assert any("Pixels that nothing covers are ignored" in line for line in said)
+    assert any("2 labels" in line and "coco" in line for line in messages)
+    assert any("0: road (" in line and "1: car (" in line for line in messages)
+    assert any("Pixels that nothing covers are ignored" in line for line in messages)
 
 
 def test_coco_of_one_class_gets_a_background(tmp_path: Path) -> None:
@@ -276,11 +276,11 @@ def test_of_a_target_with_labels_throughout_a_part_is_for_validation(tmp_path: P
     for side in ("source", "target"):
         draw_images(tmp_path / side, tuple("abcde"))
         write(tmp_path / f"{side}.json", coco(tuple("abcde")))
-    files, said = proposed(
+    files, messages = proposed(
         Folders(
             tmp_path / "source", tmp_path / "source.json", tmp_path / "target", None, tmp_path / "target.json"
         )
     )
     target = opened(files["target"])
     assert len(target.train_dataset(labeled=False)) == 4 and len(target.val_dataset()) == 1
-    assert any("20 % of them are for validation" in line for line in said)
+    assert any("20 % of them are for validation" in line for line in messages)

@@ -313,12 +313,12 @@ def test_placeholders_of_colors_and_of_ids_are_kept_apart(tmp_path: Path) -> Non
     write(tmp_path, "i/{name}.png", "l/{name}.png", lambda ids: own[ids])
     write(tmp_path, "t/{name}.png", "v/{name}.png")
     folders = Folders(tmp_path / "i", tmp_path / "l", tmp_path / "t", tmp_path / "t", tmp_path / "v")
-    texts, said = fill_in_scenario(folders, TEMPLATES)
+    texts, notes = fill_in_scenario(folders, TEMPLATES)
     target = yaml.safe_load(texts["target"])
     assert target["ids"] == {0: "target_0", 1: "target_1", 2: "target_2"}
     assert target["class_map"] == dict.fromkeys(target["names"])
-    assert said[-1].startswith(
+    assert notes[-1].startswith(
         "No list and no known colors name the classes: write their names in place of class_0"
     )
-    _, said = fill_in_scenario(folders, TEMPLATES, ["a", "b", "c"])
-    assert "No list" not in said[-1]
+    _, notes = fill_in_scenario(folders, TEMPLATES, ["a", "b", "c"])
+    assert "No list" not in notes[-1]

@@ -132,18 +132,18 @@ def test_numbers_sort_by_their_value(page: str) -> None:
 
 
 def test_notices_say_what_stands_out(run: Path) -> None:
-    said = {notice.text: notice.severity for notice in notices_of(read_run(run))}
-    assert said["train has had no pseudo-label pixel since self_training 2."] == "warning"
-    assert said["train: the IoU fell to 0 in self_training 2."] == "error"
-    assert not any("has not ended" in text or "done harm" in text for text in said)
+    messages = {notice.text: notice.severity for notice in notices_of(read_run(run))}
+    assert messages["train has had no pseudo-label pixel since self_training 2."] == "warning"
+    assert messages["train: the IoU fell to 0 in self_training 2."] == "error"
+    assert not any("has not ended" in text or "done harm" in text for text in messages)
 
 
 def test_equal_alarms_of_several_candidates_are_one_notice(run: Path) -> None:
     alarms = [f"look-{n}: the histogram has moved by 0.{n} nats since look-0." for n in (1, 2, 3)]
     other = "look-3: teacher and student have parted."
     facts = replace(read_run(run), alarms=(*alarms, other))
-    said = [notice.text for notice in notices_of(facts) if notice.text.startswith("look-")]
-    assert said == [f"{alarms[-1]} The same of 2 candidates before, since look-1.", other]
+    messages = [notice.text for notice in notices_of(facts) if notice.text.startswith("look-")]
+    assert messages == [f"{alarms[-1]} The same of 2 candidates before, since look-1.", other]
 
 
 def test_settings_that_the_machine_chose_are_marked(run: Path) -> None:
@@ -173,9 +173,9 @@ def test_harm_since_the_checkpoint_that_a_run_started_from(tmp_path: Path) -> No
     record = json.loads(path.read_text())
     record["candidates"]["start"] = {"step": 0, "miou": 0.9, "teacher": None}
     path.write_text(json.dumps(record))
-    said = [notice.text for notice in notices_of(read_run(run)) if notice.severity == "error"]
+    messages = [notice.text for notice in notices_of(read_run(run)) if notice.severity == "error"]
     assert any(
-        "harm: self_training-2 has 50.0 and the checkpoint" in text and "90.0" in text for text in said
+        "harm: self_training-2 has 50.0 and the checkpoint" in text and "90.0" in text for text in messages
     )
 
 

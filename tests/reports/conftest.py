@@ -31,8 +31,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     def run(name: str, *words: str) -> Answer:
         scenario = [] if name == "label" else ["--config-dir", "my_conf", "+scenario=mine"]
         code = run_command(JOBS[name], name, "", [*scenario, *words])
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err.strip())
+        output = capsys.readouterr()
+        return Answer(code, output.out, output.err.strip())
 
     return run
 

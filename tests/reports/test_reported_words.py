@@ -81,8 +81,8 @@ def test_other_words_are_refused_by_name(project: Project, words: list[str], wan
 def test_mistakes_in_yaml_are_named_with_their_line(project: Project, line: bytes, wanted: str) -> None:
     with project.conf("dataset/mine_source").open("ab") as file:
         file.write(line)
-    said = refusal()
-    assert wanted in said and "mine_source.yaml, line" in said
+    output = refusal()
+    assert wanted in output and "mine_source.yaml, line" in output
 
 
 def test_a_byte_order_mark_and_a_lost_package_line_do_no_harm(project: Project) -> None:
