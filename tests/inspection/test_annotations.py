@@ -6,16 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from hiast.classes import LabelSpace
 from hiast.cli.conf_files import conf_directory
 from hiast.data import FolderDataModule
 from hiast.errors import InputError
+from hiast.formats import write_cvat, write_datumaro, write_fiftyone, write_panoptic
+from hiast.formats.items import Item
 from hiast.formats.names import voc_colors
 from hiast.inspection.annotation_kinds import kind_of
+from hiast.inspection.annotations import find_annotations
 from hiast.inspection.new_scenario import Folders, fill_in_scenario
 
 TEMPLATES = {
@@ -284,3 +289,57 @@ def test_of_a_target_with_labels_throughout_a_part_is_for_validation(tmp_path: P
     target = opened(files["target"])
     assert len(target.train_dataset(labeled=False)) == 4 and len(target.val_dataset()) == 1
     assert any("20 % of them are for validation" in line for line in messages)
+
+
+def draw_export(write_export: Any, folder: Path, images: Path) -> None:
+    labels = np.zeros(SIZE, np.uint8)
+    labels[: SIZE[0] // 3] = 1
+    labels[-2:] = 255
+    classes = LabelSpace(("road", "sky"), ((128, 64, 128), (70, 130, 180)))
+    names = sorted(path for path in images.iterdir())
+    write_export(folder, [Item(path.stem, labels=labels, image=path) for path in names], classes)
+
+
+@pytest.mark.parametrize(
+    ("format", "write_export", "place"),
+    [
+        ("cvat", write_cvat, "made"),
+        ("cvat", write_cvat, "made/SegmentationClass"),
+        ("datumaro", write_datumaro, "made"),
+        ("datumaro", write_datumaro, "made/masks"),
+        ("fiftyone", write_fiftyone, "made"),
+        ("panoptic", write_panoptic, "made"),
+        ("panoptic", write_panoptic, "made/annotations/panoptic_default.json"),
+    ],
+)
+def test_exports_of_masks_are_recognized(tmp_path: Path, format: str, write_export: Any, place: str) -> None:
+    draw_images(tmp_path / "images")
+    draw_export(write_export, tmp_path / "made", tmp_path / "images")
+    files, _ = proposed(Folders(tmp_path / "images", tmp_path / place))
+    assert (files["source"]["format"], files["source"]["names"]) == (format, ["road", "sky"])
+    check_classes(opened(files["source"]).train_dataset(), {0, 1, 255})
+
+
+def test_pascal_voc_keeps_its_background(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    for folder in ("SegmentationClass", "SegmentationObject"):
+        (tmp_path / "voc" / folder).mkdir(parents=True)
+        for image in (tmp_path / "images").iterdir():
+            mask = np.zeros(SIZE, np.uint8)
+            mask[4:8] = 15
+            mask[3] = 255
+            cv2.imwrite(str(tmp_path / "voc" / folder / f"{image.stem}.png"), mask)
+    files, _ = proposed(Folders(tmp_path / "images", tmp_path / "voc"))
+    assert files["source"]["format"] == "voc"
+    assert files["source"]["names"][0] == "background" and len(files["source"]["names"]) == 21
+    check_classes(opened(files["source"]).train_dataset(), {0, 15, 255})
+
+
+def test_masks_beside_other_json_files_stay_pictures(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    for image in (tmp_path / "images").iterdir():
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "masks" / f"{image.stem}.png"), np.eye(*SIZE, dtype=np.uint8))
+    write(tmp_path / "masks/notes.json", {"images": [], "categories": [], "annotations": []})
+    (tmp_path / "masks/broken.json").write_text("{")
+    assert find_annotations(tmp_path / "masks", tmp_path / "images") is None

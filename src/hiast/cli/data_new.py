@@ -26,7 +26,8 @@ without, the files are templates to fill in.
 
   name=NAME                     name of the scenario (with images=DIR: mine)
   images=DIR labels=DIR         the labeled source; labels=DIR may be the same folder. Label maps, or
-                                annotations: JSON of COCO (also labels=FILE), labelme, Cityscapes or Label Studio
+                                annotations: JSON of COCO (also labels=FILE), labelme, Cityscapes or Label Studio;
+                                or an export of CVAT, Datumaro, FiftyOne, COCO panoptic or PASCAL VOC
   target=DIR                    the unlabeled target: a folder of images or of videos
   target=video                  without images=DIR: a template for videos instead of a folder of images
   val_images=DIR val_labels=DIR labeled images of the target to measure with; val_labels=DIR alone: labels of a part of

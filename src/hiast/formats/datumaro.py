@@ -18,10 +18,10 @@ from hiast.formats.items import Images, Item, Labels, Size, checked
 from hiast.formats.names import BLACK, NameTable, distinct_colors, name_of_ignored, voc_colors
 from hiast.formats.pictures import check_size, color_png, from_colors, from_values, paint, read_png
 from hiast.formats.sink import open_sink, place_image
-from hiast.formats.source import Files, as_json, expect, stem, take
+from hiast.formats.source import Files, as_json, expect, load_json, stem, take
 
-_META = "dataset_meta.json"
-_MASKS = "masks"
+META = "dataset_meta.json"
+MASKS = "masks"
 _IMAGES = "images"
 
 
@@ -65,16 +65,16 @@ def write_datumaro(
         "background_label": "0",
     }
     taken: set[str] = set()
-    with open_sink(path, (_META, _MASKS, _IMAGES), overwrite=overwrite) as sink:
-        sink.write(_META, json.dumps(meta, ensure_ascii=False, indent=1).encode("utf-8"))
-        sink.folder(_MASKS)
+    with open_sink(path, (META, MASKS, _IMAGES), overwrite=overwrite) as sink:
+        sink.write(META, json.dumps(meta, ensure_ascii=False, indent=1).encode("utf-8"))
+        sink.folder(MASKS)
         sink.folder(_IMAGES)
         for item in checked(items, classes):
             name = flat_name(item.name)
             if name in taken:
                 raise InputError(f"Two items would be called '{name}' without folders: rename '{item.name}'.")
             taken.add(name)
-            sink.write(f"{_MASKS}/{name}.png", color_png(paint(item.labels, colors)))
+            sink.write(f"{MASKS}/{name}.png", color_png(paint(item.labels, colors)))
             place_image(sink, f"{_IMAGES}/{name}{item.image.suffix}", item, images)
     return len(taken)
 
@@ -95,16 +95,14 @@ class DatumaroReader:
         table = NameTable.of(classes, ignored)
         self.classes = table.classes
         self._files = Files(path)
-        where = self._files.where(_META)
-        meta = expect(as_json(self._files.read(_META), where), dict, where)
+        where = self._files.where(META)
+        meta = expect(as_json(self._files.read(META), where), dict, where)
         names = _names(meta, where)
         self._values = table.split(names)
         self._colors = table.split(
             {color: names[value] for value, color in _colors(meta, names, where).items()}
         )
-        self._items = tuple(
-            stem(name.removeprefix(f"{_MASKS}/")) for name in self._files.names(_MASKS, ".png")
-        )
+        self._items = tuple(stem(name.removeprefix(f"{MASKS}/")) for name in self._files.names(MASKS, ".png"))
 
     def items(self) -> tuple[str, ...]:
         """Names of the labeled images, sorted."""
@@ -120,7 +118,7 @@ class DatumaroReader:
         Raises:
             InputError: The mask is missing, damaged, of another size, or holds what stands for no class.
         """
-        file = f"{_MASKS}/{name}.png"
+        file = f"{MASKS}/{name}.png"
         where = self._files.where(file)
         picture = read_png(self._files.read(file), where)
         colors = picture.colors(where)
@@ -133,6 +131,17 @@ class DatumaroReader:
     def image(self, name: str) -> Path | None:
         """The image file, if it lies in ``images`` of the folder."""
         return self._files.image(_IMAGES, name)
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Names of the classes of a dataset in a folder, in the order of their values.
+
+    Raises:
+        InputError: ``dataset_meta.json`` is missing or damaged.
+    """
+    file = path / META
+    names = _names(expect(load_json(file), dict, str(file)), str(file))
+    return tuple(names[value] for value in sorted(names))
 
 
 def _names(meta: dict[str, Any], where: str) -> dict[int, str]:

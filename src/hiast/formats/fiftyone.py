@@ -27,7 +27,7 @@ from hiast.formats.pictures import Picture, check_size, from_colors, from_values
 from hiast.formats.sink import Sink, Spool, json_object, open_sink, place_image
 from hiast.formats.source import expect, load_json, objects, stem, take
 
-_METADATA, _SAMPLES, _DATA, _FIELDS = "metadata.json", "samples.json", "data", "fields"
+METADATA, SAMPLES, _DATA, _FIELDS = "metadata.json", "samples.json", "data", "fields"
 
 
 def write_fiftyone(
@@ -67,14 +67,14 @@ def write_fiftyone(
         "info": {"mask_targets": {field: targets}, "default_mask_targets": targets},
     }
     with (
-        open_sink(path, (_METADATA, _SAMPLES, _DATA, _FIELDS), overwrite=overwrite) as sink,
+        open_sink(path, (METADATA, SAMPLES, _DATA, _FIELDS), overwrite=overwrite) as sink,
         Spool(sink) as samples,
     ):
-        sink.write(_METADATA, json.dumps(metadata, ensure_ascii=False, indent=1).encode("utf-8"))
+        sink.write(METADATA, json.dumps(metadata, ensure_ascii=False, indent=1).encode("utf-8"))
         for item in checked(items, classes):
             samples.add_json(_sample(sink, item, field, images))
             place_image(sink, f"{_DATA}/{item.file_name}", item, images)
-        sink.write(_SAMPLES, json_object({}, {"samples": samples}))
+        sink.write(SAMPLES, json_object({}, {"samples": samples}))
         return samples.count
 
 
@@ -122,7 +122,7 @@ class FiftyOneReader:
         self._table = NameTable.of(classes, ignored)
         self.classes = self._table.classes
         self.root = Path(path)
-        self._file = self.root / _SAMPLES
+        self._file = self.root / SAMPLES
         content = expect(load_json(self._file), dict, str(self._file))
         samples = objects(take(content, "samples", list, self._file), f"{self._file}: 'samples'")
         self.field = self._choose(samples) if field is None else field
@@ -135,7 +135,7 @@ class FiftyOneReader:
             raise InputError(
                 f"{self._file} holds two samples of the same name: give each image its own name."
             )
-        self._targets = _targets(self.root / _METADATA, self.field)
+        self.targets = _targets(self.root / METADATA, self.field)
 
     def _choose(self, samples: list[dict[str, Any]]) -> str:
         fields = sorted(
@@ -182,10 +182,10 @@ class FiftyOneReader:
         label = take(self._samples[name], self.field, dict, self._file)
         picture, where = self._picture(label)
         if picture.values.ndim == 3:
-            colors = self._table.split({_color(key): target for key, target in self._targets.items()})
+            colors = self._table.split({_color(key): target for key, target in self.targets.items()})
             labels = from_colors(picture.values, {(0, 0, 0): IGNORED} | colors[0], where, colors[1])
         else:
-            numbers = {int(key): target for key, target in self._targets.items() if key.isdigit()}
+            numbers = {int(key): target for key, target in self.targets.items() if key.isdigit()}
             indices, unknown = self._table.split(numbers)
             without_name = {value: IGNORED for value in (0, IGNORED) if value not in numbers}
             labels = from_values(picture.values, indices | without_name, where, unknown)
@@ -223,6 +223,16 @@ class FiftyOneReader:
         """The image file, if it exists."""
         path = self.root / take(self._samples[name], "filepath", str, self._file)
         return path if path.is_file() else None
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Names of the classes of a dataset in a folder, in the order of their values or colors.
+
+    Raises:
+        InputError: A file is missing or damaged, or does not say what its masks mean.
+    """
+    reader = FiftyOneReader(path, ("any",))
+    return tuple(reader.targets[key] for key in sorted(reader.targets, key=lambda key: (len(key), key)))
 
 
 def _targets(file: Path, field: str) -> dict[str, str]:

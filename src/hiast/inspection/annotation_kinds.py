@@ -89,6 +89,20 @@ def recognize(files: Sequence[Path], images: Path) -> JsonAnnotations | None:
     return None
 
 
+def panoptic_files(files: Sequence[Path]) -> list[Path]:
+    """The JSON files of COCO's panoptic form among some files; a damaged one is none."""
+    found = []
+    for file in [file for file in files if file.suffix.lower() == ".json"][:_TRIED]:
+        try:
+            kind = kind_of(load_json(file))
+        except InputError:
+            continue
+        if kind in PER_IMAGE:
+            break
+        found += [file] if kind == "panoptic" else []
+    return found
+
+
 def kind_of(content: Any) -> str | None:
     """Format of the content of a JSON file; None: none that is read. Boxes and captions alone are none.
 

@@ -13,6 +13,7 @@ from hiast.errors import InputError
 from hiast.formats import AnnotationReader, open_annotations
 from hiast.formats.cityscapes import NOT_EVALUATED
 from hiast.formats.names import NOT_A_CLASS
+from hiast.inspection.annotation_exports import recognize_export
 from hiast.inspection.annotation_kinds import PER_IMAGE, recognize
 
 BACKGROUND = "background"
@@ -80,16 +81,24 @@ def find_annotations(place: Path, images: Path, names: Sequence[str] = ()) -> An
     folder = place if place.is_dir() else place.parent
     every = walk_files(place) if place.is_dir() else [place.name]
     files = [name for name in every if not name.rpartition("/")[2].startswith(".")]
-    if place.is_dir() and _has_pictures(files, place, images):
-        return None
+    if place.is_dir():
+        export = recognize_export(place, [folder / name for name in files], images)
+        if export is not None:
+            return _annotations(export.format, export.path, export.names, names)
+        if _has_pictures(files, place, images):
+            return None
     found = recognize([folder / name for name in files if name.lower().endswith(".json")], images)
     if found is None:
         if place.absolute() == images.absolute():
             return None
         raise InputError(_not_read(place, files))
     path = place if found.format in PER_IMAGE else found.files[0]
-    chosen, options = _choose(found.format, found.used_names(), names, path)
-    return Annotations(found.format, path, chosen, options)
+    return _annotations(found.format, path, found.used_names(), names)
+
+
+def _annotations(format: str, path: Path, used: Sequence[str], names: Sequence[str]) -> Annotations:
+    chosen, options = _choose(format, used, names, path)
+    return Annotations(format, path, chosen, options)
 
 
 def _has_pictures(files: Sequence[str], place: Path, images: Path) -> bool:
@@ -122,7 +131,8 @@ def _choose(
     """Class names, and the settings of the format that go with them."""
     if format == "cityscapes_polygons":
         used = _street_names(used)
-    classes = [name for name in used if name.lower() not in NOT_A_CLASS]
+    # The background of PASCAL VOC is one of its classes; elsewhere it stands for what nobody has labeled.
+    classes = [name for name in used if format == "voc" or name.lower() not in NOT_A_CLASS]
     options: dict[str, Any] = {}
     if not classes:
         raise InputError(f"labels: {path} names no class ({format}): are the annotations empty?")
