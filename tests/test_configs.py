@@ -12,6 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
+from hiast.classes import LabelSpace
 from hiast.cli import build
 from hiast.cli.build_loggers import build_loggers
 from hiast.cli.build_stages import build_stages
@@ -110,6 +111,19 @@ def test_every_scenario_says_how_it_is_run(name: str):
     assert head[0] == "# @package _global_"
     assert head[1].startswith(f"# hiast-train +scenario={name}")
     assert scenario(name).name == name
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_every_method_takes_classes_of_other_scenes(method: str):
+    config = scenario("gta5_cityscapes", f"method={method}")
+    classes = LabelSpace(("soil", "crop", "weed"), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
+    for stage in stages_of(config).values():
+        settings = stage.rounds[0]
+        module = settings.module(
+            network=small_network(3), classes=classes, max_steps=4, accumulate_grad_batches=1, round_number=1,
+            validation_size=(64, 128), seed=1,
+        )  # fmt: skip
+        assert module.classes == classes
 
 
 @pytest.mark.parametrize(

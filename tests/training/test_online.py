@@ -10,8 +10,10 @@ from small_network import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit
 from torch.nn import functional as F
 
 from hiast import online
+from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.training import OnlineModule, Views
+from hiast.training.features import FeatureDistance
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.views import StepKey
 
@@ -273,3 +275,12 @@ def test_a_dynamic_teacher_resumes_with_the_batches_that_it_compares_with():
 def test_settings_of_the_dynamic_teacher_are_checked():
     with pytest.raises(InputError, match="dynamic teacher"):
         module_of(dynamic_teacher={"first": 0})
+
+
+def test_feature_distance_of_classes_that_are_no_street_scene() -> None:
+    field = LabelSpace(("soil", "crop", "weed"), ((0, 0, 0), (0, 255, 0), (255, 0, 0)))
+    street = LabelSpace(("road", "car"), ((128, 64, 128), (0, 0, 142)))
+    assert FeatureDistance(TinyNetwork(), field).distance.things == (0, 1, 2)
+    assert FeatureDistance(TinyNetwork(), street).distance.things == (1,)
+    with pytest.raises(InputError, match="none of car is a class; name some of soil, crop, weed"):
+        FeatureDistance(TinyNetwork(), field, things=["car"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork
 from hiast.online import FrozenEncoder, ThingFeatureDistance
 from hiast.online.feature_distance import deepest
+
+log = logging.getLogger(__name__)
 
 CITYSCAPES_THINGS = (
     "traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -29,11 +32,12 @@ class FeatureDistance(nn.Module):
         network: Network with its pretrained encoder.
         classes: The label space of the scenario.
         weight: Weight of the distance in the loss.
-        things: Names of the thing classes; names that the label space lacks are left out.
+        things: Names of the thing classes; names that the label space lacks are left out. None: the published ones,
+            those of Cityscapes; or all classes where the label space has none of these, as that of other scenes.
         share: Share of a feature cell that one thing class must fill.
 
     Raises:
-        InputError: None of ``things`` is a class of the label space, or a setting is out of range.
+        InputError: None of the given ``things`` is a class of the label space, or a setting is out of range.
     """
 
     def __init__(
@@ -41,17 +45,24 @@ class FeatureDistance(nn.Module):
         network: SegmentationNetwork,
         classes: LabelSpace,
         weight: float = 0.005,
-        things: Sequence[str] = CITYSCAPES_THINGS,
+        things: Sequence[str] | None = None,
         share: float = 0.75,
     ) -> None:
         super().__init__()
         check_not_negative("feature_distance", weight=weight)
-        known = tuple(classes.index(name) for name in things if name in classes.names)
-        if not known:
+        known = tuple(
+            classes.index(name)
+            for name in (CITYSCAPES_THINGS if things is None else things)
+            if name in classes.names
+        )
+        if not known and things is not None:
             raise InputError(
-                f"feature_distance.things: none of {', '.join(things)} is a class; the classes are "
+                f"feature_distance.things: none of {', '.join(things)} is a class; name some of "
                 f"{', '.join(classes.names)}."
             )
+        if not known:
+            log.info("Feature distance: no class is a thing of street scenes, so all classes are compared.")
+            known = tuple(range(len(classes)))
         self.weight = weight
         self.distance = ThingFeatureDistance(known, share)
         self.reference = FrozenEncoder(encoder_of(network))
