@@ -343,3 +343,11 @@ def test_masks_beside_other_json_files_stay_pictures(tmp_path: Path) -> None:
     write(tmp_path / "masks/notes.json", {"images": [], "categories": [], "annotations": []})
     (tmp_path / "masks/broken.json").write_text("{")
     assert find_annotations(tmp_path / "masks", tmp_path / "images") is None
+
+
+def test_a_damaged_list_of_colors_is_named(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images")
+    draw_export(write_cvat, tmp_path / "made", tmp_path / "images")
+    (tmp_path / "made/labelmap.txt").write_bytes(b"road:\xff\xfe")
+    with pytest.raises(InputError, match=r"labelmap\.txt"):
+        find_annotations(tmp_path / "made", tmp_path / "images")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiast.formats import datumaro, fiftyone, voc
+from hiast.formats.source import Files
 from hiast.inspection.annotation_kinds import panoptic_files, recognize
 
 
@@ -41,7 +42,7 @@ def recognize_export(place: Path, files: Sequence[Path], images: Path) -> MaskEx
     """
     root = place.parent if place.name == voc.MASKS else place
     if (root / voc.LABELMAP).is_file() and (root / voc.MASKS).is_dir():
-        entries = voc.parse_labelmap((root / voc.LABELMAP).read_text(encoding="utf-8"), root / voc.LABELMAP)
+        entries = voc.parse_labelmap(Files(root).text(voc.LABELMAP), root / voc.LABELMAP)
         return MaskExport("cvat", root, tuple(name for name, _ in entries))
     if all((place / name).is_dir() for name in (voc.MASKS, voc.OBJECTS)):
         return MaskExport("voc", place, voc.VOC_NAMES)
