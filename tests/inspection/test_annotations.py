@@ -230,7 +230,7 @@ def test_pictures_and_arrays(tmp_path: Path, kind: str) -> None:
         ({"a.mat": "x"}, "scipy.io.loadmat"),
         ({"x.zip": "x"}, "unpack it"),
         ({"a.json": '{"boxes": []}'}, "COCO with polygons or masks, labelme"),
-        ({"boxes.json": json.dumps({**coco(), "annotations": [{"bbox": [0, 0, 1, 1]}]})}, "Boxes alone are no labels"),
+        ({"boxes.json": json.dumps({**coco(), "annotations": [{"bbox": [0, 0, 1, 1]}]})}, "Boxes alone do not label"),
         ({"a.json": '{"shapes": ['}, "is not a complete JSON file"),
         ({"a.json": '{"shapes": []}'}, "names no class"),
         ({}, "is empty"),

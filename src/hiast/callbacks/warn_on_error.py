@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 def warn_on_error(what: str) -> Iterator[None]:
     """Log an error as a warning, so that a run does not end where something that is only shown cannot be written.
 
-    A bug is logged with its traceback. A file that cannot be written, or that is refused when it is read, is no bug.
+    A bug is logged with its traceback. A file that cannot be written, or that is refused when it is read, is
+    not a bug.
 
     Args:
         what: What is written, for the message.

@@ -90,7 +90,7 @@ def explain(error: Exception, command: str = "train", roots: Sequence[Path] = ()
 def memory_fault(error: Exception) -> str | None:
     """The memory that was too small for a computation: "memory of the GPU" or "memory of the machine"; None: neither.
 
-    Shared memory of loader workers is another matter.
+    Shared memory of loader workers is handled apart.
     """
     text = str(error)
     if re.search(_SHARED_MEMORY, text):

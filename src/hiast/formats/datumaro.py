@@ -18,7 +18,7 @@ from hiast.formats.items import Images, Item, Labels, Size, checked
 from hiast.formats.names import BLACK, NameTable, distinct_colors, name_of_ignored, voc_colors
 from hiast.formats.pictures import check_size, color_png, from_colors, from_values, paint, read_png
 from hiast.formats.sink import open_sink, place_image
-from hiast.formats.source import Files, as_json, expect, load_json, stem, take
+from hiast.formats.source import Files, as_json, expect, stem, take
 
 META = "dataset_meta.json"
 MASKS = "masks"
@@ -95,8 +95,7 @@ class DatumaroReader:
         table = NameTable.of(classes, ignored)
         self.classes = table.classes
         self._files = Files(path)
-        where = self._files.where(META)
-        meta = expect(as_json(self._files.read(META), where), dict, where)
+        meta, where = _meta(self._files)
         names = _names(meta, where)
         self._values = table.split(names)
         self._colors = table.split(
@@ -139,9 +138,14 @@ def class_names(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: ``dataset_meta.json`` is missing or damaged.
     """
-    file = path / META
-    names = _names(expect(load_json(file), dict, str(file)), str(file))
+    names = _names(*_meta(Files(path)))
     return tuple(names[value] for value in sorted(names))
+
+
+def _meta(files: Files) -> tuple[dict[str, Any], str]:
+    """Content of ``dataset_meta.json``, and where it lies."""
+    where = files.where(META)
+    return expect(as_json(files.read(META), where), dict, where), where
 
 
 def _names(meta: dict[str, Any], where: str) -> dict[int, str]:

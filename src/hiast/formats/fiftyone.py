@@ -123,9 +123,8 @@ class FiftyOneReader:
         self.classes = self._table.classes
         self.root = Path(path)
         self._file = self.root / SAMPLES
-        content = expect(load_json(self._file), dict, str(self._file))
-        samples = objects(take(content, "samples", list, self._file), f"{self._file}: 'samples'")
-        self.field = self._choose(samples) if field is None else field
+        samples = _read_samples(self._file)
+        self.field = _only_field(samples, self._file) if field is None else field
         labeled = [sample for sample in samples if sample.get(self.field)]
         if not labeled:
             raise InputError(f"{self._file} holds no label in the field '{self.field}': check its name.")
@@ -135,24 +134,7 @@ class FiftyOneReader:
             raise InputError(
                 f"{self._file} holds two samples of the same name: give each image its own name."
             )
-        self.targets = _targets(self.root / METADATA, self.field)
-
-    def _choose(self, samples: list[dict[str, Any]]) -> str:
-        fields = sorted(
-            {
-                key
-                for sample in samples
-                for key, value in sample.items()
-                if isinstance(value, dict) and value.get("_cls") == "Segmentation"
-            }
-        )
-        if not fields:
-            raise InputError(f"{self._file} holds no field of segmentations.")
-        if len(fields) > 1:
-            raise InputError(
-                f"{self._file} holds several fields of segmentations ({', '.join(fields)}): name one (field)."
-            )
-        return fields[0]
+        self._targets = _targets(self.root / METADATA, self.field)
 
     def _names(self, samples: list[dict[str, Any]], paths: list[str]) -> list[str]:
         """Names that the samples hold, or else the file names of the images."""
@@ -182,10 +164,10 @@ class FiftyOneReader:
         label = take(self._samples[name], self.field, dict, self._file)
         picture, where = self._picture(label)
         if picture.values.ndim == 3:
-            colors = self._table.split({_color(key): target for key, target in self.targets.items()})
+            colors = self._table.split({_color(key): target for key, target in self._targets.items()})
             labels = from_colors(picture.values, {(0, 0, 0): IGNORED} | colors[0], where, colors[1])
         else:
-            numbers = {int(key): target for key, target in self.targets.items() if key.isdigit()}
+            numbers = {int(key): target for key, target in self._targets.items() if key.isdigit()}
             indices, unknown = self._table.split(numbers)
             without_name = {value: IGNORED for value in (0, IGNORED) if value not in numbers}
             labels = from_values(picture.values, indices | without_name, where, unknown)
@@ -231,8 +213,32 @@ def class_names(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: A file is missing or damaged, or does not say what its masks mean.
     """
-    reader = FiftyOneReader(path, ("any",))
-    return tuple(reader.targets[key] for key in sorted(reader.targets, key=lambda key: (len(key), key)))
+    targets = _targets(path / METADATA, _only_field(_read_samples(path / SAMPLES), path / SAMPLES))
+    return tuple(targets[key] for key in sorted(targets, key=lambda key: (len(key), key)))
+
+
+def _read_samples(file: Path) -> list[dict[str, Any]]:
+    content = expect(load_json(file), dict, str(file))
+    return objects(take(content, "samples", list, file), f"{file}: 'samples'")
+
+
+def _only_field(samples: list[dict[str, Any]], file: Path) -> str:
+    """The field of the kind Segmentation."""
+    fields = sorted(
+        {
+            key
+            for sample in samples
+            for key, value in sample.items()
+            if isinstance(value, dict) and value.get("_cls") == "Segmentation"
+        }
+    )
+    if not fields:
+        raise InputError(f"{file} holds no field of segmentations.")
+    if len(fields) > 1:
+        raise InputError(
+            f"{file} holds several fields of segmentations ({', '.join(fields)}): name one (field)."
+        )
+    return fields[0]
 
 
 def _targets(file: Path, field: str) -> dict[str, str]:

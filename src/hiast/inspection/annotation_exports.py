@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hiast.formats import datumaro, fiftyone, voc
 from hiast.formats.source import Files
-from hiast.inspection.annotation_kinds import panoptic_files, recognize
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,8 @@ class MaskExport:
     Attributes:
         format: Name of a format of ``hiast.formats``.
         path: What its reader opens.
-        names: Names of the classes in the order of their values, with those that are no class, such as "background".
+        names: Names of the classes in the order of their values, including those that are not classes, such as
+            "background".
     """
 
     format: str
@@ -26,16 +25,14 @@ class MaskExport:
     names: tuple[str, ...]
 
 
-def recognize_export(place: Path, files: Sequence[Path], images: Path) -> MaskExport | None:
+def recognize_export(place: Path) -> MaskExport | None:
     """The export that a folder is; None: it is none.
 
-    CVAT's "Segmentation mask 1.1", PASCAL VOC, Datumaro's common segmentation, FiftyOne's dataset and COCO's panoptic
-    form are known; those of CVAT and Datumaro by their folder of masks too.
+    CVAT's "Segmentation mask 1.1", PASCAL VOC, Datumaro's common segmentation and FiftyOne's dataset are known; those
+    of CVAT and Datumaro by their folder of masks too.
 
     Args:
         place: Folder of labels.
-        files: All files in it.
-        images: Folder of the images.
 
     Raises:
         InputError: The file that says what the masks mean is damaged.
@@ -51,5 +48,4 @@ def recognize_export(place: Path, files: Sequence[Path], images: Path) -> MaskEx
         return MaskExport("datumaro", root, datumaro.class_names(root))
     if all((place / name).is_file() for name in (fiftyone.METADATA, fiftyone.SAMPLES)):
         return MaskExport("fiftyone", place, fiftyone.class_names(place))
-    found = recognize(panoptic_files(files), images)
-    return None if found is None else MaskExport(found.format, found.files[0], tuple(found.used_names()))
+    return None

@@ -90,9 +90,9 @@ def recognize(files: Sequence[Path], images: Path) -> JsonAnnotations | None:
 
 
 def panoptic_files(files: Sequence[Path]) -> list[Path]:
-    """The JSON files of COCO's panoptic form among some files; a damaged one is none."""
+    """Those of some JSON files that are of COCO's panoptic form; a damaged one is not."""
     found = []
-    for file in [file for file in files if file.suffix.lower() == ".json"][:_TRIED]:
+    for file in files[:_TRIED]:
         try:
             kind = kind_of(load_json(file))
         except InputError:
@@ -153,5 +153,5 @@ def _studio_names(task: Any) -> Iterator[str]:
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    """The objects in a list; none if it is no list."""
+    """The objects in a list; none if it is not a list."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

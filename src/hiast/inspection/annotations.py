@@ -14,7 +14,7 @@ from hiast.formats import AnnotationReader, open_annotations
 from hiast.formats.cityscapes import NOT_EVALUATED
 from hiast.formats.names import NOT_A_CLASS
 from hiast.inspection.annotation_exports import recognize_export
-from hiast.inspection.annotation_kinds import PER_IMAGE, recognize
+from hiast.inspection.annotation_kinds import PER_IMAGE, panoptic_files, recognize
 
 BACKGROUND = "background"
 WITH_BACKGROUND = ("coco", "labelme")
@@ -81,13 +81,16 @@ def find_annotations(place: Path, images: Path, names: Sequence[str] = ()) -> An
     folder = place if place.is_dir() else place.parent
     every = walk_files(place) if place.is_dir() else [place.name]
     files = [name for name in every if not name.rpartition("/")[2].startswith(".")]
+    json_files = [folder / name for name in files if name.lower().endswith(".json")]
     if place.is_dir():
-        export = recognize_export(place, [folder / name for name in files], images)
+        export = recognize_export(place)
         if export is not None:
             return _annotations(export.format, export.path, export.names, names)
         if _has_pictures(files, place, images):
-            return None
-    found = recognize([folder / name for name in files if name.lower().endswith(".json")], images)
+            json_files = panoptic_files(json_files)
+            if not json_files:
+                return None
+    found = recognize(json_files, images)
     if found is None:
         if place.absolute() == images.absolute():
             return None
@@ -122,7 +125,9 @@ def _not_read(place: Path, files: Sequence[str]) -> str:
     if place.is_file():
         return f"labels: {place} is of no format that is read: {advice}."
     shown = describe_files([Path(name) for name in files])
-    return f"labels: {place} holds no labels that are read ({shown}): {advice}. Boxes alone are no labels of pixels."
+    return (
+        f"labels: {place} holds no labels that are read ({shown}): {advice}. Boxes alone do not label pixels."
+    )
 
 
 def _choose(

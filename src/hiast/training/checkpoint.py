@@ -56,7 +56,7 @@ def _is_own(contents: Any) -> bool:
 
 
 def no_checkpoint(path: Path) -> str:
-    """Why a path is no checkpoint; of a folder, such as that of a run, the checkpoints in it are named."""
+    """Why a path is not a checkpoint; of a folder, such as that of a run, the checkpoints in it are named."""
     if not path.is_dir():
         return f"There is no checkpoint {path}."
     places = ("selected.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt", "*.ckpt")
