@@ -118,3 +118,17 @@ def test_sparklines() -> None:
 
 def test_numbers_for_people() -> None:
     assert [text(value) for value in (0.0, 1e20, NAN, -0.25)] == ["0", "1e+20", "-", "-0.25"]
+
+
+def test_names_of_the_stages_of_the_demo_do_not_touch() -> None:
+    names = ["source_only", "warmup", "self_training 1", "self_training 2", "self_training 3"]
+    bands = list(zip((0.0, 320.0, 360.0, 420.0, 480.0), names, strict=True))
+    chart = line_chart("x", [Series("a", ((320.0, 1.0), (540.0, 2.0)))], bands=bands)
+    assert chart is not None
+    ends = {}
+    for band in chart.bands:
+        assert band.row is not None
+        length = 7.8 * len(band.name)  # wide letters, as in "warmup", measured in Chromium
+        begin = band.text_at - (0 if band.anchor == "start" else length)
+        assert begin > ends.get(band.row, -10) + 4, band.name
+        ends[band.row] = begin + length

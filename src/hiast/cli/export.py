@@ -65,8 +65,11 @@ def export(config: DictConfig) -> None:
     if not isinstance(model, SegmentationModel):
         raise InputError(f"{checkpoint} is exported already: name the checkpoint that it was made of.")
     if kind == "pretrained":
+        from hiast.cli.figures import recorded_means
+
         folder = Path(config.output or checkpoint.parent / f"{checkpoint.stem}-pretrained")
         facts = {key: values[key] for key in ("metrics", "license") if values[key]}
+        facts = {"metrics": recorded_means(checkpoint, model)} | facts
         model.save_pretrained(folder, model_card_kwargs=facts)
         sys.stdout.write(f"{folder}: config.json, model.safetensors and README.md.\n")
         return

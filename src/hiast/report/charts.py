@@ -21,7 +21,7 @@ MARKS = ("circle", "square", "triangle", "diamond")
 STAR = "star"
 """A mark for one point that stands out."""
 COLORS = 8
-LETTER = 6.6
+LETTER = 7.2
 """Width of a letter of the names of parts, about."""
 BAND_ROWS = 3
 """Rows for the names of parts."""
