@@ -27,6 +27,7 @@ from hiast.cli.kinds import (
     Words,
     flat,
 )
+from hiast.compile_modes import COMPILE_MODES
 from hiast.stage_names import STAGES
 
 CACHE_FORMATS = ("raw", "zstd", "jpeg")
@@ -84,6 +85,7 @@ TRAIN: Table = {
     "validation": {"size": Numbers(null=True), "every_n_steps": Whole(1)},
     "checkpoint_every_n_steps": Whole(1),
     "log_every_n_steps": Whole(1),
+    "compile_mode": Choice(COMPILE_MODES, null=True),
     "pictures": Whole(),
     "report": Flag(),
     "source_only": _STAGE,

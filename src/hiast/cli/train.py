@@ -127,6 +127,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         val_every_n_steps=config.validation.every_n_steps,
         checkpoint_every_n_steps=config.checkpoint_every_n_steps,
         log_every_n_steps=config.log_every_n_steps,
+        compile_mode=config.compile_mode,
         seed=config.seed,
         init_from=existing(config.init_from, "init_from"),
         config=values,

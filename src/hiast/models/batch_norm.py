@@ -119,7 +119,11 @@ def reestimate_bn_stats(network: nn.Module, batches: Iterable[Tensor]) -> None:
     before = [[buffer.clone() for buffer in norm.buffers(recurse=False)] for norm in norms]
     try:
         with _estimating(network, norms):
-            for batch in chain([first], images):
+            for count, batch in enumerate(chain([first], images), 1):
+                for norm in norms:
+                    # The plain mean over all batches. Momentum None means the same, but timm's layers then read their
+                    # counter on the host, which waits for the device at every layer.
+                    norm.momentum = 1.0 / count
                 network(batch)
     except BaseException:
         for norm, buffers in zip(norms, before, strict=True):
@@ -137,7 +141,6 @@ def _estimating(network: nn.Module, norms: list[_BatchNorm]) -> Iterator[None]:
         network.eval()
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over all batches
             norm.training = True
         yield
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Teacher(nn.Module):
         self.average_buffers = average_buffers
         self.network = copy.deepcopy(student).requires_grad_(False).eval()
         self.training = False
+        self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of the averaged network, which stays in eval mode."""
@@ -33,8 +34,12 @@ class Teacher(nn.Module):
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits of the averaged network before their upsampling, see ``SegmentationNetwork.coarse``."""
-        logits: Tensor = self.network.coarse(images)  # type: ignore[operator]
+        logits: Tensor = (self._compiled or self.network.coarse)(images)  # type: ignore[operator]
         return logits
+
+    def compile_coarse(self, mode: str | None) -> None:
+        """Compile ``coarse`` in a mode of ``torch.compile``."""
+        self._compiled = torch.compile(self.network.coarse, mode=mode)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:

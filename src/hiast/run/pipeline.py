@@ -19,6 +19,7 @@ from hiast.callbacks.report import RunReport
 from hiast.callbacks.stop import keyboard_interrupt
 from hiast.callbacks.tracking import Tracking
 from hiast.classes import LabelSpace
+from hiast.compile_modes import CompileMode
 from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
@@ -58,6 +59,7 @@ class Pipeline:
         val_every_n_steps: Optimizer steps between two validations; the last step of a round is always validated.
         checkpoint_every_n_steps: Optimizer steps between two checkpoints.
         log_every_n_steps: Optimizer steps between two rows of loss terms.
+        compile_mode: Mode of ``torch.compile`` for the passes of training; None: not compiled.
         seed: Seed of all random draws.
         init_from: Checkpoint to start from, instead of the network's pretrained weights.
         config: Plain values stored in every checkpoint, so that it can be evaluated alone.
@@ -81,6 +83,7 @@ class Pipeline:
     val_every_n_steps: int = 400
     checkpoint_every_n_steps: int = 400
     log_every_n_steps: int = 50
+    compile_mode: CompileMode | None = None
     seed: int = 888
     init_from: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -247,6 +250,7 @@ class Pipeline:
         module = self.build_module(network, stage, number)
         module.run_config = self.config
         module.finite_check_interval = self.log_every_n_steps
+        module.compile_mode = self.compile_mode
         if resume is not None:
             module.on_load_checkpoint(read_checkpoint(resume))
         elif start is not None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report")
-"""Settings that do not change results."""
+_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report", "compile_mode")
+"""Settings that do not change results (compiled passes, no more than another device does)."""
 
 _OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")
 """Arguments of the trainer that say where a run is resumed. Batch sizes are totals over all devices."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hiast.classes import LabelSpace
+from hiast.compile_modes import CompileMode
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
@@ -47,6 +49,8 @@ class AdaptationModule(StoredModule, ABC):
     Attributes:
         finite_check_interval: Batches between two checks of the losses on an accelerator, where reading a value makes
             the host wait. On the CPU every batch is checked.
+        compile_mode: Mode of ``torch.compile`` for the passes of student and teacher in training; None: not compiled.
+            Validation and labeling, whose images may have any size, are never compiled.
 
     Raises:
         InputError: A setting is out of range, or the network has another number of classes.
@@ -84,6 +88,8 @@ class AdaptationModule(StoredModule, ABC):
         self.bn_statistics = bn_statistics
         self.seed = seed
         self.finite_check_interval = 50
+        self.compile_mode: CompileMode | None = None
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.finite = FiniteCheck()
         self._buffers_before: list[Tensor] = []
         freeze_batch_norm(network, freeze_bn)
@@ -112,20 +118,30 @@ class AdaptationModule(StoredModule, ABC):
         logits: Tensor = self.network(self.normalize(images))
         return logits
 
+    def coarse(self, images: Tensor) -> Tensor:
+        """Coarse logits [B, C, h, w] of normalized images [B, 3, H, W], in a training step."""
+        return (self._compiled or self.network.coarse)(images)
+
     def source_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the labeled pixels of uint8 images [B, 3, H, W] with labels uint8 [B, H, W]."""
-        logits = self.network.coarse(self.normalize(images))
+        logits = self.coarse(self.normalize(images))
         upsampling = self.network.upsampling(labels.shape[-2], labels.shape[-1])
         loss: Tensor = coarse_cross_entropy(logits, labels, upsampling)
         return loss
 
+    def compile_passes(self) -> None:
+        """Compile the passes of a training step in ``compile_mode``; the first steps then take minutes."""
+        self._compiled = torch.compile(self.network.coarse, mode=self.compile_mode)
+
     def setup(self, stage: str) -> None:
-        """Synchronize batch normalization over all devices; torch has that on accelerators only."""
+        """Synchronize batch normalization over all devices, which torch has on accelerators only, and compile."""
         if stage == "fit" and self.trainer.world_size > 1 and self.trainer.strategy.root_device.type != "cpu":
             synchronize_batch_norm(self.network)
         if stage == "fit":
             on_cpu = self.trainer.strategy.root_device.type == "cpu"
             self.finite.reset(interval=1 if on_cpu else self.finite_check_interval)
+            if self.compile_mode is not None:
+                self.compile_passes()
 
     def on_fit_start(self) -> None:
         """Make Lightning accumulate as the settings say; the warm-up, which steps its optimizers itself, does not."""
@@ -147,6 +163,8 @@ class AdaptationModule(StoredModule, ABC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the position alone: learning rates and the seed of the draws of the network."""
         self.set_learning_rates()
+        if self.compile_mode is not None:
+            torch.compiler.cudagraph_mark_step_begin()
         key = [self.seed, *self.stage.encode(), self.round_number, self.batches_done, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         if self.finite.interval == 1 and self.batches_done % self.accumulate_grad_batches == 0:

@@ -239,14 +239,20 @@ class OnlineModule(AdaptationModule):
         if self.calibration is not None:
             self.calibration.start(self.source_pixels)
 
+    def compile_passes(self) -> None:
+        """Compile the passes of student and teacher; not the student's where its features are read by a hook."""
+        if self.feature_distance is None:
+            super().compile_passes()
+        self.teacher.compile_coarse(self.compile_mode)
+
     def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
         """Coarse logits of source and mixed images."""
         if self.joint_batch:
-            logits = self.network.coarse(torch.cat((source, mixed)))
+            logits = self.coarse(torch.cat((source, mixed)))
             return logits[: len(source)], logits[len(source) :]
         # The source last, since the feature distance reads the features of the last pass.
-        mixed_logits = self.network.coarse(mixed)
-        return self.network.coarse(source), mixed_logits
+        mixed_logits = self.coarse(mixed)
+        return self.coarse(source), mixed_logits
 
     @torch.no_grad()
     def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None]:
@@ -307,7 +313,7 @@ class OnlineModule(AdaptationModule):
         masked, _ = self.views.masking(prepared, key.generator("masking"))
         # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
-            logits = self.network.coarse(masked)
+            logits = self.coarse(masked)
         nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
         unmixed = Mixed(images, pseudo.labels, pseudo.weights, nothing)
         upsampling = self.network.upsampling(images.shape[2], images.shape[3])

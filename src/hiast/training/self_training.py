@@ -72,6 +72,11 @@ class HIASTModule(AdaptationModule):
         """Make the teacher a copy of the student; once for each round, after its labels are made."""
         self.teacher.reset(self.network)
 
+    def compile_passes(self) -> None:
+        """Compile the passes of student and teacher."""
+        super().compile_passes()
+        self.teacher.compile_coarse(self.compile_mode)
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss on target images: the student sees the strong view, the teacher the weak one."""
         target = batch["target"]
@@ -81,7 +86,7 @@ class HIASTModule(AdaptationModule):
         if self.loss.consistency:
             with torch.no_grad():
                 teacher_logits = self.teacher.coarse(self.normalize(target["image"]))
-        logits = self.network.coarse(self.normalize(target["strong"]))
+        logits = self.coarse(self.normalize(target["strong"]))
         terms: dict[str, Tensor] = dict(
             self.loss.from_coarse(logits, target["label"], teacher_logits, upsampling)
         )
