@@ -24,6 +24,7 @@ from hiast.data import AdaptationDataModule
 from hiast.data.adaptation import Domain
 from hiast.data.checks.headers import check_headers
 from hiast.data.datasets.joined import JoinedDataset
+from hiast.data.loading.loaders import end_workers
 from hiast.errors import InputError
 from hiast.files import write_json
 from hiast.models import SegmentationNetwork
@@ -228,12 +229,16 @@ class Pipeline:
             val_every_n_steps=self.val_every_n_steps,
             folder=self.directory.path,
         )
-        if module.batches_done < module.batches:
-            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-        else:
-            # The process was killed between the last checkpoint and the result: only the validation is missing.
-            module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
-            trainer.validate(module, data, verbose=False)
+        try:
+            if module.batches_done < module.batches:
+                trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+            else:
+                # The process was killed between the last checkpoint and the result: only the validation is missing.
+                module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
+                trainer.validate(module, data, verbose=False)
+        finally:
+            end_workers(trainer.train_dataloader)
+            end_workers(trainer.val_dataloaders)
         check_complete(stage.name, module)
         if trainer.is_global_zero:
             entry = record_round(self.directory, stage.name, number, self._describe(start))

@@ -43,3 +43,48 @@ def test_a_worker_that_dies_while_another_is_forked_is_reported_behind_the_fork(
     first, forked, error = done.stdout.splitlines()
     assert (first, forked) == ("[0]", "forked")
     assert error.startswith("DataLoader worker") and "killed by signal" in error
+
+
+LEFT = """
+import atexit, multiprocessing, time
+from hiast.data.loading.loaders import TrainLoader, end_workers, validation_loader
+from hiast.data.loading.sampler import PositionBatchSampler, Shuffled, StreamKey
+
+class Numbers:
+    def __getitem__(self, draw):
+        return getattr(draw, "position", draw)
+
+    def __len__(self):
+        return 100
+
+def clean_up(worker):  # as torch does where memory is page-locked
+    began = time.monotonic()
+    worker.join(timeout=5)
+    print("waited" if time.monotonic() - began > 2 else "ended", flush=True)
+
+draws = PositionBatchSampler(Shuffled(9), StreamKey(1, 1, 1), batch_size=1, steps=100)
+loaders = {"train": TrainLoader(Numbers(), draws, 2), "val": [validation_loader(Numbers(), 100, 0, 1, 1)]}
+iterators = [iter(loaders["train"]), iter(loaders["val"][0])]
+for iterator in iterators:
+    next(iterator)
+print(len(multiprocessing.active_children()), flush=True)
+end_workers(loaders)
+end_workers(None)
+print(len(multiprocessing.active_children()), flush=True)
+loaders["val"] = [validation_loader(Numbers(), 100, 0, 1, 2)]
+from torch.utils.data import DataLoader
+plain = DataLoader.__iter__
+def registering(loader):
+    iterator = plain(loader)
+    for worker in iterator._workers:
+        atexit.register(clean_up, worker)
+    return iterator
+DataLoader.__iter__ = registering
+iterator = iter(loaders["val"][0])
+next(iterator)
+"""
+
+
+def test_workers_end_with_the_fit_and_with_the_program() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["3", "0", "ended", "ended"], done.stdout + done.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +21,24 @@ from hiast.data.sample import Sample
 
 
 class Loader(DataLoader[Sample]):
-    """A ``DataLoader`` that is safe to start while another loader's workers are running or dying."""
+    """A ``DataLoader`` that is safe to start while another loader's workers are running or dying.
+
+    Its workers end when the program does. torch waits five seconds for each worker that is left then, one after the
+    other, where memory is page-locked: minutes after a run on a GPU.
+    """
 
     def __iter__(self) -> Any:
         with _sigchld_deferred(), _sigterm_blocked():
-            return super().__iter__()
+            iterator = super().__iter__()
+        # What is registered last is called first, so before torch waits.
+        atexit.register(_end_workers_of, weakref.ref(self))
+        return iterator
+
+    def end_workers(self) -> None:
+        """End the worker processes; a new iterator starts others."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None and self.num_workers:
+            iterator._shutdown_workers()
 
 
 class TrainLoader:
@@ -49,6 +64,10 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Sample]:
         yield from self._loader
 
+    def end_workers(self) -> None:
+        """End the worker processes."""
+        self._loader.end_workers()
+
     def state_dict(self) -> dict[str, Any]:
         """An empty state, for Lightning: the position in the order is an argument of the sampler."""
         return {}
@@ -71,6 +90,17 @@ def validation_loader(
     """
     shard = ShardSampler(size, rank, world_size)
     return Loader(dataset, batch_size=1, sampler=shard, **loader_options(min(num_workers, len(shard))))
+
+
+def end_workers(loaders: Any) -> None:
+    """End the worker processes of loaders, as Lightning's trainer holds them: one, a list, a dictionary or None."""
+    if isinstance(loaders, Loader | TrainLoader):
+        loaders.end_workers()
+    elif isinstance(loaders, Mapping):
+        end_workers(list(loaders.values()))
+    elif isinstance(loaders, list):
+        for loader in loaders:
+            end_workers(loader)
 
 
 def loader_options(num_workers: int) -> dict[str, Any]:
@@ -104,6 +134,12 @@ def _end_at_signal_of_parent() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def _end_workers_of(reference: weakref.ref[Loader]) -> None:
+    loader = reference()
+    if loader is not None:
+        loader.end_workers()
 
 
 @contextmanager
