@@ -251,7 +251,9 @@ def preloaded(loader: Iterator[dict[str, dict[str, Tensor]]]) -> Iterator[dict[s
     if torch.cuda.is_available():
         few = [
             {
-                domain: {key: value.pin_memory() for key, value in sample.items() if isinstance(value, Tensor)}
+                domain: {
+                    key: value.pin_memory() for key, value in sample.items() if isinstance(value, Tensor)
+                }
                 for domain, sample in batch.items()
             }
             for batch in few
@@ -391,7 +393,9 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--compile", choices=COMPILE_MODES, help="compile_mode of hiast-train")
-    parser.add_argument("--preloaded", action="store_true", help="take turns with a few batches in page-locked memory")
+    parser.add_argument(
+        "--preloaded", action="store_true", help="take turns with a few batches in page-locked memory"
+    )
     parser.add_argument("--straightforward", action="store_true")
     parser.add_argument("--default-allocator", action="store_true", help="leave glibc's settings as they are")
     parser.add_argument("--history", type=Path)

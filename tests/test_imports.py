@@ -27,6 +27,7 @@ ANYONE = {
     "progress",
     "ranks",
     "stage_names",
+    "compile_modes",
     "upsampling",
 }
 EVERYTHING = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()} - {
@@ -46,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "ranks": set(),
     "upsampling": set(),
     "stage_names": set(),
+    "compile_modes": set(),
     "data": {"pseudo_labels", "formats"},
     "scenes": set(),
     "models": set(),
@@ -180,6 +182,7 @@ def test_other_packages_stay_where_they_belong(name: str):
             "pages",
             "progress",
             "stage_names",
+            "compile_modes",
         ), f"{place}: {part} is without torch"
 
 

@@ -1,4 +1,4 @@
-"""The Triton kernels as far as a machine without a GPU can test them, and where they are chosen."""
+"""The Triton kernels, in Triton's interpreter where there is no GPU, and where they are chosen."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ import torch
 from hiast.upsampling import Upsampling
 from hiast.upsampling.triton_support import can_use_triton, cells, fold_corners, tile, why_not_triton
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs the package triton")
 
 
-def in_a_process(name: str) -> str:
+def in_a_process(name: str, *words: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     program = Path(__file__).with_name(name)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, program, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @needs_triton
 @pytest.mark.slow
-def test_kernels_equal_the_blocks_in_the_interpreter() -> None:
-    assert "equal" in in_a_process("triton_interpreted.py")
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu]), "cpu"])
+def test_kernels_equal_the_blocks(device: str) -> None:
+    if device == "cpu" and torch.cuda.is_available():
+        pytest.skip("The interpreter stands in for a GPU.")
+    assert "equal" in in_a_process("triton_equal.py", device)
 
 
 @needs_triton

@@ -164,7 +164,7 @@ class AdaptationModule(StoredModule, ABC):
         """Set what depends on the position alone: learning rates and the seed of the draws of the network."""
         self.set_learning_rates()
         if self.compile_mode is not None:
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         key = [self.seed, *self.stage.encode(), self.round_number, self.batches_done, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         if self.finite.interval == 1 and self.batches_done % self.accumulate_grad_batches == 0:

@@ -38,7 +38,7 @@ class Loader(DataLoader[Sample]):
         """End the worker processes; a new iterator starts others."""
         iterator, self._iterator = self._iterator, None
         if iterator is not None and self.num_workers:
-            iterator._shutdown_workers()
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class TrainLoader:

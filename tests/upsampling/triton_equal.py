@@ -1,12 +1,12 @@
-"""The Triton kernels in Triton's interpreter against the blocks; a program of its own, since Triton reads the
-environment when a kernel is defined."""
+"""The Triton kernels against the blocks, in Triton's interpreter (argument ``cpu``) or on a GPU (``cuda``); a program
+of its own, since Triton reads the environment when a kernel is defined."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-os.environ["TRITON_INTERPRET"] = "1"
+os.environ["TRITON_INTERPRET"] = "1" if sys.argv[1] == "cpu" else "0"
 
 import torch
 
@@ -14,6 +14,7 @@ from hiast.objectives import HIASTLoss, coarse_cross_entropy
 from hiast.upsampling import Upsampling, View, read_out
 from hiast.upsampling.triton_readout import read_out_by_triton
 
+DEVICE = sys.argv[1]
 CASES = [
     (2, 19, 2, 3, Upsampling.to((9, 14))),
     (1, 5, 3, 2, Upsampling.to((12, 12), align_corners=False, kept=(11, 10))),
@@ -27,7 +28,9 @@ def draw(batch: int, classes: int, height: int, width: int, size: tuple[int, int
     student, teacher = (3 * torch.randn(batch, classes, height, width, generator=generator) for _ in "st")
     labels = torch.randint(classes, (batch, *size), generator=generator).to(torch.uint8)
     labels[torch.rand(labels.shape, generator=generator) < 0.4] = 255
-    return [student.requires_grad_(), labels, teacher, torch.rand(labels.shape, generator=generator)]
+    weights = torch.rand(labels.shape, generator=generator)
+    student, labels, teacher, weights = (tensor.to(DEVICE) for tensor in (student, labels, teacher, weights))
+    return [student.requires_grad_(), labels, teacher, weights]
 
 
 def close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
@@ -55,7 +58,7 @@ for number, (batch, classes, height, width, up) in enumerate(CASES):
     found_labels, confidence, sums = read_out_by_triton(inputs[0], up)
     plain = read_out([View(inputs[0], up)], entropy=True)
     assert torch.equal(found_labels, plain.labels)
-    entropy = sums / (up.size[0] * up.size[1]) / torch.tensor(float(classes)).log()
+    entropy = sums / (up.size[0] * up.size[1]) / torch.tensor(float(classes), device=DEVICE).log()
     close([confidence, entropy], [plain.confidence, plain.entropy])
 with torch.no_grad():
     student, labels, teacher, _ = inputs
