@@ -6,7 +6,6 @@
     plain            the same mathematics without that waste, one log-softmax for each term
     full size        torch's interpolation, softmax of the teacher, and HIASTLoss.forward
     coarse           HIASTLoss.from_coarse, blocks of rows
-    coarse compiled  the same with backend="compile" (--compile; seconds to compile, which are not counted)
     coarse triton    the same with backend="triton" (on a CUDA device)
 
 and two parts of online self-training: cross-entropy with a weight for each pixel, and the teacher's class and
@@ -169,8 +168,6 @@ def coarse_teacher(i: Inputs) -> tuple[Tensor, ...]:
 def tasks(inputs: Inputs) -> dict[str, dict[str, Form]]:
     """Forms of each task by their names; the first is what others are compared with."""
     backends = {"coarse": "eager"}
-    if inputs.options.compile:
-        backends["coarse compiled"] = "compile"
     if inputs.options.device == "cuda":
         backends["coarse triton"] = "triton"
     terms: dict[str, Form] = {
@@ -294,9 +291,8 @@ def report(options: argparse.Namespace, allocator: str) -> None:
         for name, times in found["times"].items():
             ratios = " | ".join(f"{medians[other] / medians[name]:.1f}" for other in others)
             span = f"{medians[name]:.1f} ({min(times):.1f}-{max(times):.1f})"
-            print(
-                f"| {name} | {span} | {ratios} | {memory[name]:.0f} | {memory[name] / full:.2f} | {found['difference'][name]:.0e} |"
-            )
+            own = f"{memory[name]:.0f} | {memory[name] / full:.2f} | {found['difference'][name]:.0e}"
+            print(f"| {name} | {span} | {ratios} | {own} |")
 
 
 def parse() -> argparse.Namespace:
@@ -312,7 +308,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--allocator", choices=("default", "tuned", "both"), default="both")
-    parser.add_argument("--compile", action="store_true", help="also the compiled form")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -110,15 +110,3 @@ def test_what_does_not_fit_is_refused() -> None:
         coarse_cross_entropy(logits, labels, UP, weights=torch.ones(2, 3))
     with pytest.raises(InputError, match="normalization"):
         coarse_cross_entropy(logits, labels, UP, normalization="weights")  # type: ignore[arg-type]
-
-
-@pytest.mark.slow
-def test_compiled_blocks() -> None:
-    logits, labels, _ = draw(7)
-    logits = logits.float().requires_grad_()
-    results = []
-    for backend in ("eager", "compile"):
-        loss = coarse_cross_entropy(logits, labels, UP, backend=backend)  # type: ignore[arg-type]
-        results.append((loss, *torch.autograd.grad(loss, logits)))
-    for found, wanted in zip(*results, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=2e-6, atol=1e-8)

@@ -134,7 +134,7 @@ class HIASTLoss(nn.Module):
             teacher_logits: Float [B,C,h,w], taken as constants; may be None when consistency weighs 0, and the
                 term is then reported as 0.
             upsampling: From [h,w] to [H,W], of student and teacher; ``SegmentationNetwork.upsampling`` gives it.
-            backend: ``"auto"``, ``"eager"``, ``"compile"`` or ``"triton"``, see
+            backend: ``"auto"``, ``"eager"`` or ``"triton"``, see
                 ``hiast.objectives.fused.backend.choose_backend``.
 
         Returns:

@@ -1,7 +1,6 @@
 """What the Triton kernels share: the pixels of a cell, their logits and softmax, and sums for its corners.
 
-A tile is [pixels, classes]. Never run on a GPU, see ``triton_support``. Annotations must be of Triton: its compiler
-reads them.
+A tile is [pixels, classes]. Annotations must be of Triton: its compiler reads them.
 """
 
 from __future__ import annotations

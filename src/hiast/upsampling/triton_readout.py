@@ -1,4 +1,4 @@
-"""The read-out of one view by a Triton kernel; never run on a GPU, see ``triton_support``."""
+"""The read-out of one view by a Triton kernel; see ``hiast.upsampling.triton_support``."""
 
 from __future__ import annotations
 

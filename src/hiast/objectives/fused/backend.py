@@ -12,8 +12,8 @@ from hiast.errors import InputError
 from hiast.upsampling import Upsampling
 from hiast.upsampling.triton_support import can_use_triton, why_not_triton
 
-Backend = Literal["auto", "eager", "compile", "triton"]
-"""Blocks of rows in plain torch, the same compiled, or one kernel on a GPU; ``"auto"`` takes what suits the device."""
+Backend = Literal["auto", "eager", "triton"]
+"""Blocks of rows in plain torch, or one kernel on a GPU; ``"auto"`` takes what suits the device."""
 
 
 def choose_backend(backend: Backend, logits: Tensor, upsampling: Upsampling) -> Backend:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -14,27 +10,18 @@ from hiast.objectives.fused.request import Factors, Pass, Request
 from hiast.objectives.regions import Region
 from hiast.upsampling import Plan, make_plan, narrow, sum_dtype, widen
 
-Body = Callable[..., Tensor]
-"""``block_terms`` or a compiled form of it."""
 
-
-def pass_by_blocks(request: Request, compiled: bool = False) -> Pass:
-    """Go through all pixels.
-
-    Args:
-        request: What is asked for.
-        compiled: Let torch.compile fuse the operations of a block. The first block of each size then costs seconds.
-    """
+def pass_by_blocks(request: Request) -> Pass:
+    """Go through all pixels."""
     plan = make_plan(request.student, request.upsampling, request.student.dtype)
     sources = [maps for maps in (request.student, request.teacher) if maps is not None]
     gradients = [torch.empty_like(maps) for maps in sources] if request.factors is not None else []
-    body: Body = _compiled() if compiled else block_terms
     buffers = plan.scratch(4), plan.wide(2 * len(sources))
     sums: list[Tensor] = []
     for group in plan.groups:
         wide = [widen(maps[group], plan.columns, out) for maps, out in zip(sources, buffers[1], strict=False)]
         totals = [total.zero_() for total in buffers[1][len(sources) :]][: len(gradients)]
-        sums += _one_group(request, plan, group, wide, totals, buffers[0], body)
+        sums += _one_group(request, plan, group, wide, totals, buffers[0])
         for total, gradient in zip(totals, gradients, strict=True):
             narrow(total, plan.columns, gradient[group])
     both: list[Tensor | None] = [*gradients, None, None]
@@ -48,7 +35,6 @@ def _one_group(
     wide: list[Tensor],
     totals: list[Tensor],
     scratch: list[Tensor],
-    body: Body,
 ) -> list[Tensor]:
     """The blocks of some images: their sums; adds their gradients to ``totals``."""
     labels = plan.by_rows(request.labels, group)
@@ -58,7 +44,7 @@ def _one_group(
         student = block.expand(wide[0], rows[0])
         teacher = block.expand(wide[1], rows[1]) if len(wide) > 1 else None
         sums.append(
-            body(
+            block_terms(
                 student,
                 teacher,
                 rows[2],
@@ -133,9 +119,3 @@ def block_terms(
     if factors is not None:
         teacher.addcmul_(exponentials, scale if mask is None else scale.mul_(mask), value=-1)
     return torch.stack(sums)
-
-
-@cache
-def _compiled() -> Body:
-    compiled: Any = torch.compile(block_terms)
-    return compiled  # type: ignore[no-any-return]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,9 +17,6 @@ from hiast.upsampling import Plan, Upsampling, exact_matmul, make_plan, narrow, 
 
 Normalization = Literal["labeled", "all"]
 """What the sum is divided by: the number of pixels with a label, or of all pixels."""
-
-Body = Callable[..., Tensor]
-"""``block_cross_entropy`` or a compiled form of it."""
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -116,12 +111,11 @@ def _run(
         return cross_entropy_by_triton(logits, labels, pull, upsampling, wanted)
     plan = make_plan(logits, upsampling, logits.dtype)
     gradient = torch.empty_like(logits) if wanted else None
-    body = _compiled() if backend == "compile" else block_cross_entropy
     scratch, buffers = plan.scratch(2), plan.wide(2)
     sums: list[Tensor] = []
     for group in plan.groups:
         wide, total = widen(logits[group], plan.columns, buffers[0]), buffers[1].zero_()
-        sums += _one_group(plan, group, wide, total, labels, pull, scratch, body)
+        sums += _one_group(plan, group, wide, total, labels, pull, scratch)
         if gradient is not None:
             narrow(total, plan.columns, gradient[group])
     return torch.stack(sums).sum(dtype=sum_dtype(logits.device)), gradient
@@ -135,7 +129,6 @@ def _one_group(
     labels: Tensor,
     pull: Tensor,
     scratch: list[Tensor],
-    body: Body,
 ) -> list[Tensor]:
     """The blocks of some images: their sums; adds their gradients to ``total``."""
     labels, pull = plan.by_rows(labels, group), plan.by_rows(pull, group)
@@ -143,7 +136,7 @@ def _one_group(
     for block in plan.blocks:
         rows = block.expand(wide, scratch[0])
         exponentials = scratch[1][: len(rows)]
-        sums.append(body(rows, exponentials, labels[block.rows], pull[block.rows]))
+        sums.append(block_cross_entropy(rows, exponentials, labels[block.rows], pull[block.rows]))
         block.fold(exponentials, total)
     return sums
 
@@ -164,9 +157,3 @@ def block_cross_entropy(logits: Tensor, exponentials: Tensor, labels: Tensor, pu
     value = logits.gather(-2, index).sub_(norm.log2()).mul_(pull).sum()
     exponentials.mul_(pull / norm).scatter_add_(-2, index, -pull)
     return value
-
-
-@cache
-def _compiled() -> Body:
-    compiled: Any = torch.compile(block_cross_entropy)
-    return compiled  # type: ignore[no-any-return]

@@ -115,7 +115,7 @@ class _Terms(torch.autograd.Function):
 
                 done = pass_by_triton(request)
             else:
-                done = pass_by_blocks(request, compiled=backend == "compile")
+                done = pass_by_blocks(request)
         values, share = _values(done.sums, counts, settings, student)
         if done.first is not None:
             gradient = done.first.sub_(done.first.mean(1, keepdim=True))

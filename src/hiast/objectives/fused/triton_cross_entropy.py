@@ -1,4 +1,4 @@
-"""Weighted cross-entropy by a Triton kernel; never run on a GPU, see ``hiast.upsampling.triton_support``."""
+"""Weighted cross-entropy by a Triton kernel; see ``hiast.upsampling.triton_support``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pass over all pixels of self-training by a Triton kernel; never run on a GPU, see ``triton_support``."""
+"""The pass over all pixels of self-training by a Triton kernel; see ``hiast.upsampling.triton_support``."""
 
 from __future__ import annotations
 
