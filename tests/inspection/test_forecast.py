@@ -65,7 +65,7 @@ def test_a_network_that_looks_at_values_cannot_be_counted() -> None:
 
 def test_rates_of_this_machine() -> None:
     found = rates(CPU, half=False)
-    assert found.flops > 1e8 and found.bytes > 1e8
+    assert found.flops > 1e8 and found.bytes > 1e8 and 1e-7 < found.call < 1e-2
     assert found.seconds(2 * found.flops, 0) == pytest.approx(2)
 
 
@@ -85,6 +85,20 @@ WORK = StageWork(
 def test_time_follows_from_operations() -> None:
     # 60 images: two trained views count three times, one passive view once; 30 looks count twice.
     assert WORK.seconds(Rates(1e9, float("inf"))) == pytest.approx(60 * (6 + 1) + 30 * 2 * 2)
+
+
+def test_a_fast_device_waits_for_the_host() -> None:
+    work = dataclasses.replace(
+        WORK,
+        accumulate=2,
+        trained=(PassCost(1e9, 0, 300),),
+        passive=(PassCost(1e9, 0, 300),),
+        look=PassCost(1, 0, 30),
+    )
+    # Ten steps of two batches issue 300 operations, and a third for the teacher; 30 looks count twice.
+    fast = Rates(float("inf"), float("inf"), 1e-3)
+    assert work.seconds(fast) == pytest.approx(10 * 2 * 0.4 + 2 * 30 * 0.01)
+    assert work.seconds(Rates(1e9, float("inf"), 1e-9)) == pytest.approx(10 * 6 * 4 + 2 * 30 * 1e-8)
 
 
 def test_memory_follows_from_images_at_a_time() -> None:

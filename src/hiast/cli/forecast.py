@@ -222,7 +222,7 @@ def _costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict
     look = label_size(config) or config.validation.size
     # Operations grow with the pixels, which spares another pass through the network.
     share = 1.0 if look is None else look[0] * look[1] / pixels
-    return costs | {"look": PassCost(share * costs["target"].flops, 0.0)}
+    return costs | {"look": PassCost(share * costs["target"].flops, 0.0, costs["target"].calls)}
 
 
 def _size(crop: Any) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 PASSES_OVER_MEMORY = 3.0
@@ -16,6 +17,8 @@ PASSES_OVER_MEMORY = 3.0
 docs/reference/performance.md."""
 _SECONDS, _TIMES = 0.02, 3
 """Of each probe, and how often it is repeated at least."""
+_BLOCKS = 10
+"""Layers of the probe for the time of an operation."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class PassCost:
     Attributes:
         flops: Floating point operations of the forward pass; a multiplication and an addition are two.
         saved: Bytes that are kept for the backward pass.
+        calls: Operations that the host issues for the forward pass of a batch, whatever its size.
     """
 
     flops: float
     saved: float
+    calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,13 @@ class Rates:
     Attributes:
         flops: Floating point operations per second in a convolution.
         bytes: Bytes per second read and written by an elementwise operation.
+        call: Seconds that the host takes to issue an operation of a forward pass and those of its backward pass. A GPU
+            waits for the host where images are small.
     """
 
     flops: float
     bytes: float
+    call: float = 0.0
 
     def seconds(self, flops: float, moved: float) -> float:
         """Time of so many operations and bytes that are moved, one after the other."""
@@ -85,6 +93,7 @@ def pass_cost(
             torch.set_grad_enabled(training),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             FlopCounterMode(display=False) as counter,
+            _CallCounter() as calls,
         ):
             result = torch.func.functional_call(network, values, (images,))
         del result
@@ -94,7 +103,7 @@ def pass_cost(
         network.train(was_training)
     copies = sum(2 * parameter.numel() for parameter in network.parameters()) if half and training else 0
     total = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-    return PassCost(counter.get_total_flops() / 2, total / 2 + copies)
+    return PassCost(counter.get_total_flops() / 2, total / 2 + copies, calls.count)
 
 
 def rates(device: torch.device, half: bool) -> Rates:
@@ -117,7 +126,8 @@ def rates(device: torch.device, half: bool) -> Rates:
     with torch.no_grad():
         convolution = _fastest(lambda: layer(images), device)
         addition = _fastest(lambda: block.add_(1.0), device)
-    return Rates(2.0 * 9 * channels**2 * side**2 * batch / convolution, 2.0 * 4 * block.numel() / addition)
+    flops, moved = 2.0 * 9 * channels**2 * side**2 * batch, 2.0 * 4 * block.numel()
+    return Rates(flops / convolution, moved / addition, _call_seconds(device))
 
 
 def synchronize(device: torch.device) -> None:
@@ -126,6 +136,31 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def _call_seconds(device: torch.device) -> float:
+    """Seconds of an operation on hardly any data, with its backward pass."""
+    blocks = [
+        nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for _ in range(_BLOCKS)
+    ]
+    network = nn.Sequential(*blocks).to(device)
+    images = torch.randn(1, 8, 4, 4, device=device)
+    with _CallCounter() as counter:
+        network(images)
+    calls: int = counter.count
+    return _fastest(lambda: network(images).sum().backward(), device) / calls
+
+
+class _CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that are dispatched within its context."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
 
 
 def _fastest(action: Callable[[], Any], device: torch.device) -> float:

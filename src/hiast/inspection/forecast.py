@@ -15,6 +15,8 @@ from hiast.inspection.estimate import readable
 NOTHING = PassCost(0.0, 0.0)
 _TRAINED_FLOPS = 3.0
 """A backward pass counts as two forward passes."""
+_PASSIVE_CALLS = 1 / _TRAINED_FLOPS
+"""Likewise for the operations that the host issues: a forward pass alone is a third of them."""
 _LOOK = 2.0
 """Reading, upsampling and counting take about as long as the network where an image is looked at without training."""
 _SLOWER = 2.0
@@ -50,12 +52,15 @@ class StageWork:
 
     def seconds(self, rates: Rates) -> float:
         """Time of the stage, loading of data aside."""
-        images = self.steps * self.batch
         flops = _TRAINED_FLOPS * sum(cost.flops for cost in self.trained)
         flops += sum(cost.flops for cost in self.passive)
         moved = PASSES_OVER_MEMORY * sum(cost.saved for cost in self.trained)
-        looks = _LOOK * self.looked_at * rates.seconds(self.look.flops, 0.0)
-        return images * rates.seconds(flops, moved) + looks
+        passive = _PASSIVE_CALLS * sum(cost.calls for cost in self.passive)
+        calls = sum(cost.calls for cost in self.trained) + passive
+        # A device works while the host issues what comes next: the slower of the two counts.
+        step = max(self.batch * rates.seconds(flops, moved), self.accumulate * calls * rates.call)
+        look = max(rates.seconds(self.look.flops, 0.0), _PASSIVE_CALLS * self.look.calls * rates.call)
+        return self.steps * step + _LOOK * self.looked_at * look
 
     def memory(self, accumulate: int | None = None) -> float:
         """Bytes of weights and activations at the start of a backward pass."""
