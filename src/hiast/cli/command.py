@@ -193,6 +193,14 @@ def _without_trace(error: Exception) -> str:
     return re.sub(r"^[\w.]*(Error|Exception): ", "", text.strip().splitlines()[-1])
 
 
+_TALKATIVE = (
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+)
+"""Loggers of Lightning that write a line at each start of a trainer."""
+
+
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what ``sys.stderr`` is at the time, which a notebook or a test may replace.
 
@@ -224,7 +232,7 @@ def _log_to_stderr() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # It warns where there is no home folder.
     # Lightning writes about devices and its own products at every start. It sets its own level when it is imported,
     # so a filter, which it leaves alone, lets only its warnings through.
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+    for name in _TALKATIVE:
         logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
     # Scores are the same in all processes already, see AdaptationModule.on_validation_epoch_end.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
