@@ -1,6 +1,7 @@
 """Compare methods on pairs of domains: last, selected and best candidate of each, over seeds.
 
     python benchmarks/pairs.py run --conf DIR --data DIR --out DIR --pairs street weeds --seeds 1 2 3
+    python benchmarks/pairs.py run --data data/demo --out DIR --pairs demo --seeds 1 2 3     # after hiast-data-demo
     python benchmarks/pairs.py collect --out DIR --to benchmarks/results/pairs.json
     python docs/_scripts/make_pairs.py
 
@@ -42,6 +43,9 @@ def rows(pair: str, base: Path) -> dict[str, list[str]]:
         "self_training.module.optimizer.lr=1e-4", "self_training.by_round=null", "warmup.module.optimizer.lr=1e-4",
         "self_training.module.ema_decay=0.99",
     ]  # fmt: skip
+    # The drawn scenes of hiast-data-demo need no configuration of their own.
+    demo = ["+scenario=demo", "dataset@data.source=cityscapes"]
+    labeled = demo if pair == "demo" else [f"+scenario={pair}_oracle"]
     return {
         "control": [f"+scenario={pair}", *more],
         "hiast": [f"+scenario={pair}", *rounds, start],
@@ -56,7 +60,7 @@ def rows(pair: str, base: Path) -> dict[str, list[str]]:
         ],
         "mic": [f"+scenario={pair}", "method=mic", *online, lr, "online.module.ema_decay=0.99", start],
         "adapt": [f"+scenario={pair}", "method=adapt", *online, lr, start],
-        "target labels": [f"+scenario={pair}_oracle", *more],
+        "target labels": [*labeled, *more],
     }
 
 
@@ -65,8 +69,9 @@ def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: 
     if (run / "done").is_file():
         return
     began = os.times()
+    folder = [] if arguments.conf is None else ["--config-dir", str(arguments.conf)]
     command = [
-        sys.executable, "-c", "from hiast.cli.train import main; main()", "--config-dir", str(arguments.conf),
+        sys.executable, "-c", "from hiast.cli.train import main; main()", *folder,
         f"data_root={arguments.data}", f"run={run}", f"seed={seed}", *COMMON, *words,
     ]  # fmt: skip
     run.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +201,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     runner = commands.add_parser("run")
-    runner.add_argument("--conf", type=Path, required=True)
+    runner.add_argument(
+        "--conf", type=Path, help="folder with scenario/PAIR.yaml and scenario/PAIR_oracle.yaml"
+    )
     runner.add_argument("--data", type=Path, required=True)
     runner.add_argument("--out", type=Path, required=True)
     runner.add_argument("--pairs", nargs="+", required=True)

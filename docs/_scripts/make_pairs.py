@@ -242,7 +242,7 @@ nothing. "target labels" trains on the labels of the target. mIoU in percent on 
 page has read. **last** is the end of a run, **selected** is the candidate that was chosen without target labels, **best candidate** is
 the best one that could have been chosen. Recipe and rule were tuned on seed 101 and on these pairs; the seeds below were not tuned on,
 with one exception: the last step of the selection, which compares batch-norm statistics of equal weights, was added after weeds, seed 1.
-Seeds are given for each row: a row with fewer seeds than another has not been run on all of them yet.
+"demo" is the drawn scenes of `hiast-data-demo`, which do not count for the goals. Seeds are given for each row: a row with fewer seeds than another has not been run on all of them yet.
 
 Each figure shows the mean over the seeds of the network that the method hands on; dots are the selected candidates.
 """
@@ -253,7 +253,8 @@ def page(records: Sequence[Record]) -> str:
     by_pair: dict[str, list[Record]] = {}
     for record in records:
         by_pair.setdefault(record["pair"], []).append(record)
-    parts = [INTRODUCTION, "## Goals\n\n" + "\n".join(verdicts(by_pair)) + "\n"]
+    real = {pair: found for pair, found in by_pair.items() if pair != "demo"}
+    parts = [INTRODUCTION, "## Goals\n\n" + "\n".join(verdicts(real)) + "\n"]
     for pair, found in sorted(by_pair.items()):
         hours = sum(record["cpu_seconds"] for record in found) / 3600
         parts.append(f"## {pair}\n\n" + "\n".join(pair_table(found)) + "\n")
