@@ -100,6 +100,13 @@ def list_sockets(file: str) -> None:
     Path(file).write_text("\n".join(found))
 
 
+def count_workers(file: str) -> None:
+    """Write how many child processes there are."""
+    import multiprocessing
+
+    Path(file).write_text(str(len(multiprocessing.active_children())))
+
+
 def kill_workers() -> None:
     import multiprocessing
 
@@ -111,7 +118,7 @@ ACTIONS = {
     action.__name__: action
     for action in (
         *(kill, term, small_files, delete, truncate, poison),
-        *(become_nobody, clock_back, list_sockets, kill_workers, signal_job),
+        *(become_nobody, clock_back, list_sockets, count_workers, kill_workers, signal_job),
     )
 }
 

@@ -35,7 +35,13 @@ def test_target_labels_are_never_read_in_training(
 def test_loader_workers_change_nothing(
     launcher, reference_run: Path, tmp_path: Path, kill_test: ModuleType
 ) -> None:
-    assert launcher.train(tmp_path, "data.num_workers=2") == [0]
+    place = "hiast.run.pipeline:Pipeline"
+    faults = [
+        {"at": f"{place}._check", "when": "after", "do": ["count_workers", str(tmp_path / "before")]},
+        {"at": f"{place}._finish", "do": ["count_workers", str(tmp_path / "after_a_stage")]},
+    ]
+    assert launcher.train(tmp_path, "data.num_workers=2", faults=faults) == [0]
+    assert (tmp_path / "after_a_stage").read_text() == (tmp_path / "before").read_text() == "0"
     same_but_for_path(reference_run, tmp_path / "run", kill_test)
 
 

@@ -30,8 +30,9 @@ class Loader(DataLoader[Sample]):
     def __iter__(self) -> Any:
         with _sigchld_deferred(), _sigterm_blocked():
             iterator = super().__iter__()
-        # What is registered last is called first, so before torch waits.
-        atexit.register(_end_workers_of, weakref.ref(self))
+        if self.num_workers:
+            # What is registered last is called first, so before torch waits.
+            atexit.register(_end_workers_of, weakref.ref(self))
         return iterator
 
     def end_workers(self) -> None:
