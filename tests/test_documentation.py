@@ -130,3 +130,8 @@ def test_the_paths_in_the_architecture_name_functions_that_exist() -> None:
                 )
         assert hops == list(range(1, len(hops) + 1))
         assert f"These are {len(hops)} hops" in section
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_no_page_holds_a_place_that_was_to_be_filled(page: Path) -> None:
+    assert re.findall(r"@[A-Z_]+@|\bTODO\b|\bTBD\b|\bXXX\b", page.read_text(encoding="utf-8")) == []
