@@ -268,7 +268,8 @@ def measure(
     found: dict[str, dict[str, Any]] = {name: {"seconds": [], "wait": []} for name in steps}
     for name, step in steps.items():  # First to warm up, then the parts.
         step.clock.on = False
-        for _ in range(1 if step.module.compile_mode is None else 4):  # CUDA graphs are recorded in the third.
+        # CUDA graphs are recorded in the third step.
+        for _ in range(1 if step.module.compile_mode is None else 4):
             step(next(loader))
         step.clock.on, step.clock.seconds = True, {}
         for _ in range(options.steps):
