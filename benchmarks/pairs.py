@@ -2,6 +2,7 @@
 
     python benchmarks/pairs.py run --conf DIR --data DIR --out DIR --pairs street weeds --seeds 1 2 3
     python benchmarks/pairs.py run --data data/demo --out DIR --pairs demo --seeds 1 2 3     # after hiast-data-demo
+    python benchmarks/pairs.py run ... --jobs 16 --words trainer=auto trainer.precision=32-true  # a GPU
     python benchmarks/pairs.py collect --out DIR --to benchmarks/results/pairs.json
     python docs/_scripts/make_pairs.py
 
@@ -20,8 +21,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 STEPS = 300
 """Optimizer steps of the source-only checkpoint, and of each row after it."""
@@ -65,24 +67,34 @@ def rows(pair: str, base: Path) -> dict[str, list[str]]:
 
 
 def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: int) -> None:
-    """Run or continue ``hiast-train``."""
-    if (run / "done").is_file():
+    """Run or continue ``hiast-train``, then evaluate its candidates, in processes of their own."""
+    if (run / "candidates_miou.json").is_file():
         return
-    began = os.times()
     folder = [] if arguments.conf is None else ["--config-dir", str(arguments.conf)]
     command = [
         sys.executable, "-c", "from hiast.cli.train import main; main()", *folder,
-        f"data_root={arguments.data}", f"run={run}", f"seed={seed}", *COMMON, *words,
+        f"data_root={arguments.data}", f"run={run}", f"seed={seed}", *COMMON, *words, *arguments.words,
     ]  # fmt: skip
     run.parent.mkdir(parents=True, exist_ok=True)
     with run.with_suffix(".log").open("a") as log:
-        log.write(" ".join(command) + "\n")
-        log.flush()
-        subprocess.run(command, check=True, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    ended = os.times()
-    (run / "done").write_text(
-        str(ended.children_user + ended.children_system - began.children_user - began.children_system)
-    )
+        if not (run / "done").is_file():
+            seconds = waited_for(command, log)
+            (run / "done").write_text(str(seconds))
+        waited_for([sys.executable, __file__, "evaluate", str(run)], log)
+
+
+def waited_for(command: list[str], log: TextIO) -> float:
+    """Run a command with one thread for torch; its seconds of processor time, children included."""
+    log.write(" ".join(command) + "\n")
+    log.flush()
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(
+            f"A command failed with exit code {process.returncode}, see {log.name}: {' '.join(command)}"
+        )
+    return usage.ru_utime + usage.ru_stime
 
 
 def evaluated(run: Path) -> dict[str, Any]:
@@ -109,35 +121,45 @@ def miou(checkpoint: Path) -> dict[str, Any]:
     from hiast.training import load_module
 
     torch.set_num_threads(1)
-    module = load_module(checkpoint)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = load_module(checkpoint).to(device)
     target = build_target(module.run_config, module.classes, None, 0, trusted=True)
     with torch.inference_mode():
         for batch in target.val_dataloader():
-            module.validation_step(batch, 0)
+            module.validation_step(module.transfer_batch_to_device(batch, device, 0), 0)
     scores = module.metrics.compute()
     return {"mIoU": next(iter(scores.means.values())), "iou": list(scores.iou.values())}
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train and evaluate all rows of all pairs and seeds."""
-    for seed in arguments.seeds:
-        for pair in arguments.pairs:
-            folder = arguments.out.resolve() / pair / str(seed)
-            base = folder / "source_only"
-            train(
-                [f"+scenario={pair}", "stages=[source_only]", f"source_only.max_steps={STEPS}"],
-                base,
-                arguments,
-                seed,
-            )
-            evaluated(base)
-            for name, words in rows(pair, base / "source_only/checkpoints/last.ckpt").items():
-                if arguments.rows and name not in arguments.rows:
-                    continue
-                train(words, folder / name.replace(" ", "_"), arguments, seed)
-                evaluated(folder / name.replace(" ", "_"))
-                sys.stdout.write(f"{pair} {seed} {name}: {summary(folder / name.replace(' ', '_'))}\n")
-                sys.stdout.flush()
+    """Train and evaluate all rows of all pairs and seeds, ``--jobs`` of them at a time."""
+    places = [(pair, seed) for seed in arguments.seeds for pair in arguments.pairs]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        bases = {pool.submit(train_base, arguments, *place): place for place in places}
+        others = []
+        for done in as_completed(bases):
+            pair, seed = bases[done]
+            for name, words in rows(pair, done.result() / "source_only/checkpoints/last.ckpt").items():
+                if not arguments.rows or name in arguments.rows:
+                    others.append(pool.submit(train_row, arguments, pair, seed, name, words))
+        for row in as_completed(others):
+            sys.stdout.write(row.result())
+            sys.stdout.flush()
+
+
+def train_base(arguments: argparse.Namespace, pair: str, seed: int) -> Path:
+    """The run of the source-only checkpoint that all rows of a pair and seed start from."""
+    base: Path = arguments.out.resolve() / pair / str(seed) / "source_only"
+    words = [f"+scenario={pair}", "stages=[source_only]", f"source_only.max_steps={STEPS}"]
+    train(words, base, arguments, seed)
+    return base
+
+
+def train_row(arguments: argparse.Namespace, pair: str, seed: int, name: str, words: Sequence[str]) -> str:
+    """Train and evaluate a row; its summary in a line."""
+    folder = arguments.out.resolve() / pair / str(seed) / name.replace(" ", "_")
+    train(words, folder, arguments, seed)
+    return f"{pair} {seed} {name}: {summary(folder)}\n"
 
 
 def summary(run: Path) -> str:
@@ -209,7 +231,12 @@ def main() -> None:
     runner.add_argument("--pairs", nargs="+", required=True)
     runner.add_argument("--seeds", nargs="+", type=int, required=True)
     runner.add_argument("--rows", nargs="*", default=[])
+    runner.add_argument("--jobs", type=int, default=1, help="rows that are trained at the same time")
+    runner.add_argument("--words", nargs="*", default=[], help="more words of hiast-train, for every row")
     runner.set_defaults(job=run)
+    evaluator = commands.add_parser("evaluate", help="measure the candidates of a finished run; used by run")
+    evaluator.add_argument("run", type=Path)
+    evaluator.set_defaults(job=lambda arguments: evaluated(arguments.run))
     collector = commands.add_parser("collect")
     collector.add_argument("--out", type=Path, required=True)
     collector.add_argument("--to", type=Path, required=True)
