@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Label a folder with 1, 2 and 4 processes by hiast-label, check that every file is the same, and compare the speeds.
 
-    python benchmarks/labeling.py CHECKPOINT IMAGES [--processes 1 2 4] [key=value ...]
+    python benchmarks/labeling.py CHECKPOINT IMAGES [key=value ...] [--processes 1 2 4]
 
 Each process uses one thread. The time is that between the first and the last label file, so without start-up. Prints a
 markdown table; "share of the ideal" is the speed divided by that of one process and by the number of processes or of

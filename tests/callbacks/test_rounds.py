@@ -14,7 +14,7 @@ from target_images import SIZE, Data, Images, module_of
 from hiast import HIASTModule
 from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule
 from hiast.callbacks.hashing import weights_hash
-from hiast.evaluation.signals import agreement
+from hiast.evaluation.signals import overlap
 from hiast.pseudo_labels import Argmax, Constant
 from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import SourceOnlyModule
@@ -102,15 +102,15 @@ def test_coverage(tmp_path):
     assert callback.signals() == {"labels/coverage": pytest.approx(kept)}
 
 
-def test_agreement_with_the_round_before(tmp_path, monkeypatch):
+def test_overlap_with_the_round_before(tmp_path, monkeypatch):
     label(two_networks(), tmp_path / "1")
     callback = label(module_of(HIASTModule), tmp_path / "2", number=2)
     one, two = RoundReader(tmp_path / "1"), RoundReader(tmp_path / "2")
-    shares = [agreement(two.label(name), one.label(name)) for name in Images.names]
+    shares = [overlap(two.label(name), one.label(name)) for name in Images.names]
     assert 0 < np.mean(shares) < 1
     # Every process asks for the signals, so that none may decode the labels again.
     monkeypatch.setattr(RoundReader, "label", lambda *_: pytest.fail("a label was decoded"))
-    assert callback.signals() == {"labels/coverage": 1.0, "labels/agreement": pytest.approx(np.mean(shares))}
+    assert callback.signals() == {"labels/coverage": 1.0, "labels/overlap": pytest.approx(np.mean(shares))}
 
 
 def test_a_stopped_round_ends_between_two_groups_and_resumes(tmp_path):

@@ -51,11 +51,11 @@ def test_rounds_show_their_signals_and_fit_a_terminal() -> None:
             **RESULTS[2],
             "round": 2,
             "seconds": 3600,
-            "signals": {"labels/coverage": 0.5, "labels/agreement": 0.981},
+            "signals": {"labels/coverage": 0.5, "labels/overlap": 0.981},
         },
     ]
     assert [row.split("|")[6:8] for row in markdown_table(rounds).splitlines() if "---" not in row] == [
-        [" kept ", " agree "],
+        [" kept ", " overlap "],
         ["  ", "  "],
         [" 45.7 ", "  "],
         [" 50.0 ", " 98.1 "],

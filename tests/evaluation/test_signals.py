@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hiast.errors import InputError
-from hiast.evaluation import agreement, mean_entropy
+from hiast.evaluation import mean_entropy, overlap
 
 
 @pytest.mark.parametrize("classes", [2, 9, 19])
@@ -35,19 +35,24 @@ def test_entropy_of_half_precision_is_finite_and_single() -> None:
     assert torch.isfinite(value)
 
 
-def test_agreement_counts_what_both_keep() -> None:
+def test_overlap_is_measured_against_what_either_keeps() -> None:
     a = np.array([[0, 1, 2, 255, 255]], np.uint8)
     b = np.array([[0, 1, 1, 2, 255]], np.uint8)
-    assert agreement(a, b) == 2 / 3
-    assert agreement(a, b) == agreement(b, a)
-    assert agreement(a, a) == 1
+    assert overlap(a, b) == 2 / 4
+    assert overlap(a, b) == overlap(b, a)
+    assert overlap(a, a) == 1
 
 
-def test_agreement_is_nan_when_nothing_is_kept_by_both() -> None:
+def test_labels_kept_once_are_changes() -> None:
     a = np.array([0, 255], np.uint8)
-    assert math.isnan(agreement(a, a[::-1].copy()))
+    assert overlap(a, a[::-1].copy()) == 0
 
 
-def test_agreement_of_different_shapes_is_refused() -> None:
+def test_overlap_is_nan_when_nothing_is_kept() -> None:
+    nothing = np.full(3, 255, np.uint8)
+    assert math.isnan(overlap(nothing, nothing))
+
+
+def test_overlap_of_different_shapes_is_refused() -> None:
     with pytest.raises(InputError, match="shape"):
-        agreement(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+        overlap(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))

@@ -28,7 +28,7 @@ from labeling_job import (
 
 from hiast.data.geometry import resize_labels
 from hiast.errors import InputError
-from hiast.evaluation.signals import agreement
+from hiast.evaluation.signals import overlap
 from hiast.pseudo_labels import Constant, RoundStatistics, select
 from hiast.pseudo_labels.round_reader import RoundReader, read_signals
 
@@ -331,20 +331,20 @@ def test_gradients_are_off(tmp_path):
     label(tmp_path, predict=network)
 
 
-def test_agreement_with_an_earlier_round(tmp_path):
+def test_overlap_with_an_earlier_round(tmp_path):
     one = label(tmp_path / "1", "argmax", predict=lambda images: predict(images.flip(1)))
     two = label(tmp_path / "2", Constant(CLASSES, 0.6), previous=tmp_path / "1")
-    shares = [agreement(two.label(name), one.label(name)) for name in NAMES]
+    shares = [overlap(two.label(name), one.label(name)) for name in NAMES]
     assert 0 <= min(shares) < max(shares) < 1
-    assert two.agreement == sum(shares) / len(shares)
+    assert two.overlap == sum(shares) / len(shares)
     assert read_signals(tmp_path / "2") == {
         "labels/coverage": two.coverage,
-        "labels/agreement": two.agreement,
+        "labels/overlap": two.overlap,
     }
-    assert one.agreement is None
+    assert one.overlap is None
 
 
-def test_agreement_survives_an_interruption(tmp_path):
+def test_overlap_survives_an_interruption(tmp_path):
     label(tmp_path / "1", "argmax")
     label(tmp_path / "whole", previous=tmp_path / "1")
     with pytest.raises(RuntimeError, match="stopped"):
@@ -353,13 +353,13 @@ def test_agreement_survives_an_interruption(tmp_path):
     assert contents(tmp_path / "2") == contents(tmp_path / "whole")
 
 
-def test_rounds_without_common_pixels_have_no_agreement(tmp_path):
+def test_rounds_without_labels_have_no_overlap(tmp_path):
     label(tmp_path / "1", policy=Constant(CLASSES, 1.0))
-    reader = label(tmp_path / "2", previous=tmp_path / "1")
-    assert reader.agreement is None
+    reader = label(tmp_path / "2", policy=Constant(CLASSES, 1.0), previous=tmp_path / "1")
+    assert reader.overlap is None
     assert "NaN" not in (tmp_path / "2/statistics.json").read_text()
     other = label(tmp_path / "3", previous=tmp_path / "1", size=(6, 8), policy=Constant(CLASSES, 0.0))
-    assert other.agreement is None
+    assert other.overlap is None
 
 
 def failing_after(groups, error=RuntimeError):

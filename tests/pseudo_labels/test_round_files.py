@@ -74,7 +74,7 @@ def test_what_is_written_is_read(tmp_path):
     assert statistics["class_pixels"] == reader.image_pixels.sum(0).tolist()
     assert statistics["coverage"] == reader.coverage == reader.image_pixels.sum() / (4 * 48)
     assert reader.pixels == 4 * 48
-    assert reader.agreement is None
+    assert reader.overlap is None
     assert read_signals(tmp_path / "1") == {"labels/coverage": reader.coverage}
     assert sorted(contents(tmp_path / "1")) == sorted(
         [

@@ -228,7 +228,7 @@ def test_results_hold_no_nan(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     result = {
         "means": {"mIoU": math.nan, "Straße": 0.5},
-        "signals": {"labels/agreement": math.inf},
+        "signals": {"labels/overlap": math.inf},
         "list": [1, (-math.inf, "NaN")],
     }
     assert directory.read_result("warmup", 1) is None
@@ -236,7 +236,7 @@ def test_results_hold_no_nan(tmp_path: Path) -> None:
     text = (tmp_path / "warmup/result_1.json").read_text("utf-8")
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == {
         "means": {"mIoU": None, "Straße": 0.5},
-        "signals": {"labels/agreement": None},
+        "signals": {"labels/overlap": None},
         "list": [1, [None, "NaN"]],
     }
     assert directory.read_result("warmup", 1) == json.loads(text)

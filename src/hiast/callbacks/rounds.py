@@ -110,7 +110,7 @@ class LabelRound(pl.Callback):
         return RoundReader(self.directory)
 
     def signals(self) -> dict[str, float]:
-        """Label-free signals of the labeled round: coverage, and agreement with the round before it if there is one.
+        """Label-free signals of the labeled round: coverage, and overlap with the round before it if there is one.
 
         They were computed while the labels were written; this only reads them.
         """

@@ -4,7 +4,7 @@ from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.masks import mask_path, write_mask
 from hiast.evaluation.metrics import Scores, SegmentationMetrics, confusion_matrix, iou
 from hiast.evaluation.readout import Evaluation, coarse_views, evaluate
-from hiast.evaluation.signals import agreement, mean_entropy
+from hiast.evaluation.signals import mean_entropy, overlap
 from hiast.evaluation.tables import class_table, markdown_table, stage_table
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Prediction",
     "Scores",
     "SegmentationMetrics",
-    "agreement",
     "class_table",
     "coarse_views",
     "confusion_matrix",
@@ -21,6 +20,7 @@ __all__ = [
     "markdown_table",
     "mask_path",
     "mean_entropy",
+    "overlap",
     "predict_probabilities",
     "stage_table",
     "write_mask",

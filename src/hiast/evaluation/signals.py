@@ -26,23 +26,29 @@ def mean_entropy(probabilities: Tensor) -> Tensor:
     return entropies.mean() / math.log(probabilities.shape[1])
 
 
-def agreement(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Share of pixels with equal labels among those that both label maps keep, in 0..1.
+def overlap(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Pixels that both label maps give the same label, as a share of those that either of them keeps, in 0..1.
 
-    Between the pseudo-labels of two rounds it says how much the teacher still changes its mind.
+    Between the pseudo-labels of two rounds it says how much the labels still change: a pixel that is kept in one round
+    alone counts as a change, as one with another label does.
+    Pixels that both keep hardly ever change their label.
 
     Args:
         a: uint8 [..., H, W], 255 = ignored.
         b: Another label map of the same shape.
 
     Returns:
-        The share; NaN when no pixel is kept by both.
+        The share (Jaccard index of the labeled pixels); NaN when no pixel is kept by either.
 
     Raises:
         InputError: The shapes differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> overlap(np.array([[0, 1, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8))
+        0.6666666666666666
     """
     if a.shape != b.shape:
         raise InputError(f"Label maps {list(a.shape)} and {list(b.shape)} differ in shape.")
-    kept = (a != IGNORED) & (b != IGNORED)
-    count = int(np.count_nonzero(kept))
-    return int(np.count_nonzero((a == b) & kept)) / count if count else math.nan
+    either = int(np.count_nonzero((a != IGNORED) | (b != IGNORED)))
+    return int(np.count_nonzero((a == b) & (a != IGNORED))) / either if either else math.nan

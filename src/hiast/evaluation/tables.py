@@ -15,12 +15,12 @@ from hiast.progress import duration
 
 Result = Mapping[str, Any]
 
-SIGNALS = {"labels/coverage": "kept", "labels/agreement": "agree"}
+SIGNALS = {"labels/coverage": "kept", "labels/overlap": "overlap"}
 """Label-free signals of a round: key in the result -> title of the column."""
 
 _ABOUT_SIGNALS = (
-    "kept: target pixels with a pseudo-label; agree: those whose label was the same in the round before, among "
-    "those that both rounds keep"
+    "kept: target pixels with a pseudo-label; overlap: pixels with the same label in the round before, among those "
+    "that either round keeps"
 )
 
 

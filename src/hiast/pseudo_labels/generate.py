@@ -64,7 +64,7 @@ def generate_round(
         seed: Seed of the order of the images; None keeps the order of ``names``.
         identity: What else determines the result, as JSON-able values: hash of the weights, scales, configuration.
             It is recorded, and a round of another identity is not resumed.
-        previous: Folder of an earlier complete round, to measure the agreement with.
+        previous: Folder of an earlier complete round, to measure the overlap with.
         unreadable: "stop": an image for which ``read_image`` raises InputError stops the call. "skip": it is left
             out and listed in the manifest. An interrupted round can be resumed with the other choice.
         communicator: The processes that label together; None: this one alone.

@@ -22,7 +22,7 @@ class LabelRecord:
         size: (height, width) of the label map.
         pixels: Kept pixels per class at the size at which the network saw the image, C integers.
         sums: Sum of the confidences of those pixels per class, C floats.
-        agreement: Pixels with the same label in an earlier round, and pixels that both rounds keep; None: there is
+        overlap: Pixels with the same label in an earlier round, and pixels that either round keeps; None: there is
             nothing to compare with.
     """
 
@@ -31,7 +31,7 @@ class LabelRecord:
     size: tuple[int, int]
     pixels: tuple[int, ...]
     sums: tuple[float, ...]
-    agreement: tuple[int, int] | None = None
+    overlap: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _parse(line: bytes) -> GroupRecord:
             (label["size"][0], label["size"][1]),
             tuple(label["pixels"]),
             tuple(label["sums"]),
-            label["agreement"] and (label["agreement"][0], label["agreement"][1]),
+            label.get("overlap") and (label["overlap"][0], label["overlap"][1]),
         )
         for label in content["labels"]
     )

@@ -5,7 +5,7 @@ A complete round::
     manifest.json     identity of the round and the SHA-256 of the other tables; written last, by rename
     labels.csv        per label, in the order of the data set: name, SHA-256, size, kept pixels of each class
     thresholds.csv    thresholds after each group; absent for a policy without thresholds
-    statistics.json   kept pixels and mean confidence of each class, coverage, agreement with an earlier round
+    statistics.json   kept pixels and mean confidence of each class, coverage, overlap with an earlier round
     labels/NAME.png   8-bit gray, 255 = ignored; a "/" in NAME is a folder
 
 ``round_reader`` reads a complete round, ``round_writer`` makes one.

@@ -43,8 +43,8 @@ class RoundReader:
         class_mean_confidence: float64 [C], NaN for a class that was never kept.
         pixels: Number of pixels of all images, at the size at which the network saw them.
         coverage: Share of these pixels that have a pseudo-label, 0..1.
-        agreement: Agreement with the labels of an earlier round, 0..1; None: it was not compared with one, or no
-            pixel was kept by both.
+        overlap: Overlap with the labels of an earlier round, see ``hiast.evaluation.overlap``; None: it was not
+            compared with one, or no pixel was kept by either.
         image_pixels: int64 [N, C], kept pixels of each image, in the order of ``names``, and class.
 
     Raises:
@@ -122,7 +122,7 @@ class RoundReader:
         self.class_mean_confidence = np.array(statistics["class_mean_confidence"], np.float64)
         self.pixels = int(statistics["pixels"])
         self.coverage = float(statistics["coverage"])
-        self.agreement: float | None = statistics["agreement"]
+        self.overlap: float | None = statistics.get("overlap")
 
     def _read_table(self, text: str, num_classes: int) -> None:
         names: list[str] = []
@@ -143,7 +143,7 @@ class RoundReader:
 
 
 def read_signals(directory: Path) -> dict[str, float]:
-    """Label-free signals of a complete round: ``labels/coverage``, and ``labels/agreement`` where it was compared.
+    """Label-free signals of a complete round: ``labels/coverage``, and ``labels/overlap`` where it was compared.
 
     Only the statistics are read, not the labels.
 
@@ -156,8 +156,8 @@ def read_signals(directory: Path) -> dict[str, float]:
     statistics = read_json(path)
     try:
         values = {"labels/coverage": float(statistics["coverage"])}
-        if statistics["agreement"] is not None:
-            values["labels/agreement"] = float(statistics["agreement"])
+        if statistics.get("overlap") is not None:
+            values["labels/overlap"] = float(statistics["overlap"])
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(path, "does not hold the statistics of a round") from error
     return values

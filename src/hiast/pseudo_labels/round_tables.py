@@ -29,7 +29,7 @@ class RoundTables:
         self._identity = identity
         self._statistics = RoundStatistics(int(identity["num_classes"]))
         self._rows: dict[str, list[object]] = {}
-        self._agreement: dict[str, float] = {}
+        self._overlap: dict[str, float] = {}
         self._thresholds: list[NDArray[np.float64]] = []
         self._pixels = 0
         self.skipped: dict[str, str] = {}
@@ -44,9 +44,9 @@ class RoundTables:
         for label in group.labels:
             self._rows[label.name] = [label.sha256, *label.size, *label.pixels]
             self._pixels += self._seen_pixels(label)
-            agreeing, common = label.agreement or (0, 0)
-            if common:
-                self._agreement[label.name] = agreeing / common
+            same, either = label.overlap or (0, 0)
+            if either:
+                self._overlap[label.name] = same / either
         self.skipped.update(group.skipped)
         if group.thresholds is not None:
             self._thresholds.append(np.array(group.thresholds))
@@ -76,7 +76,7 @@ class RoundTables:
         return int(height * width)
 
     def _summary(self, names: Iterable[str]) -> dict[str, object]:
-        shares = [self._agreement[name] for name in names if name in self._agreement]
+        shares = [self._overlap[name] for name in names if name in self._overlap]
         kept = self._statistics.class_pixels
         return {
             "class_mean_confidence": [
@@ -86,7 +86,7 @@ class RoundTables:
             "class_pixels": kept.tolist(),
             "pixels": self._pixels,
             "coverage": int(kept.sum()) / max(1, self._pixels),
-            "agreement": sum(shares) / len(shares) if shares else None,
+            "overlap": sum(shares) / len(shares) if shares else None,
         }
 
 

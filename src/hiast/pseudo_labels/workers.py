@@ -237,24 +237,25 @@ class LabelPipeline:
                 stored = np.asarray(cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
             sha256 = write_label(directory, names[place], stored)
             shape = (stored.shape[0], stored.shape[1])
-            agreement = self._agreement(names[place], stored)
+            overlap = self._overlap(names[place], stored)
             records.append(
-                LabelRecord(names[place], sha256, shape, tuple(p.tolist()), tuple(s.tolist()), agreement)
+                LabelRecord(names[place], sha256, shape, tuple(p.tolist()), tuple(s.tolist()), overlap)
             )
         return GroupLabels(
             tuple(records), {names[place]: reason for place, reason in result.unreadable.items()}
         )
 
-    def _agreement(self, name: str, label: NDArray[np.uint8]) -> tuple[int, int] | None:
-        """Pixels with the same label in the previous round, and pixels that both rounds keep."""
+    def _overlap(self, name: str, label: NDArray[np.uint8]) -> tuple[int, int] | None:
+        """Pixels with the same label in the previous round, and pixels that either round keeps."""
         previous = self._settings.previous
         if previous is None or not previous.has(name):
             return None
         before = previous.label(name)
         if before.shape != label.shape:
             return None
-        common = (label != IGNORED) & (before != IGNORED)
-        return int(np.count_nonzero(common & (label == before))), int(np.count_nonzero(common))
+        kept = label != IGNORED
+        either = int(np.count_nonzero(kept | (before != IGNORED)))
+        return int(np.count_nonzero(kept & (label == before))), either
 
 
 def _shown(sizes: Iterable[tuple[int, ...]]) -> str:

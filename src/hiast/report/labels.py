@@ -27,7 +27,7 @@ class LabeledRound:
         begin: Optimizer steps of all rounds before it.
         images: Number of labels.
         coverage: Share of the pixels that have a pseudo-label.
-        agreement: Share of equal labels, compared with the round before; NaN: not compared.
+        overlap: Pixels with the same label in the round before, among those that either round keeps; NaN: not compared.
         shares: float64 [C], share of all pixels that have this pseudo-label.
         pixels: int64 [C], their number.
         class_images: int64 [C], images that hold the class.
@@ -43,7 +43,7 @@ class LabeledRound:
     begin: int
     images: int
     coverage: float
-    agreement: float
+    overlap: float
     shares: NDArray[np.float64]
     pixels: NDArray[np.int64]
     class_images: NDArray[np.int64]
@@ -82,7 +82,7 @@ def _labeled(one: Round, reader: RoundReader) -> LabeledRound:
         begin=one.begin,
         images=len(reader.names),
         coverage=reader.coverage,
-        agreement=math.nan if reader.agreement is None else float(reader.agreement),
+        overlap=math.nan if reader.overlap is None else float(reader.overlap),
         shares=pixels / max(1, reader.pixels),
         pixels=pixels,
         class_images=(counts > 0).sum(0),

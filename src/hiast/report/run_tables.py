@@ -35,7 +35,7 @@ def stage_rows(facts: RunFacts) -> list[dict[str, Any]]:
                 "change": now - before,
                 "entropy": one.last("val/entropy"),
                 "coverage": math.nan if labels is None else labels.coverage,
-                "agreement": math.nan if labels is None else labels.agreement,
+                "overlap": math.nan if labels is None else labels.overlap,
                 "seconds": seconds,
             }
         )
