@@ -81,6 +81,12 @@ def test_a_checkpoint_to_start_from_gives_the_same_candidates(trained: Path, run
         for found, wanted in zip(statistics(second, here), statistics(trained, there), strict=True):
             torch.testing.assert_close(found, wanted)
     assert not torch.equal(weights(second, "online"), weights(second, "online-student"))
+    # The teacher is not compared with itself, which would always agree, but with every student.
+    compared = {n: each["scores"]["teacher_miou"] is not None for n, each in candidates(second).items()}
+    assert [n for n, is_compared in compared.items() if is_compared] == [
+        "online-00002-student",
+        "online-student",
+    ]
     chosen = json.loads((second / "selected.json").read_text())
     name = chosen["selected"]["name"]
     selected = load_module(second / "selected.ckpt").evaluation_network
