@@ -25,8 +25,8 @@ class CandidateScores:
         consistency: Mean over the views of the mIoU between image and view, in 0..1.
         views: View -> that mIoU.
         source_miou: mIoU on the held-out share of the source, in 0..1.
-        teacher_miou: mIoU between teacher and student on the target, in 0..1; NaN: the candidate is the teacher, or there
-            is none.
+        teacher_miou: mIoU between teacher and student on the target, in 0..1; NaN: there is no other network to compare
+            with, or this is the teacher.
         previous_miou: mIoU between this candidate and the one before on the target, in 0..1.
         previous_iou: Class -> IoU between both.
         ensemble_pixels: Share of target pixels with the same class as the ensemble of all candidates, in 0..1.
