@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,13 +55,12 @@ class Teacher(nn.Module):
         torch._foreach_lerp_(own, theirs, 1.0 - self.ema_decay)
 
     def _average_buffers(self, student: nn.Module) -> None:
-        pairs = list(zip(self.network.buffers(), student.buffers(), strict=True))
-        floating = [(own, theirs) for own, theirs in pairs if own.is_floating_point()]
-        if floating:
-            self._average([own for own, _ in floating], [theirs for _, theirs in floating])
-        for own, theirs in pairs:
-            if not own.is_floating_point():
-                own.copy_(theirs)
+        own, theirs = _parallel(list(self.network.buffers()), list(student.buffers()))
+        for dtype, mine, others in _by_dtype(own, theirs):
+            if dtype.is_floating_point:
+                self._average(mine, others)
+            else:
+                torch._foreach_copy_(mine, others)
 
     @torch.no_grad()
     def reset(self, student: nn.Module) -> None:
@@ -76,10 +75,17 @@ class Teacher(nn.Module):
 
     def _copy_buffers(self, student: nn.Module) -> None:
         own, theirs = _parallel(list(self.network.buffers()), list(student.buffers()))
-        # Lists of one type are copied in one call; the counters of batch normalization are integers.
-        for dtype in {tensor.dtype for tensor in own}:
-            pairs = [(mine, other) for mine, other in zip(own, theirs, strict=True) if mine.dtype == dtype]
-            torch._foreach_copy_([mine for mine, _ in pairs], [other for _, other in pairs])
+        for _, mine, others in _by_dtype(own, theirs):
+            torch._foreach_copy_(mine, others)
+
+
+def _by_dtype(
+    own: Sequence[Tensor], theirs: Sequence[Tensor]
+) -> Iterator[tuple[torch.dtype, list[Tensor], list[Tensor]]]:
+    """Parallel lists of tensors of one type, which one call can take; batch normalization also counts in integers."""
+    for dtype in dict.fromkeys(tensor.dtype for tensor in own):
+        pairs = [(mine, other) for mine, other in zip(own, theirs, strict=True) if mine.dtype == dtype]
+        yield dtype, [mine for mine, _ in pairs], [other for _, other in pairs]
 
 
 def _parallel(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
