@@ -4,6 +4,7 @@ from hiast.callbacks.bn_statistics import TargetStatistics
 from hiast.callbacks.candidates import CandidateKeeper, SelectionSettings
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint
 from hiast.callbacks.find_margins import FindMargins
+from hiast.callbacks.find_plain_share import FindPlainShare
 from hiast.callbacks.mask_writer import MaskWriter
 from hiast.callbacks.metrics_file import MetricsFile, score_values
 from hiast.callbacks.picture_sheet import PictureSheet
@@ -17,6 +18,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "CandidateKeeper",
     "FindMargins",
+    "FindPlainShare",
     "GracefulShutdown",
     "LabelRound",
     "LabelSettings",

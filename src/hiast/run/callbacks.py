@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from hiast.callbacks import (
     CandidateKeeper,
     FindMargins,
+    FindPlainShare,
     GracefulShutdown,
     LabelRound,
     MetricsFile,
@@ -66,6 +67,7 @@ def build_callbacks(
         stop.schedule,
         SourcePixels(),
         FindMargins(),
+        FindPlainShare(),
         TargetStatistics(stop.schedule, run.target_statistics),
         StageProgress(rounds=len(stage.rounds)),
         Clock(directory.path, stage.rounds[number - 1].batch_size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -368,14 +369,17 @@ class OnlineModule(AdaptationModule):
         return float(total) / process_count()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also keep the batches that the dynamic teacher compares with."""
+        """Also keep the batches that the dynamic teacher compares with, and the share of plain images."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint["plain_share"] = self.views.plain
         if self.dynamic_teacher is not None:
             checkpoint["dynamic_teacher"] = self.dynamic_teacher.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also take up the batches that the dynamic teacher compares with."""
+        """Also take up the batches that the dynamic teacher compares with, and the share of plain images."""
         super().on_load_checkpoint(checkpoint)
+        if self.views.plain == "found":
+            self.views = replace(self.views, plain=checkpoint.get("plain_share", "found"))
         if self.dynamic_teacher is not None and "dynamic_teacher" in checkpoint:
             self.dynamic_teacher.load_state_dict(checkpoint["dynamic_teacher"])
 

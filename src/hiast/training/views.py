@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -54,7 +55,8 @@ class Views:
         style: Gives source images the colors of target images, before anything else; None: not.
         source: Color augmentation of source images, one step after the other.
         plain: Share of the source images, 0..1, that the source loss sees as they are. Pixels are always pasted from
-            the images after style transfer and color augmentation.
+            the images after style transfer and color augmentation. ``"found"``: the share follows from how much the
+            network is confused by colors of the target when training starts, see ``hiast.callbacks.FindPlainShare``.
         mixed: Color augmentation of mixed images.
         masked: Color augmentation of target images that are then masked.
         masking: Masks of the masked consistency; None: target images are not masked.
@@ -62,13 +64,17 @@ class Views:
 
     style: StyleTransfer | None = None
     source: Sequence[ColorStep] = ()
-    plain: float = 0.0
+    plain: float | Literal["found"] = 0.0
     mixed: Sequence[ColorStep] = ()
     masked: Sequence[ColorStep] = ()
     masking: BlockMasking | None = None
 
     def __post_init__(self) -> None:
-        check_shares("Views", plain=self.plain)
+        if isinstance(self.plain, str):
+            if self.plain != "found":
+                raise InputError(f"views.plain is '{self.plain}'; choose found, or give a share from 0 to 1.")
+        else:
+            check_shares("Views", plain=self.plain)
         # A step that does not keep type and size is found now, and not when the online stage begins.
         images = torch.arange(3 * 64 * 64).remainder(256).to(torch.uint8).view(1, 3, 64, 64)
         for view in ("source", "mixed", "masked"):
@@ -104,6 +110,8 @@ class Views:
 
     def source_view(self, images: Tensor, diversified: Tensor, key: StepKey) -> Tensor:
         """What the source loss sees: a share of ``images`` as they are, the others as they are in ``diversified``."""
+        if isinstance(self.plain, str):
+            raise InputError("views.plain=found needs the callback hiast.callbacks.FindPlainShare.")
         if not self.plain:
             return diversified
         kept = torch.rand(len(images), generator=key.generator("plain")) < self.plain
