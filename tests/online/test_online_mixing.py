@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -60,6 +60,31 @@ def test_classmix_pastes_whole_classes_half_of_them_rounded_up(kind, classes_of,
             else:
                 wanted = math.ceil(len({k for k in whole_batch if ignored_counts or k != 255}) / 2)
                 assert len(pasted) <= wanted
+
+
+@pytest.mark.parametrize("ignored_counts", [True, False])
+@pytest.mark.parametrize("context", [1, 2, 20])
+def test_context_is_pasted_with_its_own_labels(context, ignored_counts):
+    generator = torch.Generator().manual_seed(context)
+    for seed in range(4):
+        donor, onto = drawn(seed, batch=2), drawn(seed + 100, batch=2)
+        blocks = torch.randint(0, 6, (2, 3, 4), generator=generator).to(torch.uint8)
+        blocks[blocks == 5] = 255
+        donor = donor._replace(labels=blocks.repeat_interleave(2, 1).repeat_interleave(2, 2))
+        bare = ClassMix("image", ignored_counts)(donor, onto, generator_at(seed)).pasted
+        mixed = ClassMix("image", ignored_counts, context)(donor, onto, generator_at(seed))
+        assert_pasted_by_mask(mixed, donor, onto)
+        for b, row, column in product(range(2), range(6), range(8)):
+            square = bare[
+                b, max(0, row - context) : row + context + 1, max(0, column - context) : column + context + 1
+            ]
+            allowed = ignored_counts or donor.labels[b, row, column] != 255
+            assert mixed.pasted[b, row, column] == (bool(square.any()) and bool(allowed))
+
+
+def test_a_negative_context_is_refused():
+    with pytest.raises(InputError, match="context is -1; give a number of pixels"):
+        ClassMix(context=-1)
 
 
 def test_half_is_drawn_uniformly_and_without_replacement():

@@ -83,7 +83,9 @@ def confusion(trainer: pl.Trainer, module: OnlineModule) -> tuple[float, float]:
             reference = to_batch(target.read_image(references[number]), module)
             recolored = COLORS(image, reference, generator_at(module.seed, number))
             for metric, seen in zip(metrics, (image, recolored), strict=True):
-                metric.update(module.read_out(seen, (label.shape[-2], label.shape[-1])).labels, label)
+                with trainer.precision_plugin.forward_context():
+                    found = module.read_out(seen, (label.shape[-2], label.shape[-1]))
+                metric.update(found.labels, label)
     finally:
         module.train(was_training)
     before, after = (next(iter(metric.compute().means.values())) for metric in metrics)
