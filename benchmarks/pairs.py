@@ -188,7 +188,7 @@ def collect(arguments: argparse.Namespace) -> None:
 
 
 def _record(run: Path) -> dict[str, Any]:
-    """Steps, label-free scores and mIoU of all candidates of a run, and which one is the last and the selected one.
+    """Steps, scores and mIoU of all candidates of a run, the last and the selected one, and what the run ran on.
 
     The selection is made anew from the recorded scores, so that all rows of a table follow the same rule.
     """
@@ -210,10 +210,13 @@ def _record(run: Path) -> dict[str, Any]:
                 }
             )
     seconds = float((run / "done").read_text())
+    start = json.loads((run / "environment.json").read_text())["starts"][-1]
     return {
         "selected": choose(CandidateRecords(run).read()).selected.name,
         "last": measured["last"],
         "cpu_seconds": round(seconds),
+        "commit": start.get("git"),
+        "hardware": start.get("hardware"),
         "candidates": candidates,
     }
 

@@ -61,6 +61,14 @@ def test_tables_and_verdicts(script: ModuleType) -> None:
     assert "no other method is more than half a point better" in page
 
 
+def test_the_page_names_the_commits_of_its_rows(script: ModuleType) -> None:
+    commits = ["a" * 40, "a" * 40, "b" * 40, "a" * 40]
+    named = [{**each, "commit": commit} for each, commit in zip(RECORDS[1:5], commits, strict=True)]
+    expected = "Rows were trained by aaaaaaa (adapt 1, control 1, target labels 1); bbbbbbb (dacs 1)."
+    assert expected in script.page([RECORDS[0], *named, *RECORDS[5:]])
+    assert "Rows were trained" not in script.page(RECORDS)
+
+
 def test_the_figure_names_every_row(script: ModuleType) -> None:
     svg = script.chart("p", RECORDS)
     for name in ("control 43.5", "adapt 51.0", "dacs 48.0", "target labels 61.0"):

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -286,7 +287,22 @@ def page(records: Sequence[Record]) -> str:
         "--seeds 1 2 3\npython benchmarks/pairs.py collect --out OUT --to benchmarks/results/pairs.json\n"
         "python docs/_scripts/make_pairs.py\n```\n\nOne thread of a virtual AMD EPYC core with other load, torch on the CPU in float32.\n"
     )
+    if commits := commits_of(records):
+        parts.append(f"{commits} The raw results name commit and hardware of each.\n")
     return "\n".join(parts)
+
+
+def commits_of(records: Sequence[Record]) -> str:
+    """A sentence on the commits that trained the rows; empty if no row names one."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        if commit := record.get("commit"):
+            counts.setdefault(commit[:7], Counter())[record["row"]] += 1
+    parts = [
+        f"{commit} ({', '.join(f'{row} {number}' for row, number in sorted(rows.items()))})"
+        for commit, rows in sorted(counts.items())
+    ]
+    return f"Rows were trained by {'; '.join(parts)}." if parts else ""
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ def to_plain(value: Any) -> Any:
 
     Examples:
         >>> to_plain(online.ClassMix())
-        {'ingredient': 'ClassMix', 'classes_of': 'image', 'ignored_counts': True}
+        {'ingredient': 'ClassMix', 'classes_of': 'image', 'ignored_counts': True, 'context': 0}
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value
