@@ -369,9 +369,8 @@ class OnlineModule(AdaptationModule):
         return float(total) / process_count()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also keep the batches that the dynamic teacher compares with, and the share of plain images."""
+        """Also keep the batches that the dynamic teacher compares with."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["plain_share"] = self.views.plain
         if self.dynamic_teacher is not None:
             checkpoint["dynamic_teacher"] = self.dynamic_teacher.state_dict()
 
@@ -379,7 +378,7 @@ class OnlineModule(AdaptationModule):
         """Also take up the batches that the dynamic teacher compares with, and the share of plain images."""
         super().on_load_checkpoint(checkpoint)
         if self.views.plain == "found":
-            self.views = replace(self.views, plain=checkpoint.get("plain_share", "found"))
+            self.views = replace(self.views, plain=checkpoint["hiast"]["arguments"]["views"]["plain"])
         if self.dynamic_teacher is not None and "dynamic_teacher" in checkpoint:
             self.dynamic_teacher.load_state_dict(checkpoint["dynamic_teacher"])
 
