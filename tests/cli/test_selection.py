@@ -96,6 +96,30 @@ def test_a_checkpoint_to_start_from_gives_the_same_candidates(trained: Path, run
     assert name in chosen["reason"] or "least adapted" in chosen["reason"]
 
 
+def test_it_is_known_which_candidates_were_trained_on_the_source_alone(trained: Path, run: Callable) -> None:
+    assert [name for name, record in candidates(trained).items() if record["source_trained"]] == [
+        "source_only"
+    ]
+    start = f"init_from={trained}/source_only/checkpoints/last.ckpt"
+    code, _, err = run("train", *WORDS, *SHORT, "stages=[source_only]", start, "run=more")
+    assert code == 0, err
+    more = trained.parent / "more"
+    assert [name for name, record in candidates(more).items() if record["source_trained"]] == [
+        "start",
+        "source_only",
+    ]
+    words = ["stages=[online]", "online.max_steps=2", "online.batch_size=2", "selection.looks=0"]
+    code, _, err = run("train", *WORDS, *SHORT, *words, start, "run=second")
+    assert code == 0, err
+    second = trained.parent / "second"
+    assert [name for name, record in candidates(second).items() if record["source_trained"]] == ["start"]
+    start = f"init_from={second}/online/checkpoints/last.ckpt"
+    code, _, err = run("train", *WORDS, *SHORT, "stages=[source_only]", start, "run=third")
+    assert code == 0, err
+    third = candidates(trained.parent / "third")
+    assert [name for name, record in third.items() if record["source_trained"]] == ["source_only"]
+
+
 def test_a_finished_run_measures_nothing_again(trained: Path, run: Callable) -> None:
     before = {path: path.stat().st_mtime_ns for path in (trained / "candidates").glob("*.ckpt")}
     table = (trained / "candidates.json").read_bytes()

@@ -22,8 +22,16 @@ from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError, check_not_negative
 from hiast.models.batch_norm import batch_norms
-from hiast.selection import Candidate, CandidateRecords, PredictionStore, measure_source, measure_target
+from hiast.selection import (
+    Candidate,
+    CandidateRecords,
+    CandidateScores,
+    PredictionStore,
+    measure_source,
+    measure_target,
+)
 from hiast.selection.alarms import raised
+from hiast.selection.candidates import SOURCE_ONLY
 from hiast.selection.measure import class_shares, with_ensemble
 from hiast.training import AdaptationModule, HIASTModule, OnlineModule
 
@@ -74,7 +82,8 @@ class CandidateKeeper(pl.Callback):
         settings: What to keep and measure.
         step_before: Optimizer steps of all rounds before this one.
         is_first: Whether this is the first stage of the run, of which target statistics are a candidate.
-        init_from: Whether the first stage starts from a checkpoint, which then is a candidate, too.
+        init_stage: Stage of the checkpoint that the first stage starts from, which then is a candidate, too; None: it
+            starts from no checkpoint.
         name: Name of the candidate at the end of the fit.
         seed: Seed of the pixels that scores look at.
         labels: The pseudo-labels of the round; None in other stages.
@@ -88,7 +97,7 @@ class CandidateKeeper(pl.Callback):
         name: str,
         step_before: int = 0,
         is_first: bool = False,
-        init_from: bool = False,
+        init_stage: str | None = None,
         seed: int = 888,
         labels: LabelRound | None = None,
     ) -> None:
@@ -97,7 +106,7 @@ class CandidateKeeper(pl.Callback):
         self.name = name
         self.step_before = step_before
         self.is_first = is_first
-        self.init_from = init_from
+        self.init_stage = init_stage
         self.seed = seed
         self.labels = labels
         self.records = CandidateRecords(folder)
@@ -106,8 +115,8 @@ class CandidateKeeper(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the checkpoint that the run starts from."""
         assert isinstance(pl_module, AdaptationModule)
-        if self.settings.images and self.is_first and self.init_from and not pl_module.batches_done:
-            self._measure(trainer, pl_module, "start")
+        if self.settings.images and self.is_first and self.init_stage and not pl_module.batches_done:
+            self._measure(trainer, pl_module, "start", source_trained=self.init_stage == SOURCE_ONLY)
             self._measure_statistics(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
@@ -133,7 +142,7 @@ class CandidateKeeper(pl.Callback):
         if not self.settings.images:
             return
         self._keep(trainer, module, self.name)
-        if self.is_first and not self.init_from:
+        if self.is_first and not self.init_stage:
             self._measure_statistics(trainer, module)
 
     def _measure_statistics(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
@@ -153,12 +162,14 @@ class CandidateKeeper(pl.Callback):
         return module.steps_done in places and module.steps_done < module.max_steps
 
     def _keep(self, trainer: pl.Trainer, module: AdaptationModule, name: str) -> None:
-        self._measure(trainer, module, name)
+        self._measure(trainer, module, name, source_trained=module.stage == SOURCE_ONLY)
         if isinstance(module, OnlineModule):
             with module.evaluating("student" if module.evaluated == "teacher" else "teacher"):
                 self._measure(trainer, module, f"{name}-{module.evaluated}")
 
-    def _measure(self, trainer: pl.Trainer, module: AdaptationModule, name: str) -> None:
+    def _measure(
+        self, trainer: pl.Trainer, module: AdaptationModule, name: str, *, source_trained: bool = False
+    ) -> None:
         """Save and measure the network that the module evaluates now, unless that is done."""
         network = module.evaluation_network
         identity = weights_hash(network)
@@ -172,7 +183,15 @@ class CandidateKeeper(pl.Callback):
         was_training = module.training
         module.eval()
         try:
-            candidate = self._scored(trainer, module, name, checkpoint, identity)
+            scores = self._scores(trainer, module, name, identity)
+            candidate = Candidate(
+                name,
+                checkpoint.relative_to(self.folder).as_posix(),
+                self.step_before + module.steps_done,
+                scores,
+                identity,
+                source_trained,
+            )
             # Before the candidate is recorded, since one that is recorded is not measured again.
             self.labeled.measure(trainer, module, name, candidate.step)
         finally:
@@ -182,9 +201,9 @@ class CandidateKeeper(pl.Callback):
             self.compare(module.classes)
         trainer.strategy.barrier("candidate recorded")
 
-    def _scored(
-        self, trainer: pl.Trainer, module: AdaptationModule, name: str, checkpoint: Path, identity: str
-    ) -> Candidate:
+    def _scores(
+        self, trainer: pl.Trainer, module: AdaptationModule, name: str, identity: str
+    ) -> CandidateScores:
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         store = PredictionStore(
             self.folder / "candidates" / "predictions", len(module.classes), self.settings.shrink
@@ -216,11 +235,9 @@ class CandidateKeeper(pl.Callback):
                 trainer, module, data.source.val_dataset(), self.settings.source_images
             )
         source, source_labels = measure_source(predict, held_out, module.classes, device=module.device)
-        scores = dataclasses.replace(
+        return dataclasses.replace(
             scores, source_miou=source, source_labels=source_labels, labels=self._label_shares(module.classes)
         )
-        relative = checkpoint.relative_to(self.folder).as_posix()
-        return Candidate(name, relative, self.step_before + module.steps_done, scores, identity)
 
     def _label_shares(self, classes: LabelSpace) -> Mapping[str, float]:
         if self.labels is None:

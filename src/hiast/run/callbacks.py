@@ -62,6 +62,7 @@ def build_callbacks(
     checkpoints = directory.checkpoints(stage.name)
     best = _best_of(checkpoints / f"round_{number - 1}.ckpt")
     signals = label_round.signals if label_round else None
+    is_first = stage is run.stages[0] and number == 1
     return [
         *([label_round] if label_round else []),
         stop.schedule,
@@ -81,14 +82,19 @@ def build_callbacks(
             run.selection,
             name=candidate_name(stage, number),
             step_before=tracking.steps_before,
-            is_first=stage is run.stages[0] and number == 1,
-            init_from=run.init_from is not None,
+            is_first=is_first,
+            init_stage=_stage_of(run.init_from) if is_first and run.init_from is not None else None,
             seed=run.seed,
             labels=label_round,
         ),
         report,
         stop,
     ]
+
+
+def _stage_of(checkpoint: Path) -> str:
+    stage: str = read_checkpoint(checkpoint, "meta")["hiast"]["stage"]
+    return stage
 
 
 def _best_of(checkpoint: Path) -> float | None:

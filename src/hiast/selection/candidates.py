@@ -83,6 +83,8 @@ class Candidate:
         step: Optimizer steps in all stages until then; fewer steps mean less adapted.
         scores: What was measured.
         network: Identifies its weights, such as their hash.
+        source_trained: Whether its weights were last trained on the source alone, with the source's batch-norm
+            statistics.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Candidate:
     step: int
     scores: CandidateScores = field(default_factory=CandidateScores)
     network: str = ""
+    source_trained: bool = False
 
     def with_scores(self, **scores: Any) -> Candidate:
         """The same candidate with some scores replaced.

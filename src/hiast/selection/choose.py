@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hiast.selection.candidates import Candidate
 from hiast.selection.rules import MeanRankRule, Verdict
-from hiast.selection.statistics import better_statistics
+from hiast.selection.unadapted import better_unadapted
 
 
 class Rule(Protocol):
@@ -82,8 +82,8 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
 
     The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
     is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
-    least adapted candidate is chosen, so that a run never ends with a network that a check refused. Where an untrained
-    candidate would be chosen, ``better_statistics`` has the last word on its batch-norm statistics.
+    least adapted candidate is chosen, so that a run never ends with a network that a check refused. Where a candidate
+    would be chosen whose weights never saw the target, ``better_unadapted`` has the last word.
 
     Args:
         candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;
@@ -117,10 +117,10 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     best = min(allowed, key=lambda row: row.rank or 0)
     selected = next(row for row in allowed if best.score - row.score <= rule.tie)
     reason = _reason(rule, selected, best, table)
-    better = better_statistics(ordered, selected.candidate)
+    better = better_unadapted(ordered, selected.candidate)
     if better is None:
         return Choice(selected.candidate, reason, table)
-    return Choice(better, _statistics_reason(better, selected.candidate, reason), _with_first(table, better))
+    return Choice(better, _unadapted_reason(better, selected.candidate, reason), _with_first(table, better))
 
 
 def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
@@ -202,13 +202,20 @@ def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
     )
 
 
-def _statistics_reason(better: Candidate, other: Candidate, reason: str) -> str:
+def _unadapted_reason(better: Candidate, other: Candidate, reason: str) -> str:
     now, before = better.scores, other.scores
-    return (
-        f"{better.name} is selected: it has the weights of {other.name}, and its batch-norm statistics fit the target "
-        f"better (InfoMax {now.infomax:.3f}, before {before.infomax:.3f}; consistency of views "
-        f"{_percent(now.consistency)}, before {_percent(before.consistency)}). Without this comparison, {reason}"
-    )
+    if better.source_trained and other.source_trained:
+        why = (
+            f"it and {other.name} were trained on the source alone, and its mIoU on held-out source images is higher "
+            f"({_percent(now.source_miou)}, before {_percent(before.source_miou)})"
+        )
+    else:
+        why = (
+            f"its batch-norm statistics fit the target better than those of {other.name} (InfoMax {now.infomax:.3f}, "
+            f"before {before.infomax:.3f}; consistency of views {_percent(now.consistency)}, before "
+            f"{_percent(before.consistency)})"
+        )
+    return f"{better.name} is selected: {why}. Without this comparison, {reason}"
 
 
 def _with_first(table: Sequence[Row], first: Candidate) -> tuple[Row, ...]:

@@ -1,4 +1,4 @@
-"""The batch-norm statistics of an untrained network that is selected."""
+"""The choice among networks whose weights never saw the target."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_statistics_that_fit_are_selected_although_the_source_falls() -> None:
     found = choose([START, FITS, COLLAPSED])
     assert found.selected.name == "target_statistics"
     assert found.reason.startswith(
-        "target_statistics is selected: it has the weights of source_only, and its batch-norm statistics fit the "
-        "target better (InfoMax 0.206, before 0.118; consistency of views 69.70, before 55.20). Without"
+        "target_statistics is selected: its batch-norm statistics fit the target better than those of source_only "
+        "(InfoMax 0.206, before 0.118; consistency of views 69.70, before 55.20). Without"
     )
     rows = {row.candidate.name: row for row in found.table}
     assert rows["target_statistics"].rank == 1 and not rows["target_statistics"].vetoes
@@ -81,3 +81,42 @@ def test_the_start_can_beat_statistics_that_the_rule_selected() -> None:
     wrong = candidate("target_statistics", infomax=0.11, consistency=0.5, source_miou=0.7, ensemble_miou=0.9)
     chosen = choose([replace(START, scores=replace(START.scores, ensemble_miou=0.5)), wrong])
     assert chosen.selected.name == "source_only"
+
+
+BEGIN = Candidate("start", "start.ckpt", 0, START.scores, source_trained=True)
+TARGET_AT_START = replace(FITS, step=0)
+
+
+def trained_further(**scores: object) -> Candidate:
+    """The end of more training on the source, which ensemble and consistency of views rank last."""
+    values = {"source_miou": 0.71, "infomax": 0.12, "consistency": 0.5, "ensemble_miou": 0.1} | scores
+    return replace(candidate("source_only", 300, **values), source_trained=True)
+
+
+def test_source_images_compare_networks_that_were_trained_on_the_source_alone() -> None:
+    found = choose([BEGIN, trained_further()])
+    assert found.selected.name == "source_only"
+    assert found.reason.startswith(
+        "source_only is selected: it and start were trained on the source alone, and its mIoU on held-out source "
+        "images is higher (71.00, before 69.60). Without this comparison, start is selected"
+    )
+    assert choose([BEGIN, trained_further(source_miou=0.69, consistency=0.6)]).selected.name == "start"
+    assert choose([BEGIN, trained_further(source_miou=math.nan)]).selected.name == "start"
+
+
+def test_statistics_are_compared_with_the_network_that_is_best_on_the_source() -> None:
+    assert choose([BEGIN, TARGET_AT_START, trained_further()]).selected.name == "target_statistics"
+    better = trained_further(infomax=0.3, consistency=0.8)
+    assert choose([BEGIN, TARGET_AT_START, better]).selected.name == "source_only"
+    one_of_two = trained_further(infomax=0.3, ensemble_miou=0.8)
+    assert choose([BEGIN, TARGET_AT_START, one_of_two]).selected.name == "source_only"
+
+
+def test_an_adapted_start_is_not_compared_on_the_source() -> None:
+    adapted = replace(BEGIN, source_trained=False)
+    assert choose([adapted, trained_further()]).selected.name == "start"
+
+
+def test_an_adapted_candidate_that_wins_is_not_compared_on_the_source() -> None:
+    online = candidate("online", 400, infomax=0.3, consistency=0.8, source_miou=0.7, ensemble_miou=0.8)
+    assert choose([BEGIN, trained_further(), online]).selected.name == "online"

@@ -1,0 +1,90 @@
+"""Which of the networks that were not adapted is best, where no adapted candidate is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hiast.selection.candidates import TARGET_STATISTICS, Candidate
+from hiast.selection.rules import Limits, classes_vanished, histogram_moved, infomax_fell
+
+CRITERIA = ("infomax", "consistency")
+"""The scores that compare batch-norm statistics; of each, higher is better."""
+
+
+def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candidate | None:
+    """The candidate that is better than ``selected`` among those whose weights never saw the target.
+
+    Two questions decide, each by the scores that can answer it:
+
+    1. Which weights? The start and what was trained further on the source alone (``Candidate.source_trained``) differ
+       by supervised training. The mIoU on held-out source images compares them, as in any supervised training.
+    2. Which batch-norm statistics? With statistics of the target (candidates ``target_statistics...``) a network is
+       always worse on the source, and it differs most from the ensemble, so neither score says whether the statistics
+       fit the target. InfoMax and consistency of views do: the candidate with the best mean rank in both is better,
+       unless InfoMax fell, classes vanished or the histogram moved as ``MeanRankRule`` forbids.
+
+    Args:
+        ordered: All candidates, the least adapted first.
+        selected: What a rule selected among them.
+
+    Returns:
+        The better candidate; None if ``selected`` was adapted by training, or nothing is better.
+
+    Examples:
+        >>> from hiast.selection import CandidateScores
+        >>> start = Candidate("source_only", "a.ckpt", 9, CandidateScores(infomax=0.11, consistency=0.5))
+        >>> target = Candidate("target_statistics", "b.ckpt", 9, CandidateScores(infomax=0.2, consistency=0.7))
+        >>> better_unadapted([start, target], start).name
+        'target_statistics'
+    """
+    start = ordered[0]
+    weights = [start] + [
+        each for each in ordered[1:] if start.source_trained and each.source_trained and each.checkpoint
+    ]
+    statistics = [
+        each
+        for each in ordered[1:]
+        if each.step == start.step and each.name.startswith(TARGET_STATISTICS) and each.checkpoint
+    ]
+    if selected not in weights and selected not in statistics:
+        return None
+    source = _best_on_source(weights)
+    incumbent = selected if selected in statistics else source
+    best = incumbent if _unknown(source) else _best_statistics(source, statistics, incumbent)
+    return None if best is selected else best
+
+
+def _best_on_source(weights: Sequence[Candidate]) -> Candidate:
+    """The first with the highest mIoU on held-out source images; without such images the first."""
+    best = weights[0]
+    for each in weights[1:]:
+        if each.scores.source_miou > best.scores.source_miou:
+            best = each
+    return best
+
+
+def _best_statistics(source: Candidate, statistics: Sequence[Candidate], incumbent: Candidate) -> Candidate:
+    """The candidate with the best mean rank in ``CRITERIA``; ``incumbent`` unless another is really better."""
+    limits = Limits()
+    fits = [source]
+    for each in statistics:
+        vetoes = (infomax_fell, classes_vanished, histogram_moved)
+        if not _unknown(each) and not any(veto(each.scores, source.scores, limits) for veto in vetoes):
+            fits.append(each)
+    best = max(fits, key=lambda each: _ahead(each, fits))
+    return best if _ahead(best, fits) > _ahead(incumbent, [*fits, incumbent]) else incumbent
+
+
+def _unknown(candidate: Candidate) -> bool:
+    return any(math.isnan(getattr(candidate.scores, name)) for name in CRITERIA)
+
+
+def _ahead(candidate: Candidate, others: Sequence[Candidate]) -> float:
+    """How often the candidate is ahead of another in a score; equal scores count one half."""
+    total = 0.0
+    for name in CRITERIA:
+        own = getattr(candidate.scores, name)
+        values = [getattr(other.scores, name) for other in others if other is not candidate]
+        total += sum(1.0 if own > value else 0.5 * (own == value) for value in values)
+    return total
