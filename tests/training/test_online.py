@@ -146,6 +146,21 @@ def test_the_target_losses_ramp_up():
     assert terms["mixed"] > 0
 
 
+def test_the_ramp_of_the_target_losses_can_follow_the_length_of_the_stage(monkeypatch):
+    module, found = module_of(4, target_ramp_steps=None, trust=online.PixelConfidence(0.0)), []
+    losses = module.losses
+
+    def recorded(batch):
+        terms = losses(batch)
+        found.append((terms["total"] - terms["source_cross_entropy"]) / terms["mixed"])
+        return terms
+
+    monkeypatch.setattr(module, "losses", recorded)
+    fit(module, placed(4))
+    # Half of 4 steps.
+    torch.testing.assert_close(torch.stack(found), torch.tensor([0.0, 0.5, 1.0, 1.0]), atol=1e-4, rtol=0)
+
+
 def test_the_teacher_is_a_copy_after_the_first_step_and_averages_later():
     module = module_of(3, ema_decay=0.9)
     recorder = fit(module, placed(3))

@@ -81,7 +81,9 @@ class OnlineModule(AdaptationModule):
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
         target_weight: Weight of the loss of mixed images.
-        target_ramp_steps: Optimizer steps over which the target losses grow linearly to their weights.
+        target_ramp_steps: Optimizer steps over which the target losses grow linearly to their weights, since labels
+            of an early teacher are the worst (the ramp-up of Laine and Aila, ICLR 2017, there along a Gaussian
+            curve). None: half of ``max_steps``. 0: they have their weights from the start.
         joint_batch: Source and mixed images go through the network as one batch, so that batch normalization sees
             both at once; otherwise as two.
         settings: See ``AdaptationModule``.
@@ -125,13 +127,15 @@ class OnlineModule(AdaptationModule):
         floor_share: float = 0.5,
         source_weight: float = 1.0,
         target_weight: float = 1.0,
-        target_ramp_steps: int = 0,
+        target_ramp_steps: int | None = 0,
         joint_batch: bool = True,
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **settings)
         if ema_decay is None:
             ema_decay = min(0.999, max(0.0, 1.0 - 3.0 / self.max_steps))
+        if target_ramp_steps is None:
+            target_ramp_steps = self.max_steps // 2
         numbers = {
             "ema_decay": ema_decay,
             "masking_weight": masking_weight,
