@@ -267,7 +267,7 @@ on the source alone after the rows "control". The choices of "control" and "targ
 "control".
 The recipe of `adapt` was changed twice after it had been measured here, because fluo fell below its control, each time by what the tuning seeds showed: first
 pasted context and a measured share of plain images (35, then 39 % of the gap), then target losses that grow over the first half of the steps. The rows of
-`adapt` were then run anew, but those of weeds, street (seed 3) and demo, which still have the recipe without the last change.
+`adapt` were then run anew, but those of weeds and demo, which still have the recipe without the last change.
 "demo" is the drawn scenes of `hiast-data-demo`, which do not count for the goals. Seeds are given for each row: a row with fewer seeds than another has not been run on all of them yet.
 
 Each figure shows the mean over the seeds of the network that the method hands on; dots are the selected candidates.
