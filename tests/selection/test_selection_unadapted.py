@@ -1,4 +1,4 @@
-"""The choice among networks whose weights never saw the target."""
+"""The choice among networks that the run has not trained on the target."""
 
 from __future__ import annotations
 
@@ -110,6 +110,18 @@ def test_statistics_are_compared_with_the_network_that_is_best_on_the_source() -
     assert choose([BEGIN, TARGET_AT_START, better]).selected.name == "source_only"
     one_of_two = trained_further(infomax=0.3, ensemble_miou=0.8)
     assert choose([BEGIN, TARGET_AT_START, one_of_two]).selected.name == "source_only"
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"infomax": 0.09},
+        {"infomax": math.nan, "consistency": math.nan},
+        {"predicted": {"soil": 1.0, "crop": 0.0, "weed": 0.0}},
+    ],
+)
+def test_a_network_that_a_check_refuses_is_not_taken_for_its_source_images(scores: dict[str, object]) -> None:
+    assert choose([BEGIN, trained_further(**scores)]).selected.name == "start"
 
 
 def test_an_adapted_start_is_not_compared_on_the_source() -> None:

@@ -83,7 +83,7 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
     is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
     least adapted candidate is chosen, so that a run never ends with a network that a check refused. Where a candidate
-    would be chosen whose weights never saw the target, ``better_unadapted`` has the last word.
+    would be chosen that the run has not trained on the target, ``better_unadapted`` has the last word.
 
     Args:
         candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;

@@ -13,7 +13,7 @@ CRITERIA = ("infomax", "consistency")
 
 
 def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candidate | None:
-    """The candidate that is better than ``selected`` among those whose weights never saw the target.
+    """The candidate that is better than ``selected`` among those that the run has not trained on the target.
 
     Two questions decide, each by the scores that can answer it:
 
@@ -21,8 +21,10 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
        by supervised training. The mIoU on held-out source images compares them, as in any supervised training.
     2. Which batch-norm statistics? With statistics of the target (candidates ``target_statistics...``) a network is
        always worse on the source, and it differs most from the ensemble, so neither score says whether the statistics
-       fit the target. InfoMax and consistency of views do: the candidate with the best mean rank in both is better,
-       unless InfoMax fell, classes vanished or the histogram moved as ``MeanRankRule`` forbids.
+       fit the target. InfoMax and consistency of views do: the candidate with the best mean rank in both is better.
+
+    Neither takes a candidate whose InfoMax fell, whose classes vanished or whose histogram moved as ``MeanRankRule``
+    forbids, compared with the start in the first question and with the answer to it in the second.
 
     Args:
         ordered: All candidates, the least adapted first.
@@ -49,10 +51,22 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
     ]
     if selected not in weights and selected not in statistics:
         return None
-    source = _best_on_source(weights)
+    source = _best_on_source(_passing(weights, start))
     incumbent = selected if selected in statistics else source
     best = incumbent if _unknown(source) else _best_statistics(source, statistics, incumbent)
     return None if best is selected else best
+
+
+def _passing(candidates: Sequence[Candidate], reference: Candidate) -> list[Candidate]:
+    """``reference``, and the candidates whose scores are known and which no veto refuses beside it."""
+    limits, vetoes = Limits(), (infomax_fell, classes_vanished, histogram_moved)
+    return [reference] + [
+        each
+        for each in candidates
+        if each is not reference
+        and not _unknown(each)
+        and not any(veto(each.scores, reference.scores, limits) for veto in vetoes)
+    ]
 
 
 def _best_on_source(weights: Sequence[Candidate]) -> Candidate:
@@ -66,12 +80,7 @@ def _best_on_source(weights: Sequence[Candidate]) -> Candidate:
 
 def _best_statistics(source: Candidate, statistics: Sequence[Candidate], incumbent: Candidate) -> Candidate:
     """The candidate with the best mean rank in ``CRITERIA``; ``incumbent`` unless another is really better."""
-    limits = Limits()
-    fits = [source]
-    for each in statistics:
-        vetoes = (infomax_fell, classes_vanished, histogram_moved)
-        if not _unknown(each) and not any(veto(each.scores, source.scores, limits) for veto in vetoes):
-            fits.append(each)
+    fits = _passing(statistics, source)
     best = max(fits, key=lambda each: _ahead(each, fits))
     return best if _ahead(best, fits) > _ahead(incumbent, [*fits, incumbent]) else incumbent
 
