@@ -261,13 +261,17 @@ steps more with the same network (FPN on EfficientNet-Lite0 with ImageNet weight
 steps. "hiast" is 100 steps of warm-up and two rounds of 100 steps. "target statistics" replaces the batch-norm statistics and trains
 nothing. "target labels" trains on the labels of the target. mIoU in percent on the labeled target images, whose labels nothing but this
 page has read. **last** is the end of a run, **selected** is the candidate that was chosen without target labels, **best candidate** is
-the best one that could have been chosen. Recipe and rule were tuned on seeds 101 and 102 and on these pairs; the
+the best one that could have been chosen.
+
+Recipe and rule were tuned on seeds 101 and 102 and on these pairs; the
 seeds below were not tuned on, with two exceptions in the last step of the selection: that it compares batch-norm statistics of equal weights was added after
 weeds, seed 1, and that held-out source images compare networks which were trained on the source alone after the rows "control". Those of fluo and street were
 then chosen anew from the recorded scores, that of nuclei, seed 3, was run anew, and that of weeds, seed 2, has the old choice.
+
 The recipe of `adapt` was changed twice after it had been measured here, because fluo fell below its control, each time by what the tuning seeds showed: first
 pasted context and a measured share of plain images (35, then 39 % of the gap), then target losses that grow over the first half of the steps. The rows of
 `adapt` were then run anew, but those of weeds and demo, which still have the recipe without the last change.
+
 "demo" is the drawn scenes of `hiast-data-demo`, which do not count for the goals. Seeds are given for each row: a row with fewer seeds than another has not been run on all of them yet.
 
 Each figure shows the mean over the seeds of the network that the method hands on; dots are the selected candidates.
