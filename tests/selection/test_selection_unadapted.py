@@ -132,3 +132,44 @@ def test_an_adapted_start_is_not_compared_on_the_source() -> None:
 def test_an_adapted_candidate_that_wins_is_not_compared_on_the_source() -> None:
     online = candidate("online", 400, infomax=0.3, consistency=0.8, source_miou=0.7, ensemble_miou=0.8)
     assert choose([BEGIN, trained_further(), online]).selected.name == "online"
+
+
+def trained_on_target(**scores: object) -> Candidate:
+    """A candidate that lost on the source as much as statistics of the target do, and is better on the target."""
+    values = {"infomax": 0.25, "consistency": 0.75, "source_miou": 0.63, "ensemble_miou": 0.5} | scores
+    return candidate("warmup", 200, **values)
+
+
+def test_a_trained_candidate_is_compared_with_the_statistics_that_were_selected() -> None:
+    found = choose([START, FITS, trained_on_target()])
+    assert found.selected.name == "warmup"
+    assert found.reason.startswith("warmup is selected: of 2 candidates it has the highest mean rank in")
+    assert (
+        "They are compared with target_statistics, not with source_only. Without this comparison"
+        in found.reason
+    )
+    rows = {row.candidate.name: row for row in found.table}
+    assert rows["warmup"].rank == 1 and not rows["warmup"].vetoes
+    assert rows["target_statistics"].rank == 2
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"source_miou": 0.57},  # More than five points below the statistics.
+        {"infomax": 0.15},
+        {"infomax": math.nan},
+        {"consistency": 0.6, "infomax": 0.2, "source_miou": 0.6, "ensemble_miou": 0.4},
+        {"predicted": {"soil": 0.92, "crop": 0.0, "weed": 0.08}},
+        {"predicted": {"soil": 0.1, "crop": 0.1, "weed": 0.8}},
+    ],
+)
+def test_a_trained_candidate_that_is_refused_beside_the_statistics_is_not_selected(
+    scores: dict[str, object],
+) -> None:
+    assert choose([START, FITS, trained_on_target(**scores)]).selected.name == "target_statistics"
+
+
+def test_without_statistics_that_fit_the_start_remains_the_reference() -> None:
+    other = replace(FITS, scores=replace(FITS.scores, infomax=0.09))
+    assert choose([START, other, trained_on_target()]).selected.name == "source_only"

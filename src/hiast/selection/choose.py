@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hiast.selection.candidates import Candidate
 from hiast.selection.rules import MeanRankRule, Verdict
-from hiast.selection.unadapted import better_unadapted
+from hiast.selection.unadapted import better_unadapted, comparable_with_statistics
 
 
 class Rule(Protocol):
@@ -82,8 +82,11 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
 
     The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
     is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
-    least adapted candidate is chosen, so that a run never ends with a network that a check refused. Where a candidate
-    would be chosen that the run has not trained on the target, ``better_unadapted`` has the last word.
+    least adapted candidate is chosen, so that a run never ends with a network that a check refused.
+
+    Two comparisons follow. Where a candidate would be chosen that the run has not trained on the target,
+    ``better_unadapted`` looks for a better one of that kind. Where this is a network with batch-norm statistics of the
+    target, the rule is applied once more, to it as the reference and to ``comparable_with_statistics``.
 
     Args:
         candidates: All of them in any order, with all scores that the rule looks at. Fewer steps mean less adapted;
@@ -114,13 +117,13 @@ def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     allowed = [row for row in table if row.rank is not None]
     if not allowed:
         return Choice(ordered[0], _nothing_allowed(table), table)
-    best = min(allowed, key=lambda row: row.rank or 0)
-    selected = next(row for row in allowed if best.score - row.score <= rule.tie)
-    reason = _reason(rule, selected, best, table)
-    better = better_unadapted(ordered, selected.candidate)
-    if better is None:
-        return Choice(selected.candidate, reason, table)
-    return Choice(better, _unadapted_reason(better, selected.candidate, reason), _with_first(table, better))
+    selected, best = _winner(allowed, rule)
+    choice = Choice(selected.candidate, _reason(rule, selected, best, table), table)
+    better = better_unadapted(ordered, choice.selected)
+    if better is not None:
+        reason = _unadapted_reason(better, choice.selected, choice.reason)
+        choice = Choice(better, reason, _with_first(table, better))
+    return _beside_statistics(choice, ordered, rule)
 
 
 def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
@@ -173,6 +176,27 @@ def _table(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> tupl
         Row(candidate, verdict.score, ranks.get(i), _refusals(candidate, verdict))
         for i, (candidate, verdict) in enumerate(pairs)
     )
+
+
+def _winner(allowed: Sequence[Row], rule: Rule) -> tuple[Row, Row]:
+    """Of the rows that are not refused the one that is chosen, and the one with the highest score."""
+    best = min(allowed, key=lambda row: row.rank or 0)
+    return next(row for row in allowed if best.score - row.score <= rule.tie), best
+
+
+def _beside_statistics(choice: Choice, ordered: Sequence[Candidate], rule: Rule) -> Choice:
+    """The choice, or a trained candidate that the rule puts before the chosen statistics of the target."""
+    others = comparable_with_statistics(ordered, choice.selected)
+    reference = choice.selected
+    table = _table([reference, *others], rule([reference, *others]))
+    selected, best = _winner([row for row in table if row.rank is not None], rule)
+    if selected.candidate is reference:
+        return choice
+    reason = (
+        f"{_reason(rule, selected, best, table)} They are compared with {reference.name}, not with "
+        f"{ordered[0].name}. Without this comparison, {choice.reason}"
+    )
+    return Choice(selected.candidate, reason, _with_first(choice.table, selected.candidate))
 
 
 def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which of the networks that were not adapted is best, where no adapted candidate is better."""
+"""Networks that were not trained on the target: which is best, and what is compared with it."""
 
 from __future__ import annotations
 
@@ -55,6 +55,40 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
     incumbent = selected if selected in statistics else source
     best = incumbent if _unknown(source) else _best_statistics(source, statistics, incumbent)
     return None if best is selected else best
+
+
+def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate) -> list[Candidate]:
+    """The trained candidates that stand beside a network with batch-norm statistics of the target.
+
+    With statistics of the target a network is worse on the source. Where such a network was chosen, this loss was found
+    not to matter, so a trained candidate must not be refused for the same loss: its mIoU on held-out source images is
+    compared with that of ``selected``, not with that of the start. The other checks against the start remain.
+
+    Args:
+        ordered: All candidates, the least adapted first.
+        selected: The chosen one.
+
+    Returns:
+        The candidates trained on the target whose InfoMax, classes and histogram pass the checks beside the start;
+        empty if ``selected`` is not the start with statistics of the target.
+
+    Examples:
+        >>> from hiast.selection import CandidateScores
+        >>> start = Candidate("source_only", "a.ckpt", 9, CandidateScores(0.2, 0.1, consistency=0.5, source_miou=0.8))
+        >>> target = Candidate(
+        ...     "target_statistics", "b.ckpt", 9, CandidateScores(0.2, 0.2, consistency=0.7, source_miou=0.6)
+        ... )
+        >>> warmup = Candidate("warmup", "c.ckpt", 19, CandidateScores(0.2, 0.3, consistency=0.8, source_miou=0.65))
+        >>> [each.name for each in comparable_with_statistics([start, target, warmup], target)]
+        ['warmup']
+    """
+    start = ordered[0]
+    if selected.step != start.step or not selected.name.startswith(TARGET_STATISTICS):
+        return []
+    trained = [
+        each for each in ordered if each.step > start.step and not each.source_trained and each.checkpoint
+    ]
+    return _passing(trained, start)[1:]
 
 
 def _passing(candidates: Sequence[Candidate], reference: Candidate) -> list[Candidate]:
