@@ -16,7 +16,7 @@ from hiast.cli.build import build_classes, build_network
 from hiast.cli.build_needs import build_needs
 from hiast.cli.command import run_command
 from hiast.cli.config import compose
-from hiast.cli.forecast import stage_works
+from hiast.cli.forecast import image_costs, stage_works
 from hiast.cli.hardware import settle
 from hiast.cli.train import train
 from hiast.training import WarmupModule
@@ -37,7 +37,8 @@ def works(*words: str, done: dict[str, int] | None = None):
     config = compose("train", [*WORDS, *words])
     classes = build_classes(config)
     network = build_network(config, classes)
-    return {work.name: work for work in stage_works(config, classes, network, False, (5, 3), done or {})}
+    costs = image_costs(config, network, half=False)
+    return {work.name: work for work in stage_works(config, classes, network, costs, (5, 3), done or {})}
 
 
 def test_before_and_after_a_run(caplog: pytest.LogCaptureFixture) -> None:

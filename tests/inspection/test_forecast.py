@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from hiast.inspection.cost import PassCost, Rates, pass_cost, rates
+from hiast.inspection import cost
+from hiast.inspection.cost import PassCost, Rates, network_flops, pass_cost, rates
 from hiast.inspection.forecast import (
     Forecast,
     StageWork,
@@ -67,6 +68,50 @@ def test_rates_of_this_machine() -> None:
     found = rates(CPU, half=False)
     assert found.flops > 1e8 and found.bytes > 1e8 and 1e-7 < found.call < 1e-2
     assert found.seconds(2 * found.flops, 0) == pytest.approx(2)
+
+
+class Timed(nn.Module):
+    """A network whose pass takes a known time on the clock of the probe, whatever the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 64, 3, padding=1), nn.BatchNorm2d(64), nn.Conv2d(64, 5, 3, padding=1)
+        )
+        self.sizes: list[tuple[int, int]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.device.type != "meta":
+            self.sizes.append(tuple(images.shape[2:]))
+        return self.layers(images)
+
+
+def test_a_network_is_timed_by_its_own_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_fastest", lambda action, device: (action(), 0.5)[1])
+    layers = Timed()
+    before, state = {k: v.clone() for k, v in layers.state_dict().items()}, torch.get_rng_state()
+    flops = 2 * 32 * 64 * 9 * (3 * 64 + 64 * 5)
+    assert network_flops(layers, PassCost(flops, 0), (32, 64), half=False) == pytest.approx(flops / 0.5)
+    assert layers.sizes == [(32, 64)] and layers.training
+    assert all(torch.equal(before[name], value) for name, value in layers.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    # A large image is tried smaller: 12.4 GFLOP at 1024 x 1280 become 3 at about half the side.
+    large = PassCost(640 * flops, 0)
+    found = network_flops(layers, large, (1024, 1280), half=False)
+    assert layers.sizes[-1] == (512, 640)
+    assert found == pytest.approx(640 * flops / 4 / 0.5)
+    assert network_flops(layers, PassCost(flops, 0), (32, 64), half=True) is not None
+
+
+def test_a_network_that_cannot_be_tried_has_no_rate() -> None:
+    class OneSize(nn.Conv2d):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if images.shape[-1] != 2048:
+                raise ValueError("2048 columns are needed")
+            return super().forward(images)
+
+    assert network_flops(OneSize(3, 64, 9), PassCost(1e11, 0), (1024, 2048), half=False) is None
+    assert network_flops(nn.Identity(), PassCost(0, 0), (8, 8), half=False) is None
 
 
 WORK = StageWork(

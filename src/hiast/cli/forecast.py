@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from hiast.cli.build_stages import stage_settings
 from hiast.cli.faults import memory_fault
 from hiast.errors import RunError
 from hiast.files import write_json
-from hiast.inspection.cost import PassCost, pass_cost, rates
+from hiast.inspection.cost import PassCost, Rates, network_flops, pass_cost, rates
 from hiast.inspection.disk import find_disk
 from hiast.inspection.estimate import disk_bytes
 from hiast.inspection.forecast import Forecast, StageWork, folder_bytes, free_memory, needed, resident
@@ -118,10 +118,10 @@ class Forecaster:
             )
             for stage in pipeline.stages
         }
-        stages = stage_works(self.config, self.classes, network, half, (target, validation), done)
-        device = self._device()
-        if stages is None or device is None:
+        costs, device = image_costs(self.config, network, half), self._device()
+        if costs is None or device is None:
             return None
+        stages = stage_works(self.config, self.classes, network, costs, (target, validation), done)
         run = run_of(self.config, self.classes, _parameters(network))
         base = resident() if self.on_cpu else 0.0
         return Forecast(
@@ -129,36 +129,39 @@ class Forecaster:
             base=base,
             free=base + free_memory(device),
             place="memory of the machine" if self.on_cpu else "memory of the GPU",
-            rates=rates(device, half),
+            rates=self._rates(network, costs["target"], device, half),
             disk=disk_bytes(run, target),
             disk_free=find_disk(pipeline.directory.path).free,
         )
+
+    def _rates(self, network: SegmentationNetwork, cost: PassCost, device: torch.device, half: bool) -> Rates:
+        """Measured rates; on a CPU, where the network is by now, the network itself is measured."""
+        found, size = rates(device, half), _size(self.config.crop.target)
+        own = network_flops(network, cost, size, half=half) if self.on_cpu and size is not None else None
+        return found if own is None else replace(found, flops=own)
 
 
 def stage_works(
     config: DictConfig,
     classes: LabelSpace,
     network: SegmentationNetwork,
-    half: bool,
+    costs: dict[str, PassCost],
     images: tuple[int, int],
     done: dict[str, int],
-) -> list[StageWork] | None:
+) -> list[StageWork]:
     """The work of each stage on one device.
 
     Args:
         config: Composed ``train.yaml``.
         classes: The scenario's.
         network: The network.
-        half: Whether it runs in mixed precision.
+        costs: What ``image_costs`` found.
         images: Number of target images, and of validation images.
         done: Stage -> rounds that are finished.
 
     Returns:
-        None where the network or the crops cannot be counted.
+        One entry for each stage that has steps left.
     """
-    costs = _costs(config, network, half)
-    if costs is None:
-        return None
     works = []
     for name in stage_names(config):
         settings = stage_settings(config, name)
@@ -205,8 +208,17 @@ def _parameters(network: SegmentationNetwork) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict[str, PassCost] | None:
-    """Cost of an image of each domain, and of one that is labeled or validated ("look")."""
+def image_costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict[str, PassCost] | None:
+    """Cost of an image of each domain, and of one that is labeled or validated ("look").
+
+    Args:
+        config: Composed ``train.yaml``.
+        network: The network.
+        half: Whether it runs in mixed precision.
+
+    Returns:
+        None where the network or the crops cannot be counted.
+    """
     costs, pixels = {}, 1
     found: dict[tuple[int, int], PassCost | None] = {}
     for domain in ("source", "target"):
