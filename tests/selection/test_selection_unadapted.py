@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from hiast.selection import Candidate, CandidateScores, choose
+from hiast.selection import Candidate, CandidateScores, MeanRankRule, choose
+from hiast.selection.rules import Verdict
 
 START = Candidate(
     "source_only",
@@ -173,3 +175,13 @@ def test_a_trained_candidate_that_is_refused_beside_the_statistics_is_not_select
 def test_without_statistics_that_fit_the_start_remains_the_reference() -> None:
     other = replace(FITS, scores=replace(FITS.scores, infomax=0.09))
     assert choose([START, other, trained_on_target()]).selected.name == "source_only"
+
+
+def test_a_rule_that_refuses_all_of_them_changes_nothing() -> None:
+    class NoneButTheStart(MeanRankRule):
+        def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+            refused = ("It is not the start.",)
+            return [Verdict(0.5, () if each is START else refused) for each in candidates]
+
+    chosen = choose([START, FITS, trained_on_target()], NoneButTheStart())
+    assert chosen.selected.name == "target_statistics"

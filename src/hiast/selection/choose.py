@@ -188,8 +188,11 @@ def _beside_statistics(choice: Choice, ordered: Sequence[Candidate], rule: Rule)
     """The choice, or a trained candidate that the rule puts before the chosen statistics of the target."""
     others = comparable_with_statistics(ordered, choice.selected)
     reference = choice.selected
-    table = _table([reference, *others], rule([reference, *others]))
-    selected, best = _winner([row for row in table if row.rank is not None], rule)
+    table = _table([reference, *others], rule([reference, *others])) if others else ()
+    allowed = [row for row in table if row.rank is not None]
+    if not allowed:
+        return choice
+    selected, best = _winner(allowed, rule)
     if selected.candidate is reference:
         return choice
     reason = (
