@@ -95,10 +95,12 @@ def test_histogram_far_from_the_start() -> None:
     history = looks({"predicted": {"road": 0.5, "car": 0.5}}, {}, {"predicted": {"road": 0.99, "car": 0.01}})
     found = histogram_far(history, {}, LIMITS)
     assert found == (
-        "round-2: the histogram of predicted classes has moved by 0.64 nats since round-0, more than 0.5."
+        "round-2: the histogram of predicted classes has moved by 0.64 nats from round-0 and source labels, more "
+        "than 0.5."
     )
     assert histogram_far(history, {}, AlarmLimits(divergence=1)) is None
     assert histogram_far(history[:2], {}, LIMITS) is None
+    assert histogram_far(history, {"road": 0.9, "car": 0.1}, LIMITS) is None
 
 
 def test_classes_without_pseudo_labels_and_since_when() -> None:

@@ -125,7 +125,7 @@ def test_a_collapse_is_not_chosen_although_certain_consistent_and_in_the_majorit
         ({"predicted": {"road": 0.65, "sky": 0.3495, "car": 0.0005}}, "Class car has vanished: under 1 %"),
         (
             {"predicted": {"road": 0.1, "sky": 0.1, "car": 0.8}},
-            "moved by 1.37 nats from the start, more than 0.5",
+            "moved by 1.37 nats from start and source labels, more than 0.5",
         ),
         ({"infomax": math.nan}, "InfoMax is not known"),
         ({"source_miou": math.nan}, "held-out source images is not known"),
@@ -211,6 +211,18 @@ def test_the_table_has_a_line_for_each_candidate_and_dashes() -> None:
     assert rows[0] == ["source_only", "100", "70.00", "60.00", "20.00", "3.00", "80.00", "70.00", "selected"]
     assert rows[1][:4] == ["b", "1,200", "50.00", "-"]
     assert rows[1][-1].startswith("Its InfoMax is not known.;")
+
+
+def test_a_class_that_comes_back_is_not_suspicious() -> None:
+    lost = {"road": 0.96, "sky": 0.0399, "car": 0.0001}
+    back = {"road": 0.8, "sky": 0.05, "car": 0.15}
+    start = replace(START, scores=replace(START.scores, predicted=lost))
+    better = candidate("warmup", 200, infomax=0.7, consistency=0.9, ensemble_miou=0.9, predicted=back)
+    assert any("moved by 0.96 nats" in veto for veto in choose([start, better]).table[1].vetoes)
+    known = better.with_scores(source_labels={"road": 0.85, "sky": 0.05, "car": 0.1})
+    assert choose([start, known]).selected.name == "warmup"
+    far = known.with_scores(predicted={"road": 0.1, "sky": 0.05, "car": 0.85})
+    assert any("moved by" in veto for veto in choose([start, far]).table[1].vetoes)
 
 
 def test_divergence_equals_the_formula() -> None:

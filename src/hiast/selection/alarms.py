@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hiast.selection.candidates import Candidate
-from hiast.selection.rules import divergence
+from hiast.selection.rules import divergence, expected_shares
 
 History = Sequence[Candidate]
 
@@ -27,7 +27,7 @@ class AlarmLimits:
         labels_left: Pseudo-labels of a class have dried up below this part of those of the first round.
         surer: Entropy (0..1) has fallen if it fell by more than this.
         less_consistent: View consistency (mIoU, 0..1) has fallen if it fell by more than this.
-        divergence: The histogram of predicted classes is far from the start beyond this KL divergence, in nats.
+        divergence: The histogram of predicted classes is far from start and source beyond this KL divergence, in nats.
     """
 
     vanished: float = 0.01
@@ -117,16 +117,16 @@ def sure_and_wrong(history: History, source: Mapping[str, float], limits: AlarmL
 
 
 def histogram_far(history: History, source: Mapping[str, float], limits: AlarmLimits) -> str | None:
-    """Say that the histogram of predicted classes is far from that of the start. ``divergence`` counts."""
+    """Say that the histogram of predicted classes is far from start and source labels. ``divergence`` counts."""
     start, now = history[0], history[-1]
     if not start.scores.predicted or not now.scores.predicted:
         return None
-    moved = divergence(now.scores.predicted, start.scores.predicted)
+    moved = divergence(now.scores.predicted, expected_shares(start.scores.predicted, source))
     if not moved > limits.divergence:
         return None
     return (
-        f"{now.name}: the histogram of predicted classes has moved by {moved:.2f} nats since {start.name}, more than "
-        f"{limits.divergence:g}."
+        f"{now.name}: the histogram of predicted classes has moved by {moved:.2f} nats from {start.name} and source "
+        f"labels, more than {limits.divergence:g}."
     )
 
 

@@ -34,7 +34,8 @@ class Limits:
         source_drop: How far the mIoU on held-out source images (0..1) may fall.
         vanished: A class has vanished below this part of the share that the start predicts of it.
         least_share: Classes of which the start predicts less than this share of the pixels cannot vanish.
-        divergence: How far the histogram of predicted classes may move away, as KL divergence in nats.
+        divergence: How far the histogram of predicted classes may move away from ``expected_shares``, as KL divergence
+            in nats.
     """
 
     infomax_drop: float = 0.02
@@ -90,14 +91,14 @@ def classes_vanished(now: CandidateScores, start: CandidateScores, limits: Limit
 
 
 def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
-    """Veto: the histogram of predicted classes is far from where it began."""
+    """Veto: the histogram of predicted classes is far from start and source labels."""
     if not start.predicted or not now.predicted:
         return None
-    moved = divergence(now.predicted, start.predicted)
+    moved = divergence(now.predicted, expected_shares(start.predicted, now.source_labels))
     if moved <= limits.divergence:
         return None
     return (
-        f"The histogram of predicted classes moved by {moved:.2f} nats from the start, more than "
+        f"The histogram of predicted classes moved by {moved:.2f} nats from start and source labels, more than "
         f"{limits.divergence:g}."
     )
 
@@ -223,6 +224,29 @@ class EnsembleRule:
             Verdict(each.scores.ensemble_miou, _refusals(each.scores, start, self.limits, self.vetoes, place))
             for place, each in enumerate(candidates)
         ]
+
+
+def expected_shares(start: Mapping[str, float], source: Mapping[str, float]) -> dict[str, float]:
+    """Histogram of predicted classes that raises no suspicion: the larger share of start and source labels, normalized.
+
+    Adaptation brings back classes that the start hardly predicts, so the start alone would be a reference that better
+    networks are far from.
+
+    Args:
+        start: Class -> share of the target pixels that the start predicts so.
+        source: Class -> share of the labeled source pixels; empty: not known, and the start alone counts.
+
+    Returns:
+        Class of ``start`` -> share; they sum up to 1 as those of ``start`` do.
+
+    Examples:
+        >>> found = expected_shares({"soil": 0.99, "crop": 0.01}, {"soil": 0.9, "crop": 0.1})
+        >>> {name: round(share, 3) for name, share in found.items()}
+        {'soil': 0.908, 'crop': 0.092}
+    """
+    larger = {name: max(share, source.get(name, 0.0)) for name, share in start.items()}
+    scale = sum(start.values()) / sum(larger.values()) if source and any(larger.values()) else 1.0
+    return {name: scale * share for name, share in larger.items()}
 
 
 def divergence(now: Mapping[str, float], start: Mapping[str, float]) -> float:
