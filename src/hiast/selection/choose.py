@@ -196,7 +196,7 @@ def _beside_statistics(choice: Choice, ordered: Sequence[Candidate], rule: Rule)
     if selected.candidate is reference:
         return choice
     reason = (
-        f"{_reason(rule, selected, best, table)} They are compared with {reference.name}, not with "
+        f"{_reason(rule, selected, best, table)} Trained candidates were compared with {reference.name} here, not with "
         f"{ordered[0].name}. Without this comparison, {choice.reason}"
     )
     return Choice(selected.candidate, reason, _with_first(choice.table, selected.candidate))
