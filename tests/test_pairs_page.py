@@ -39,7 +39,6 @@ RECORDS = [
     record("adapt", 1, "online", "online", start=0.40, online=0.52),
     record("dacs", 1, "start", "online", start=0.40, online=0.48),
     record("target labels", 1, "source_only", "source_only", source_only=0.60),
-    record("source only", 2, "source_only", "source_only", source_only=0.42),
     record("control", 2, "source_only", "source_only", source_only=0.44),
     record("adapt", 2, "start", "online", start=0.42, online=0.50),
     record("target labels", 2, "source_only", "source_only", source_only=0.62),

@@ -63,16 +63,17 @@ def values(record: Record) -> dict[str, float]:
 
 
 def table_rows(records: Sequence[Record]) -> dict[str, dict[int, dict[str, float]]]:
-    """Row -> seed -> values; target statistics are a candidate of the row of source only."""
+    """Row -> seed -> values; source only and its target statistics are candidates of every row that starts from it."""
     rows: dict[str, dict[int, dict[str, float]]] = {}
     for record in records:
-        rows.setdefault(record["row"], {})[record["seed"]] = values(record)
         found = {candidate["name"]: 100 * candidate["miou"] for candidate in record["candidates"]}
-        if record["row"] == "source only" and "target_statistics" in found:
-            value = found["target_statistics"]
-            rows.setdefault("target statistics", {})[record["seed"]] = {"last": value}
-            rows["source only"][record["seed"]] = {"last": found[record["last"]]}
-    return rows
+        if record["row"] != "source only":
+            rows.setdefault(record["row"], {})[record["seed"]] = values(record)
+        start = found[record["last"]] if record["row"] == "source only" else found.get("start")
+        for row, value in (("source only", start), ("target statistics", found.get("target_statistics"))):
+            if value is not None:
+                rows.setdefault(row, {})[record["seed"]] = {"last": value}
+    return {row: dict(sorted(seeds.items())) for row, seeds in rows.items()}
 
 
 def mean(numbers: Iterable[float]) -> str:
@@ -288,7 +289,12 @@ def page(records: Sequence[Record]) -> str:
     for record in records:
         by_pair.setdefault(record["pair"], []).append(record)
     real = {pair: found for pair, found in by_pair.items() if pair != "demo"}
-    parts = [INTRODUCTION, "## Goals\n\n" + "\n".join(verdicts(real)) + "\n"]
+    said = verdicts(real)
+    if drawn := leads({"demo": by_pair.get("demo", [])}):
+        said.append(
+            f"- On the drawn pair, which does not count, `adapt` against the best other method: {drawn[0]}."
+        )
+    parts = [INTRODUCTION, "## Goals\n\n" + "\n".join(said) + "\n"]
     for pair, found in sorted(by_pair.items()):
         hours = sum(record["cpu_seconds"] for record in found) / 3600
         parts.append(f"## {pair}\n\n" + "\n".join(pair_table(found)) + "\n")
