@@ -155,7 +155,8 @@ def network_flops(network: nn.Module, cost: PassCost, size: tuple[int, int], *, 
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        # Not inference_mode: a layer may keep a tensor that training needs.
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             seconds = _fastest(lambda: network(image), torch.device("cpu"))
     except (RuntimeError, ValueError):
         return None  # A size that the network does not take.
