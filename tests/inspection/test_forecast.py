@@ -78,11 +78,11 @@ class Timed(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(3, 64, 3, padding=1), nn.BatchNorm2d(64), nn.Conv2d(64, 5, 3, padding=1)
         )
-        self.sizes: list[tuple[int, int]] = []
+        self.sizes: list[tuple[int, int, int]] = []
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.device.type != "meta":
-            self.sizes.append(tuple(images.shape[2:]))
+            self.sizes.append((images.shape[0], *images.shape[2:]))
         return self.layers(images)
 
 
@@ -91,16 +91,23 @@ def test_a_network_is_timed_by_its_own_forward_pass(monkeypatch: pytest.MonkeyPa
     layers = Timed()
     before, state = {k: v.clone() for k, v in layers.state_dict().items()}, torch.get_rng_state()
     flops = 2 * 32 * 64 * 9 * (3 * 64 + 64 * 5)
-    assert network_flops(layers, PassCost(flops, 0), (32, 64), half=False) == pytest.approx(flops / 0.5)
-    assert layers.sizes == [(32, 64)] and layers.training
+    assert network_flops(layers, PassCost(flops, 0), (32, 64), 1, half=False) == pytest.approx(flops / 0.5)
+    assert layers.sizes[-1] == (1, 32, 64) and layers.training
     assert all(torch.equal(before[name], value) for name, value in layers.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
     # A large image is tried smaller: 12.4 GFLOP at 1024 x 1280 become 3 at about half the side.
     large = PassCost(640 * flops, 0)
-    found = network_flops(layers, large, (1024, 1280), half=False)
-    assert layers.sizes[-1] == (512, 640)
+    found = network_flops(layers, large, (1024, 1280), 4, half=False)
+    assert layers.sizes[-1] == (1, 512, 640)
     assert found == pytest.approx(640 * flops / 4 / 0.5)
-    assert network_flops(layers, PassCost(flops, 0), (32, 64), half=True) is not None
+    # Small images are tried as a batch, of which 3 GFLOP are enough.
+    assert network_flops(layers, PassCost(flops, 0), (32, 64), 4, half=False) == pytest.approx(
+        4 * flops / 0.5
+    )
+    assert layers.sizes[-1] == (4, 32, 64)
+    network_flops(layers, PassCost(1.4e9, 0), (32, 64), 4, half=False)
+    assert layers.sizes[-1] == (2, 32, 64)
+    assert network_flops(layers, PassCost(flops, 0), (32, 64), 1, half=True) is not None
 
 
 def test_a_network_that_cannot_be_tried_has_no_rate() -> None:
@@ -110,8 +117,8 @@ def test_a_network_that_cannot_be_tried_has_no_rate() -> None:
                 raise ValueError("2048 columns are needed")
             return super().forward(images)
 
-    assert network_flops(OneSize(3, 64, 9), PassCost(1e11, 0), (1024, 2048), half=False) is None
-    assert network_flops(nn.Identity(), PassCost(0, 0), (8, 8), half=False) is None
+    assert network_flops(OneSize(3, 64, 9), PassCost(1e11, 0), (1024, 2048), 1, half=False) is None
+    assert network_flops(nn.Identity(), PassCost(0, 0), (8, 8), 1, half=False) is None
 
 
 WORK = StageWork(

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
 from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
-from hiast.callbacks.sample_images import labeled_batches, own_indices, to_batch
+from hiast.callbacks.sample_images import in_batches, labeled_batches, labeled_images, own_indices, to_batch
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError, check_not_negative
@@ -232,7 +233,7 @@ class CandidateKeeper(pl.Callback):
         held_out: Iterable[tuple[Tensor, Tensor]] = ()
         if data.source.has_val:
             held_out = labeled_batches(
-                trainer, module, data.source.val_dataset(), self.settings.source_images
+                labeled_images(trainer, module, data.source.val_dataset(), self.settings.source_images)
             )
         source, source_labels = measure_source(predict, held_out, module.classes, device=module.device)
         return dataclasses.replace(
@@ -288,7 +289,8 @@ def _predictor(trainer: pl.Trainer, module: AdaptationModule, network: nn.Module
 def _target_batches(
     trainer: pl.Trainer, module: AdaptationModule, data: AdaptationDataModule, count: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """This process's share of ``count`` target images, one by one."""
+    """This process's share of ``count`` target images."""
     dataset = data.labeling_images()
-    for index in own_indices(trainer, len(dataset), count):
-        yield [index], to_batch(dataset.read_image(index), module)
+    indices = own_indices(trainer, len(dataset), count)
+    for batch in in_batches((to_batch(dataset.read_image(index), module), index) for index in indices):
+        yield [index for _, index in batch], torch.cat([image for image, _ in batch])

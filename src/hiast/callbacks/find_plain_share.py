@@ -9,7 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hiast.callbacks.sample_images import labeled_batches, to_batch
+from hiast.callbacks.sample_images import labeled_images, to_batch
 from hiast.data import AdaptationDataModule
 from hiast.evaluation.metrics import SegmentationMetrics
 from hiast.online import ColorTransfer, generator_at
@@ -77,7 +77,7 @@ def confusion(trainer: pl.Trainer, module: OnlineModule) -> tuple[float, float]:
     was_training = module.training
     module.eval()
     try:
-        own = labeled_batches(trainer, module, source, MOST_IMAGES)
+        own = labeled_images(trainer, module, source, MOST_IMAGES)
         numbers = range(trainer.global_rank, count, trainer.world_size)
         for number, (image, label) in zip(numbers, own, strict=True):
             reference = to_batch(target.read_image(references[number]), module)

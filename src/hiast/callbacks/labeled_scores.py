@@ -11,7 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from hiast.callbacks.sample_images import labeled_batches
+from hiast.callbacks.sample_images import labeled_batches, labeled_images
 from hiast.data import AdaptationDataModule
 from hiast.files import write_json
 from hiast.report.files import FORMAT, LABELED, read_record
@@ -67,6 +67,6 @@ class LabeledScores:
                 logits: Tensor = network(module.normalize(images))
             return logits.float()
 
-        batches = labeled_batches(trainer, module, data.target.val_dataset(), self.count)
-        miou, _ = measure_source(predict, batches, module.classes, device=module.device)
+        images = labeled_images(trainer, module, data.target.val_dataset(), self.count)
+        miou, _ = measure_source(predict, labeled_batches(images), module.classes, device=module.device)
         return miou

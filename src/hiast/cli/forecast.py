@@ -129,15 +129,25 @@ class Forecaster:
             base=base,
             free=base + free_memory(device),
             place="memory of the machine" if self.on_cpu else "memory of the GPU",
-            rates=self._rates(network, costs["target"], device, half),
+            rates=self._rates(network, costs["target"], stages, device, half),
             disk=disk_bytes(run, target),
             disk_free=find_disk(pipeline.directory.path).free,
         )
 
-    def _rates(self, network: SegmentationNetwork, cost: PassCost, device: torch.device, half: bool) -> Rates:
+    def _rates(
+        self,
+        network: SegmentationNetwork,
+        cost: PassCost,
+        stages: list[StageWork],
+        device: torch.device,
+        half: bool,
+    ) -> Rates:
         """Measured rates; on a CPU, where the network is by now, the network itself is measured."""
         found, size = rates(device, half), _size(self.config.crop.target)
-        own = network_flops(network, cost, size, half=half) if self.on_cpu and size is not None else None
+        if not self.on_cpu or size is None:
+            return found
+        batch = max((stage.batch // stage.accumulate for stage in stages), default=1)
+        own = network_flops(network, cost, size, batch, half=half)
         return found if own is None else replace(found, flops=own)
 
 

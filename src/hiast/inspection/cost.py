@@ -132,16 +132,20 @@ def rates(device: torch.device, half: bool) -> Rates:
     return Rates(flops / convolution, moved / addition, _call_seconds(device))
 
 
-def network_flops(network: nn.Module, cost: PassCost, size: tuple[int, int], *, half: bool) -> float | None:
-    """Operations per second of a network's own forward pass on the CPU, found with one image.
+def network_flops(
+    network: nn.Module, cost: PassCost, size: tuple[int, int], batch: int, *, half: bool
+) -> float | None:
+    """Operations per second of a network's own forward pass on the CPU.
 
     Layers differ: depthwise convolutions, normalization and activations reach a half to a fifth of what an ordinary
-    convolution does. A large image is made smaller first, so that the pass takes about a tenth of a second.
+    convolution does. Small images reach less one by one than in a batch: threads share the work of a layer. As
+    many images of the batch are tried as take about a tenth of a second, and a large image is made smaller first.
 
     Args:
         network: Network on the CPU; it is left as it is, and no random number is drawn.
         cost: Cost of an image of that size.
         size: (height, width) of its images.
+        batch: Images that go through it at a time.
         half: Whether it runs in bfloat16.
 
     Returns:
@@ -151,18 +155,19 @@ def network_flops(network: nn.Module, cost: PassCost, size: tuple[int, int], *, 
         return None
     scale = min(1.0, (_PROBE_FLOPS / cost.flops) ** 0.5)
     height, width = (side if scale == 1 else max(64, round(scale * side / 32) * 32) for side in size)
-    image = torch.full((1, 3, height, width), 0.5).contiguous(memory_format=torch.channels_last)
+    count = max(1, min(batch, int(_PROBE_FLOPS / cost.flops)))
+    images = torch.full((count, 3, height, width), 0.5).contiguous(memory_format=torch.channels_last)
     was_training = network.training
     network.eval()
     try:
         # Not inference_mode: a layer may keep a tensor that training needs.
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            seconds = _fastest(lambda: network(image), torch.device("cpu"))
+            seconds = _fastest(lambda: network(images), torch.device("cpu"))
     except (RuntimeError, ValueError):
         return None  # A size that the network does not take.
     finally:
         network.train(was_training)
-    return cost.flops * (height * width) / (size[0] * size[1]) / seconds
+    return count * cost.flops * (height * width) / (size[0] * size[1]) / seconds
 
 
 def synchronize(device: torch.device) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hiast.classes import LabelSpace
 from hiast.evaluation.metrics import SegmentationMetrics
-from hiast.selection.agreement import PairCounter
+from hiast.selection.agreement import PairCounter, most_probable
 from hiast.selection.candidates import Candidate, CandidateScores
 from hiast.selection.ensemble import PredictionStore, compare, ensemble_agreement
 from hiast.selection.scores import TargetScores
@@ -58,12 +58,12 @@ def measure_target(
     pair = PairCounter(len(classes)).to(device)
     for indices, images in batches:
         probabilities = predict(images)
-        prediction = probabilities.argmax(1)
+        prediction = most_probable(probabilities)
         target.update(probabilities, indices)
         consistency.update(predict, images, prediction)
         if teacher is not None:
             size = (prediction.shape[-2], prediction.shape[-1])
-            pair.update(resized(teacher(images), size).argmax(1), prediction)
+            pair.update(most_probable(resized(teacher(images), size)), prediction)
         if store is not None:
             for index, maps in zip(indices, probabilities, strict=True):
                 store.write(candidate, index, maps)
@@ -108,7 +108,7 @@ def measure_source(
     for images, label in batches:
         empty = False
         probabilities = resized(predict(images), (label.shape[-2], label.shape[-1]))
-        metrics.update(probabilities.argmax(1), label)
+        metrics.update(most_probable(probabilities), label)
     # With several processes all of them have to take part in the sum, those without images too.
     if empty and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return math.nan, class_shares(classes, np.zeros(len(classes), np.int64), 0)

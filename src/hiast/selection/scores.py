@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Metric
 
+from hiast.selection.agreement import most_probable
 from hiast.selection.samples import pixel_positions
 
 SND_PIXELS = 100
@@ -194,7 +195,7 @@ class TargetScores(Metric):
         # Sums within an image in single precision, sums over images in double precision.
         self.entropy_sum += torch.special.entr(single).sum((1, 2, 3)).double().sum()
         self.probability_sum += single.sum((2, 3)).double().sum(0)
-        self.pixels += torch.bincount(single.argmax(1).flatten(), minlength=self.num_classes)
+        self.pixels += torch.bincount(most_probable(single).flatten(), minlength=self.num_classes)
         vectors = drawn_vectors(single, self.seed, indices, self.snd_pixels)
         self.snd_sum += soft_neighborhood_density(vectors, self.temperature).double().sum()
         self.images += len(indices)

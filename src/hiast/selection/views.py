@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hiast.selection.agreement import PairCounter, PairScores
+from hiast.selection.agreement import PairCounter, PairScores, most_probable
 
 Predict = Callable[[Tensor], Tensor]
 """Images uint8 [B, 3, H, W] -> class probabilities float [B, C, h, w], at any resolution."""
@@ -106,8 +106,8 @@ class ViewConsistency:
         """
         size = (prediction.shape[-2], prediction.shape[-1])
         for view in self.views:
-            other = view.undo(predict(view.apply(images)), size).argmax(1)
-            self.counters[view.name].update(prediction, other)
+            other = view.undo(predict(view.apply(images)), size)
+            self.counters[view.name].update(prediction, most_probable(other))
 
     def compute(self) -> dict[str, PairScores]:
         """Agreement with each view, by its name, over all images of all processes."""
