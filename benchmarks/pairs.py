@@ -28,7 +28,7 @@ from typing import Any, TextIO
 STEPS = 300
 """Optimizer steps of the source-only checkpoint, and of each row after it."""
 
-SCORES = ("entropy", "infomax", "consistency", "source_miou", "ensemble_miou")
+SCORES = ("entropy", "infomax", "consistency", "source_miou", "colored_miou", "ensemble_miou")
 """Label-free scores that are kept beside the mIoU."""
 COMMON = ["selection.source_fraction=0.1", "pictures=0", "validation.every_n_steps=100000"]
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hiast.callbacks.bn_statistics import estimate_on
+from hiast.callbacks.colored_images import colored_images
 from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
@@ -230,14 +232,21 @@ class CandidateKeeper(pl.Callback):
             candidate=name,
             device=module.device,
         )
-        held_out: Iterable[tuple[Tensor, Tensor]] = ()
+        plain: Iterable[tuple[Tensor, Tensor]] = ()
+        colored: Iterable[tuple[Tensor, Tensor]] = ()
         if data.source.has_val:
-            held_out = labeled_batches(
-                labeled_images(trainer, module, data.source.val_dataset(), self.settings.source_images)
-            )
-        source, source_labels = measure_source(predict, held_out, module.classes, device=module.device)
+            source, count = data.source.val_dataset(), self.settings.source_images
+            plain = labeled_images(trainer, module, source, count)
+            samples = colored_images(trainer, module, source, data.labeling_images(), count, self.seed)
+            colored = ((image, label) for _, image, label in samples)
+        measure = partial(measure_source, predict, classes=module.classes, device=module.device)
+        source_miou, source_labels = measure(labeled_batches(plain))
         return dataclasses.replace(
-            scores, source_miou=source, source_labels=source_labels, labels=self._label_shares(module.classes)
+            scores,
+            source_miou=source_miou,
+            colored_miou=measure(labeled_batches(colored))[0],
+            source_labels=source_labels,
+            labels=self._label_shares(module.classes),
         )
 
     def _label_shares(self, classes: LabelSpace) -> Mapping[str, float]:

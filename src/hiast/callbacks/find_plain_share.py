@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hiast.callbacks.sample_images import labeled_images, to_batch
+from hiast.callbacks.colored_images import colored_images
 from hiast.data import AdaptationDataModule
 from hiast.evaluation.metrics import SegmentationMetrics
-from hiast.online import ColorTransfer, generator_at
-from hiast.selection.samples import evenly_spaced
 from hiast.training import OnlineModule
 
 log = logging.getLogger(__name__)
@@ -24,8 +21,6 @@ LEAST_PLAIN = 0.5
 """Share of plain images where colors of the target confuse the network."""
 FULL_LOSS = 0.2
 """Share of its mIoU that the network loses where it counts as confused; below, the share of plain images is larger."""
-COLORS = ColorTransfer(probability=1.0)
-"""Mean and deviation alone: a matched histogram would also measure that images differ in their shares of classes."""
 
 
 class FindPlainShare(pl.Callback):
@@ -71,18 +66,13 @@ def confusion(trainer: pl.Trainer, module: OnlineModule) -> tuple[float, float]:
     data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
     source = data.source.val_dataset() if data.source.has_val else data.source.train_dataset()
     target = data.labeling_images()
-    count = len(evenly_spaced(len(source), MOST_IMAGES))
-    references = np.linspace(0, len(target) - 1, count).round().astype(int).tolist()
     metrics = [SegmentationMetrics(module.classes).to(module.device) for _ in range(2)]
     was_training = module.training
     module.eval()
     try:
-        own = labeled_images(trainer, module, source, MOST_IMAGES)
-        numbers = range(trainer.global_rank, count, trainer.world_size)
-        for number, (image, label) in zip(numbers, own, strict=True):
-            reference = to_batch(target.read_image(references[number]), module)
-            recolored = COLORS(image, reference, generator_at(module.seed, number))
-            for metric, seen in zip(metrics, (image, recolored), strict=True):
+        samples = colored_images(trainer, module, source, target, MOST_IMAGES, module.seed)
+        for image, colored, label in samples:
+            for metric, seen in zip(metrics, (image, colored), strict=True):
                 with trainer.precision_plugin.forward_context():
                     found = module.read_out(seen, (label.shape[-2], label.shape[-1]))
                 metric.update(found.labels, label)

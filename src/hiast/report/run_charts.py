@@ -93,6 +93,7 @@ def score_charts(facts: RunFacts) -> list[Chart]:
         series("between views", "consistency"),
         series("with the teacher", "teacher_miou"),
         series("on held-out source", "source_miou"),
+        series("on it in target colors", "colored_miou"),
     ]
     entropy = [series("InfoMax", "infomax"), series("entropy", "entropy")]
     charts = (

@@ -174,6 +174,7 @@ def candidate_rows(facts: RunFacts) -> list[dict[str, Any]]:
                 "snd": scores.snd,
                 "consistency": scores.consistency,
                 "source": scores.source_miou,
+                "colored": scores.colored_miou,
                 "teacher": scores.teacher_miou,
                 "previous": scores.previous_miou,
             }

@@ -25,6 +25,7 @@ class CandidateScores:
         consistency: Mean over the views of the mIoU between image and view, in 0..1.
         views: View -> that mIoU.
         source_miou: mIoU on the held-out share of the source, in 0..1.
+        colored_miou: mIoU on the same images in colors of the target, in 0..1.
         teacher_miou: mIoU between teacher and student on the target, in 0..1; NaN: there is no other network to compare
             with, or this is the teacher.
         previous_miou: mIoU between this candidate and the one before on the target, in 0..1.
@@ -44,6 +45,7 @@ class CandidateScores:
     consistency: float = math.nan
     views: Mapping[str, float] = field(default_factory=dict)
     source_miou: float = math.nan
+    colored_miou: float = math.nan
     teacher_miou: float = math.nan
     previous_miou: float = math.nan
     previous_iou: Mapping[str, float] = field(default_factory=dict)

@@ -144,6 +144,7 @@ def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
         "SND",
         "views",
         "source mIoU",
+        "in target colors",
         "verdict",
     ]
     rows = []
@@ -160,6 +161,7 @@ def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
                 "-" if math.isnan(scores.snd) else f"{scores.snd:.2f}",
                 _percent(scores.consistency),
                 _percent(scores.source_miou),
+                _percent(scores.colored_miou),
                 "; ".join((["selected"] if chosen else []) + list(row.vetoes)),
             ]
         )

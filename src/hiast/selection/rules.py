@@ -31,7 +31,7 @@ class Limits:
 
     Attributes:
         infomax_drop: How far the normalized InfoMax (0..1) may fall.
-        source_drop: How far the mIoU on held-out source images (0..1) may fall.
+        source_drop: How far the mIoU on held-out source images (0..1) may fall, as they are or in colors of the target.
         vanished: A class has vanished below this part of the share that the start predicts of it.
         least_share: Classes of which the start predicts less than this share of the pixels cannot vanish.
         divergence: How far the histogram of predicted classes may move away from ``expected_shares``, as KL divergence
@@ -73,6 +73,20 @@ def source_fell(now: CandidateScores, start: CandidateScores, limits: Limits) ->
     )
 
 
+def colored_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
+    """Veto: the network became worse on source images in colors of the target, which it was to learn."""
+    if math.isnan(start.colored_miou):
+        return None
+    if math.isnan(now.colored_miou):
+        return "Its mIoU on source images in colors of the target is not known."
+    if start.colored_miou - now.colored_miou <= limits.source_drop:
+        return None
+    return (
+        f"The mIoU on source images in colors of the target fell from {100 * start.colored_miou:.1f} to "
+        f"{100 * now.colored_miou:.1f}, by more than {100 * limits.source_drop:g} points."
+    )
+
+
 def classes_vanished(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
     """Veto: classes that the start predicts are hardly predicted any more."""
     if not start.predicted:
@@ -106,15 +120,18 @@ def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits
 Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
 """Scores of a candidate and of the start, and limits -> why the candidate is refused, or None."""
 
-VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
+VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, colored_fell, classes_vanished, histogram_moved)
 
 CRITERIA: Mapping[str, str] = {
     "ensemble_miou": "ensemble agreement",
     "infomax": "InfoMax",
     "consistency": "consistency of views",
     "source_miou": "mIoU on held-out source images",
+    "colored_miou": "mIoU on held-out source images in colors of the target",
 }
 """The scores that ``MeanRankRule`` ranks by, and their names in sentences; of each, higher is better."""
+INSTEAD = {"source_miou": "colored_miou"}
+"""Scores that do not rank where a better one is known."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +141,15 @@ class MeanRankRule:
     Each score orders the candidates that are not refused. The rank of a candidate is the share of the others that it
     is ahead of, 0..1; equal scores share their ranks. Its score is the mean of its ranks. Each label-free score is
     fooled by something: the ensemble by a wrong majority, InfoMax by wrong classes in the right amounts, consistency by
-    uniform predictions, the source by a network that has not adapted. Few networks fool all of them. No weight is
+    uniform predictions, the source by a network that has not adapted, the source in colors of the target by a domain
+    that differs in more than colors. Few networks fool all of them. No weight is
     fitted. The start itself, the least adapted candidate, is never refused.
 
     Attributes:
         limits: Limits of the vetoes.
         vetoes: The vetoes.
-        criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out.
+        criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out, and so is
+            ``source_miou`` where ``colored_miou`` is known.
         tie: Candidates whose score (0..1) differs by no more count as equal.
 
     Examples:
@@ -155,13 +174,12 @@ class MeanRankRule:
 
     def measured(self, start: CandidateScores) -> MeanRankRule:
         """The rule without the scores that the start lacks, of which a sentence should not speak."""
-        known = tuple(name for name in self.criteria if not math.isnan(getattr(start, name)))
-        return replace(self, criteria=known or self.criteria)
+        return replace(self, criteria=_known(self.criteria, start) or self.criteria)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
         start = candidates[0].scores
-        names = [name for name in self.criteria if not math.isnan(getattr(start, name))]
+        names = _known(self.criteria, start)
         vetoes = [
             _refusals(each.scores, start, self.limits, self.vetoes, i) for i, each in enumerate(candidates)
         ]
@@ -170,6 +188,12 @@ class MeanRankRule:
             Verdict(_mean_rank(each.scores, allowed, names), found)
             for each, found in zip(candidates, vetoes, strict=True)
         ]
+
+
+def _known(names: Sequence[str], start: CandidateScores) -> tuple[str, ...]:
+    """The scores of ``names`` that the start has, without those that another one of them stands in for."""
+    known = [name for name in names if not math.isnan(getattr(start, name))]
+    return tuple(name for name in known if INSTEAD.get(name) not in known)
 
 
 def _mean_rank(scores: CandidateScores, allowed: Sequence[CandidateScores], names: Sequence[str]) -> float:
