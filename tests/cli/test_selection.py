@@ -56,6 +56,8 @@ def weights(folder: Path, name: str) -> Tensor:
 
 def test_target_statistics_are_candidates_with_the_weights_of_the_start(trained: Path) -> None:
     assert list(candidates(trained)) == ["source_only", "target_statistics-0.5", "target_statistics"]
+    for record in candidates(trained).values():
+        assert 0 <= record["scores"]["source_miou"] <= 1 and 0 <= record["scores"]["colored_miou"] <= 1
     start, half, full = (statistics(trained, name) for name in candidates(trained))
     for own, mixed, target in zip(start, half, full, strict=True):
         assert not torch.allclose(own, target)

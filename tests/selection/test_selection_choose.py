@@ -208,7 +208,18 @@ def test_the_table_has_a_line_for_each_candidate_and_dashes() -> None:
     header, rows = choice_cells(choose([START, look]))
     assert len(rows) == 2
     assert all(len(row) == len(header) for row in rows)
-    assert rows[0] == ["source_only", "100", "70.00", "60.00", "20.00", "3.00", "80.00", "70.00", "selected"]
+    assert rows[0] == [
+        "source_only",
+        "100",
+        "70.00",
+        "60.00",
+        "20.00",
+        "3.00",
+        "80.00",
+        "70.00",
+        "-",
+        "selected",
+    ]
     assert rows[1][:4] == ["b", "1,200", "50.00", "-"]
     assert rows[1][-1].startswith("Its InfoMax is not known.;")
 
@@ -268,6 +279,31 @@ def test_the_mean_rank_equals_a_straightforward_one() -> None:
             wanted.append(sum((value > other) + 0.5 * (value == other) for other in others) / 3)
         assert verdict.score == pytest.approx(sum(wanted) / 4)
     assert choose_by(candidates).selected.name == "b"
+
+
+def test_source_images_in_target_colors_rank_instead_of_source_images_as_they_are() -> None:
+    """A network that has learned the target's colors is worse on the source as it is."""
+    values = {"ensemble_miou": 0.7, "consistency": 0.79, "infomax": 0.61}
+    begin, later = candidate("source_only", 100), candidate("later", 200, source_miou=0.66, **values)
+    assert choose_by([begin, later]).selected.name == "source_only"
+    begin = begin.with_scores(colored_miou=0.4)
+    assert choose_by([begin, later.with_scores(colored_miou=0.39)]).selected.name == "source_only"
+    found = choose_by([begin, later.with_scores(colored_miou=0.55, consistency=0.8)])
+    assert found.selected.name == "later"
+    assert "consistency of views and mIoU on held-out source images in colors of the target (" in found.reason
+
+
+def test_a_network_that_is_sure_and_wrong_is_refused_by_source_images_in_target_colors() -> None:
+    start = candidate("start", 100, colored_miou=0.43)
+    wrong = candidate("online", 200, ensemble_miou=0.9, infomax=0.7, consistency=0.9, colored_miou=0.37)
+    found = choose_by([start, wrong])
+    assert found.selected.name == "start"
+    assert found.table[1].vetoes == (
+        "The mIoU on source images in colors of the target fell from 43.0 to 37.0, by more than 5 points.",
+    )
+    assert choose_by([start, wrong.with_scores(colored_miou=0.39)]).selected.name == "online"
+    unknown = choose_by([start, wrong.with_scores(colored_miou=math.nan)])
+    assert unknown.table[1].vetoes == ("Its mIoU on source images in colors of the target is not known.",)
 
 
 def test_refused_candidates_do_not_count_in_the_ranks() -> None:
