@@ -31,7 +31,8 @@ class Limits:
 
     Attributes:
         infomax_drop: How far the normalized InfoMax (0..1) may fall.
-        source_drop: How far the mIoU on held-out source images (0..1) may fall, as they are or in colors of the target.
+        source_drop: How far the mIoU on held-out source images (0..1) may fall; and how far that on these images in
+            colors of the target may lie behind the best one.
         vanished: A class has vanished below this part of the share that the start predicts of it.
         least_share: Classes of which the start predicts less than this share of the pixels cannot vanish.
         divergence: How far the histogram of predicted classes may move away from ``expected_shares``, as KL divergence
@@ -60,9 +61,10 @@ def infomax_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -
 
 
 def source_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
-    """Veto: the network forgot the source. ``colored_fell`` asks instead where the mIoU in target colors is known.
+    """Veto: the network forgot the source.
 
-    With batch-norm statistics of the target every network is worse on the source as it is.
+    ``behind_in_colors`` asks instead where the mIoU in colors of the target is known: with batch-norm statistics of the
+    target every network is worse on the source as it is.
     """
     if math.isnan(start.source_miou) or not math.isnan(start.colored_miou):
         return None
@@ -73,20 +75,6 @@ def source_fell(now: CandidateScores, start: CandidateScores, limits: Limits) ->
     return (
         f"The mIoU on held-out source images fell from {100 * start.source_miou:.1f} to {100 * now.source_miou:.1f}, "
         f"by more than {100 * limits.source_drop:g} points."
-    )
-
-
-def colored_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
-    """Veto: the network became worse on source images in colors of the target, which it was to learn."""
-    if math.isnan(start.colored_miou):
-        return None
-    if math.isnan(now.colored_miou):
-        return "Its mIoU on source images in colors of the target is not known."
-    if start.colored_miou - now.colored_miou <= limits.source_drop:
-        return None
-    return (
-        f"The mIoU on source images in colors of the target fell from {100 * start.colored_miou:.1f} to "
-        f"{100 * now.colored_miou:.1f}, by more than {100 * limits.source_drop:g} points."
     )
 
 
@@ -123,18 +111,15 @@ def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits
 Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
 """Scores of a candidate and of the start, and limits -> why the candidate is refused, or None."""
 
-VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, colored_fell, classes_vanished, histogram_moved)
+VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
 
 CRITERIA: Mapping[str, str] = {
     "ensemble_miou": "ensemble agreement",
     "infomax": "InfoMax",
     "consistency": "consistency of views",
     "source_miou": "mIoU on held-out source images",
-    "colored_miou": "mIoU on held-out source images in colors of the target",
 }
 """The scores that ``MeanRankRule`` ranks by, and their names in sentences; of each, higher is better."""
-INSTEAD = {"source_miou": "colored_miou"}
-"""Scores that do not rank where a better one is known."""
 
 
 @dataclass(frozen=True)
@@ -144,15 +129,13 @@ class MeanRankRule:
     Each score orders the candidates that are not refused. The rank of a candidate is the share of the others that it
     is ahead of, 0..1; equal scores share their ranks. Its score is the mean of its ranks. Each label-free score is
     fooled by something: the ensemble by a wrong majority, InfoMax by wrong classes in the right amounts, consistency by
-    uniform predictions, the source by a network that has not adapted, the source in colors of the target by a domain
-    that differs in more than colors. Few networks fool all of them. No weight is
-    fitted. The start itself, the least adapted candidate, is never refused.
+    uniform predictions, the source by a network that has not adapted. Few networks fool all of them. No weight is
+    fitted. See ``refusals`` for what is refused.
 
     Attributes:
         limits: Limits of the vetoes.
         vetoes: The vetoes.
-        criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out, and so is
-            ``source_miou`` where ``colored_miou`` is known.
+        criteria: Names of scores of ``CandidateScores``. Those that the start lacks are left out.
         tie: Candidates whose score (0..1) differs by no more count as equal.
 
     Examples:
@@ -177,26 +160,19 @@ class MeanRankRule:
 
     def measured(self, start: CandidateScores) -> MeanRankRule:
         """The rule without the scores that the start lacks, of which a sentence should not speak."""
-        return replace(self, criteria=_known(self.criteria, start) or self.criteria)
+        known = tuple(name for name in self.criteria if not math.isnan(getattr(start, name)))
+        return replace(self, criteria=known or self.criteria)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
         start = candidates[0].scores
-        names = _known(self.criteria, start)
-        vetoes = [
-            _refusals(each.scores, start, self.limits, self.vetoes, i) for i, each in enumerate(candidates)
-        ]
+        names = [name for name in self.criteria if not math.isnan(getattr(start, name))]
+        vetoes = refusals(candidates, self.limits, self.vetoes)
         allowed = [each.scores for each, found in zip(candidates, vetoes, strict=True) if not found]
         return [
             Verdict(_mean_rank(each.scores, allowed, names), found)
             for each, found in zip(candidates, vetoes, strict=True)
         ]
-
-
-def _known(names: Sequence[str], start: CandidateScores) -> tuple[str, ...]:
-    """The scores of ``names`` that the start has, without those that another one of them stands in for."""
-    known = [name for name in names if not math.isnan(getattr(start, name))]
-    return tuple(name for name in known if INSTEAD.get(name) not in known)
 
 
 def _mean_rank(scores: CandidateScores, allowed: Sequence[CandidateScores], names: Sequence[str]) -> float:
@@ -214,19 +190,69 @@ def _mean_rank(scores: CandidateScores, allowed: Sequence[CandidateScores], name
     return sum(ranks) / len(ranks)
 
 
-def _refusals(
-    now: CandidateScores, start: CandidateScores, limits: Limits, vetoes: Sequence[Veto], place: int
+def refusals(
+    candidates: Sequence[Candidate], limits: Limits, vetoes: Sequence[Veto]
+) -> list[tuple[str, ...]]:
+    """Why each candidate is refused; empty: it may be chosen.
+
+    No veto refuses the start, the least adapted candidate. What is left must not lie far behind in the colors of the
+    target, the start included, see ``behind_in_colors``.
+
+    Args:
+        candidates: The start first.
+        limits: The limits.
+        vetoes: The vetoes beside the start.
+    """
+    start = candidates[0].scores
+    found = [
+        () if i == 0 else _vetoed(each.scores, start, limits, vetoes) for i, each in enumerate(candidates)
+    ]
+    passing = [each for each, sentences in zip(candidates, found, strict=True) if not sentences]
+    return [
+        (*sentences, *behind_in_colors(each, passing, limits))
+        for each, sentences in zip(candidates, found, strict=True)
+    ]
+
+
+def behind_in_colors(candidate: Candidate, passing: Sequence[Candidate], limits: Limits) -> tuple[str, ...]:
+    """Veto: another candidate is much better on held-out source images in the colors of the target.
+
+    These images stand in for labeled target images: a network that is sure and wrong on the target is wrong on them
+    too, and no score without labels sees that. Small differences say little and refuse nothing.
+
+    Args:
+        candidate: The one that is asked about.
+        passing: The candidates that no other veto refuses, the start among them.
+        limits: ``source_drop`` is the limit.
+
+    Returns:
+        A sentence, or nothing.
+    """
+    known = [each for each in passing if not math.isnan(each.scores.colored_miou)]
+    if not known or math.isnan(passing[0].scores.colored_miou):
+        return ()
+    own, best = candidate.scores.colored_miou, max(known, key=lambda each: each.scores.colored_miou)
+    if math.isnan(own):
+        return ("Its mIoU on source images in colors of the target is not known.",)
+    if best.scores.colored_miou - own <= limits.source_drop:
+        return ()
+    return (
+        f"The mIoU on source images in colors of the target is {100 * own:.1f}, more than {100 * limits.source_drop:g} "
+        f"points below the {100 * best.scores.colored_miou:.1f} of {best.name}.",
+    )
+
+
+def _vetoed(
+    now: CandidateScores, start: CandidateScores, limits: Limits, vetoes: Sequence[Veto]
 ) -> tuple[str, ...]:
-    """Why the candidate at a place is refused; the start, at place 0, never is."""
-    found = [] if place == 0 else [veto(now, start, limits) for veto in vetoes]
-    return tuple(sentence for sentence in found if sentence is not None)
+    return tuple(sentence for veto in vetoes if (sentence := veto(now, start, limits)) is not None)
 
 
 @dataclass(frozen=True)
 class EnsembleRule:
     """Rank by agreement with the ensemble of all candidates (EnsV); refuse what a veto refuses.
 
-    The start itself, the least adapted candidate, is never refused. A score that was measured for the start must be
+    See ``refusals`` for what is refused. A score that was measured for the start must be
     known of every other candidate too: a network whose predictions are not finite has none.
 
     Source: EnsV is the one of nine criteria that never picked the worst candidate (Hu et al., NeurIPS 2024 D&B); that
@@ -246,10 +272,10 @@ class EnsembleRule:
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
-        start = candidates[0].scores
+        found = refusals(candidates, self.limits, self.vetoes)
         return [
-            Verdict(each.scores.ensemble_miou, _refusals(each.scores, start, self.limits, self.vetoes, place))
-            for place, each in enumerate(candidates)
+            Verdict(each.scores.ensemble_miou, sentences)
+            for each, sentences in zip(candidates, found, strict=True)
         ]
 
 

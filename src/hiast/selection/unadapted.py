@@ -23,8 +23,10 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
        always worse on the source, and it differs most from the ensemble, so neither score says whether the statistics
        fit the target. InfoMax and consistency of views do: the candidate with the best mean rank in both is better.
 
-    Neither takes a candidate whose InfoMax fell, whose classes vanished or whose histogram moved as ``MeanRankRule``
-    forbids, compared with the start in the first question and with the answer to it in the second.
+    The second question is left to the rule where ``colored_miou`` is known, which compares statistics on labeled images
+    in colors of the target. Neither takes a candidate whose InfoMax fell, whose classes vanished or whose histogram
+    moved as ``MeanRankRule`` forbids, compared with the start in the first question and with the answer to it in the
+    second.
 
     Args:
         ordered: All candidates, the least adapted first.
@@ -52,6 +54,8 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
     if selected not in weights and selected not in statistics:
         return None
     source = _best_on_source(_passing(weights, start))
+    if not math.isnan(start.scores.colored_miou):  # The rule has compared the statistics on labeled images.
+        return source if selected in weights and source is not selected else None
     incumbent = selected if selected in statistics else source
     best = incumbent if _unknown(source) else _best_statistics(source, statistics, incumbent)
     return None if best is selected else best
@@ -70,7 +74,7 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
 
     Returns:
         The candidates trained on the target whose InfoMax, classes and histogram pass the checks beside the start;
-        empty if ``selected`` is not the start with statistics of the target.
+        empty if ``selected`` is not the start with statistics of the target, and where ``colored_miou`` is known.
 
     Examples:
         >>> from hiast.selection import CandidateScores
@@ -83,6 +87,8 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
         ['warmup']
     """
     start = ordered[0]
+    if not math.isnan(start.scores.colored_miou):
+        return []  # No candidate was refused for a loss on the source as it is.
     if selected.step != start.step or not selected.name.startswith(TARGET_STATISTICS):
         return []
     trained = [
