@@ -281,30 +281,51 @@ def test_the_mean_rank_equals_a_straightforward_one() -> None:
     assert choose_by(candidates).selected.name == "b"
 
 
-def test_source_images_in_target_colors_rank_instead_of_source_images_as_they_are() -> None:
-    """A network that has learned the target's colors is worse on the source as it is."""
-    values = {"ensemble_miou": 0.7, "consistency": 0.79, "infomax": 0.61}
-    begin, later = candidate("source_only", 100), candidate("later", 200, source_miou=0.66, **values)
-    assert choose_by([begin, later]).selected.name == "source_only"
-    begin = begin.with_scores(colored_miou=0.4)
-    assert choose_by([begin, later.with_scores(colored_miou=0.39)]).selected.name == "source_only"
-    # How much it lost on the source as it is makes no difference then.
-    found = choose_by([begin, later.with_scores(colored_miou=0.55, consistency=0.8, source_miou=0.3)])
-    assert found.selected.name == "later"
-    assert "consistency of views and mIoU on held-out source images in colors of the target (" in found.reason
+WRONG = {"ensemble_miou": 0.9, "infomax": 0.7, "consistency": 0.9}
+"""Scores without labels that all prefer a network."""
 
 
-def test_a_network_that_is_sure_and_wrong_is_refused_by_source_images_in_target_colors() -> None:
-    start = candidate("start", 100, colored_miou=0.43)
-    wrong = candidate("online", 200, ensemble_miou=0.9, infomax=0.7, consistency=0.9, colored_miou=0.37)
-    found = choose_by([start, wrong])
-    assert found.selected.name == "start"
-    assert found.table[1].vetoes == (
-        "The mIoU on source images in colors of the target fell from 43.0 to 37.0, by more than 5 points.",
+@pytest.mark.parametrize("rule", [EnsembleRule(), MeanRankRule()])
+def test_a_network_far_behind_in_target_colors_is_refused(rule) -> None:
+    start = candidate("start", 100, colored_miou=0.49)
+    fits = candidate("target_statistics", 100, ensemble_miou=0.6, source_miou=0.4, colored_miou=0.76)
+    wrong = candidate("online", 200, colored_miou=0.7, **WRONG)
+    found = choose_by([start, fits, wrong], rule)
+    assert found.selected.name == "target_statistics"
+    assert found.table[0].vetoes == (
+        "The mIoU on source images in colors of the target is 49.0, more than 5 points below the 76.0 of "
+        "target_statistics.",
     )
-    assert choose_by([start, wrong.with_scores(colored_miou=0.39)]).selected.name == "online"
-    unknown = choose_by([start, wrong.with_scores(colored_miou=math.nan)])
+    assert "70.0, more than 5 points below the 76.0" in found.table[2].vetoes[0]
+
+
+def test_small_differences_in_target_colors_make_none() -> None:
+    start = candidate("start", 100, colored_miou=0.74)
+    assert choose_by([start, candidate("online", 200, colored_miou=0.7, **WRONG)]).selected.name == "online"
+    assert choose_by([start, candidate("online", 200, colored_miou=0.68, **WRONG)]).selected is start
+
+
+def test_a_collapsed_network_that_leads_in_target_colors_refuses_no_other() -> None:
+    start = candidate("start", 100, colored_miou=0.5)
+    collapsed = candidate("x", 200, infomax=0.0, colored_miou=0.9)
+    later = candidate("later", 300, infomax=0.7, ensemble_miou=0.8, colored_miou=0.55)
+    assert choose_by([start, collapsed, later]).selected.name == "later"
+
+
+def test_what_is_not_known_in_target_colors() -> None:
+    start = candidate("start", 100, colored_miou=0.5)
+    unknown = choose_by([start, candidate("online", 200, **WRONG)])
     assert unknown.table[1].vetoes == ("Its mIoU on source images in colors of the target is not known.",)
+    # Candidates of a start that was not measured so are compared as before.
+    bare = candidate("start", 100)
+    assert choose_by([bare, candidate("online", 200, colored_miou=0.1, **WRONG)]).selected.name == "online"
+
+
+def test_a_loss_on_the_source_as_it_is_refuses_only_where_target_colors_are_not_known() -> None:
+    start, later = candidate("start", 100), candidate("later", 200, source_miou=0.5, **WRONG)
+    assert choose_by([start, later]).selected is start
+    known = start.with_scores(colored_miou=0.5)
+    assert choose_by([known, later.with_scores(colored_miou=0.6)]).selected.name == "later"
 
 
 def test_refused_candidates_do_not_count_in_the_ranks() -> None:

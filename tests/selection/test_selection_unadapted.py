@@ -10,6 +10,7 @@ import pytest
 
 from hiast.selection import Candidate, CandidateScores, MeanRankRule, choose
 from hiast.selection.rules import Verdict
+from hiast.selection.unadapted import comparable_with_statistics
 
 START = Candidate(
     "source_only",
@@ -184,3 +185,16 @@ def test_a_rule_that_refuses_all_of_them_changes_nothing() -> None:
 
     chosen = choose([START, FITS, trained_on_target()], NoneButTheStart())
     assert chosen.selected.name == "target_statistics"
+
+
+def test_statistics_are_left_to_the_rule_where_target_colors_are_known() -> None:
+    begin, fits = BEGIN.with_scores(colored_miou=0.5), TARGET_AT_START.with_scores(colored_miou=0.52)
+    assert choose([BEGIN, TARGET_AT_START]).selected is TARGET_AT_START
+    assert choose([begin, fits]).selected is begin  # Both are within five points, and the ranks are equal.
+    assert choose([begin, fits.with_scores(colored_miou=0.56)]).selected.name == fits.name
+    assert comparable_with_statistics([begin, fits, trained_further(colored_miou=0.5)], fits) == []
+
+
+def test_further_training_on_the_source_is_compared_on_the_source_in_any_case() -> None:
+    begin, further = BEGIN.with_scores(colored_miou=0.5), trained_further(colored_miou=0.5)
+    assert choose([begin, further]).selected is further
