@@ -19,6 +19,7 @@ from hiast.report.history import planned_rounds, planned_steps
 from hiast.report.notices import notices_of
 from hiast.report.page import run_page
 from hiast.report.write import write_report
+from hiast.selection import CandidateRecords, choose, write_choice
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,21 @@ def test_the_page_shows_what_the_run_holds(page: str) -> None:
     assert "2026-01-01" in text and "torch 2.11" in text
     assert "2 x GPU <7>" in text.replace("&lt;", "<").replace("&gt;", ">")
     assert "mIoU-4 on 2 of 2 labeled images" in text
+
+
+def test_why_a_candidate_is_refused_stands_below_the_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    start, *later = CandidateRecords(run).read()
+    candidates = [
+        start.with_scores(colored_miou=0.7),
+        *(each.with_scores(colored_miou=0.6) for each in later),
+    ]
+    CandidateRecords(run).record_all(candidates)
+    write_choice(run, choose(candidates))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", write_report(run).read_text()))
+    assert f"{start.name} is selected: it is the only one of {len(candidates)} candidates" in text
+    for each in later:
+        assert f"{each.name} is refused: The mIoU on source images in colors of the target is 60.0" in text
 
 
 def test_coverage_of_each_class_over_the_round(run: Path, page: str) -> None:
