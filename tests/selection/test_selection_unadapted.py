@@ -187,12 +187,16 @@ def test_a_rule_that_refuses_all_of_them_changes_nothing() -> None:
     assert chosen.selected.name == "target_statistics"
 
 
-def test_statistics_are_left_to_the_rule_where_target_colors_are_known() -> None:
+def test_statistics_far_behind_in_target_colors_are_not_better() -> None:
     begin, fits = BEGIN.with_scores(colored_miou=0.5), TARGET_AT_START.with_scores(colored_miou=0.52)
     assert choose([BEGIN, TARGET_AT_START]).selected is TARGET_AT_START
-    assert choose([begin, fits]).selected is begin  # Both are within five points, and the ranks are equal.
+    assert (
+        choose([begin, fits]).selected is fits
+    )  # Both are within five points, and InfoMax and consistency decide.
+    assert choose([begin, fits.with_scores(colored_miou=0.44)]).selected is begin
     assert choose([begin, fits.with_scores(colored_miou=0.56)]).selected.name == fits.name
-    assert comparable_with_statistics([begin, fits, trained_further(colored_miou=0.5)], fits) == []
+    near, far = (candidate(f"online-{value}", 300, infomax=0.3, colored_miou=value) for value in (0.48, 0.4))
+    assert comparable_with_statistics([begin, fits, near, far], fits) == [near]
 
 
 def test_further_training_on_the_source_is_compared_on_the_source_in_any_case() -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from hiast.selection.candidates import TARGET_STATISTICS, Candidate
-from hiast.selection.rules import Limits, classes_vanished, histogram_moved, infomax_fell
+from hiast.selection.rules import Limits, classes_vanished, histogram_moved, infomax_fell, refusals
 
 CRITERIA = ("infomax", "consistency")
 """The scores that compare batch-norm statistics; of each, higher is better."""
@@ -23,10 +23,9 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
        always worse on the source, and it differs most from the ensemble, so neither score says whether the statistics
        fit the target. InfoMax and consistency of views do: the candidate with the best mean rank in both is better.
 
-    The second question is left to the rule where ``colored_miou`` is known, which compares statistics on labeled images
-    in colors of the target. Neither takes a candidate whose InfoMax fell, whose classes vanished or whose histogram
-    moved as ``MeanRankRule`` forbids, compared with the start in the first question and with the answer to it in the
-    second.
+    Neither takes a candidate whose InfoMax fell, whose classes vanished, whose histogram moved or that is far behind in
+    colors of the target as ``MeanRankRule`` forbids, compared with the start in the first question and with the answer
+    to it in the second.
 
     Args:
         ordered: All candidates, the least adapted first.
@@ -54,8 +53,6 @@ def better_unadapted(ordered: Sequence[Candidate], selected: Candidate) -> Candi
     if selected not in weights and selected not in statistics:
         return None
     source = _best_on_source(_passing(weights, start))
-    if not math.isnan(start.scores.colored_miou):  # The rule has compared the statistics on labeled images.
-        return source if selected in weights and source is not selected else None
     incumbent = selected if selected in statistics else source
     best = incumbent if _unknown(source) else _best_statistics(source, statistics, incumbent)
     return None if best is selected else best
@@ -74,7 +71,7 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
 
     Returns:
         The candidates trained on the target whose InfoMax, classes and histogram pass the checks beside the start;
-        empty if ``selected`` is not the start with statistics of the target, and where ``colored_miou`` is known.
+        empty if ``selected`` is not the start with statistics of the target.
 
     Examples:
         >>> from hiast.selection import CandidateScores
@@ -87,26 +84,19 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
         ['warmup']
     """
     start = ordered[0]
-    if not math.isnan(start.scores.colored_miou):
-        return []  # No candidate was refused for a loss on the source as it is.
     if selected.step != start.step or not selected.name.startswith(TARGET_STATISTICS):
         return []
     trained = [
         each for each in ordered if each.step > start.step and not each.source_trained and each.checkpoint
     ]
-    return _passing(trained, start)[1:]
+    return [each for each in _passing(trained, start) if each is not start]
 
 
 def _passing(candidates: Sequence[Candidate], reference: Candidate) -> list[Candidate]:
-    """``reference``, and the candidates whose scores are known and which no veto refuses beside it."""
-    limits, vetoes = Limits(), (infomax_fell, classes_vanished, histogram_moved)
-    return [reference] + [
-        each
-        for each in candidates
-        if each is not reference
-        and not _unknown(each)
-        and not any(veto(each.scores, reference.scores, limits) for veto in vetoes)
-    ]
+    """``reference`` and the candidates whose scores are known, but for what is refused among them."""
+    group = [reference, *(each for each in candidates if each is not reference and not _unknown(each))]
+    found = refusals(group, Limits(), (infomax_fell, classes_vanished, histogram_moved))
+    return [each for each, sentences in zip(group, found, strict=True) if not sentences]
 
 
 def _best_on_source(weights: Sequence[Candidate]) -> Candidate:
