@@ -289,9 +289,9 @@ selection, which were added after rows of this page had shown the case:
 - the check of predicted classes also knows the source labels (after the row "target labels" of weeds, seed 2, which was run anew; rows of
   before, but for those of `adapt`, do not hold the predicted classes, and their candidates were checked against the start alone);
 - candidates far behind on source images in colors of the target are refused (after the row "dacs" of nuclei, seed 2, had shown a network
-  that is sure and wrong; that this score only refuses, and does not rank, was decided on rows of `adapt` on this page). Rows of "dacs" on nuclei and weeds were
-  run anew for it, with the same mIoU to the digit; those of `adapt`, and "hiast" of nuclei, seeds 1 and 3, were measured afterwards on
-  their checkpoints.
+  that is sure and wrong; that this score only refuses, and does not rank, was decided on rows of this page). Rows of "dacs" on nuclei
+  and weeds were run anew for it, with the same mIoU to the digit; those of `adapt`, and "hiast" of nuclei, seeds 1 and 3, were measured
+  afterwards on their checkpoints. The other rows have no such score.
 
 The recipe of `adapt` was changed twice after it had been measured here, because fluo fell below its control, each time by what the tuning
 seeds showed: first pasted context and a measured share of plain images (35, then 39 % of the gap), then target losses that grow over the

@@ -312,6 +312,15 @@ def test_a_collapsed_network_that_leads_in_target_colors_refuses_no_other() -> N
     assert choose_by([start, collapsed, later]).selected.name == "later"
 
 
+def test_a_look_without_a_checkpoint_refuses_no_other() -> None:
+    start, later = (
+        candidate("start", 100, colored_miou=0.5),
+        candidate("later", 300, colored_miou=0.52, **WRONG),
+    )
+    look = replace(candidate("look", 200, colored_miou=0.9), checkpoint="")
+    assert choose_by([start, look, later]).selected.name == "later"
+
+
 def test_what_is_not_known_in_target_colors() -> None:
     start = candidate("start", 100, colored_miou=0.5)
     unknown = choose_by([start, candidate("online", 200, **WRONG)])

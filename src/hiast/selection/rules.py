@@ -207,38 +207,43 @@ def refusals(
     found = [
         () if i == 0 else _vetoed(each.scores, start, limits, vetoes) for i, each in enumerate(candidates)
     ]
-    passing = [each for each, sentences in zip(candidates, found, strict=True) if not sentences]
+    if math.isnan(start.colored_miou):
+        return found
+    passing = [
+        each for each, sentences in zip(candidates, found, strict=True) if each.checkpoint and not sentences
+    ]
+    known = [each for each in passing if not math.isnan(each.scores.colored_miou)]
+    if not known:
+        return found
+    best = max(known, key=lambda each: each.scores.colored_miou)
     return [
-        (*sentences, *behind_in_colors(each, passing, limits))
+        (*sentences, *behind_in_colors(each.scores, best, limits))
         for each, sentences in zip(candidates, found, strict=True)
     ]
 
 
-def behind_in_colors(candidate: Candidate, passing: Sequence[Candidate], limits: Limits) -> tuple[str, ...]:
+def behind_in_colors(now: CandidateScores, best: Candidate, limits: Limits) -> tuple[str, ...]:
     """Veto: another candidate is much better on held-out source images in the colors of the target.
 
     These images stand in for labeled target images: a network that is sure and wrong on the target is wrong on them
     too, and no score without labels sees that. Small differences say little and refuse nothing.
 
     Args:
-        candidate: The one that is asked about.
-        passing: The candidates that no other veto refuses, the start among them.
+        now: Scores of the candidate that is asked about.
+        best: The best one in these colors among those with a checkpoint that no other veto refuses.
         limits: ``source_drop`` is the limit.
 
     Returns:
         A sentence, or nothing.
     """
-    known = [each for each in passing if not math.isnan(each.scores.colored_miou)]
-    if not known or math.isnan(passing[0].scores.colored_miou):
-        return ()
-    own, best = candidate.scores.colored_miou, max(known, key=lambda each: each.scores.colored_miou)
+    own, most = now.colored_miou, best.scores.colored_miou
     if math.isnan(own):
         return ("Its mIoU on source images in colors of the target is not known.",)
-    if best.scores.colored_miou - own <= limits.source_drop:
+    if most - own <= limits.source_drop:
         return ()
     return (
         f"The mIoU on source images in colors of the target is {100 * own:.1f}, more than {100 * limits.source_drop:g} "
-        f"points below the {100 * best.scores.colored_miou:.1f} of {best.name}.",
+        f"points below the {100 * most:.1f} of {best.name}.",
     )
 
 
@@ -252,8 +257,8 @@ def _vetoed(
 class EnsembleRule:
     """Rank by agreement with the ensemble of all candidates (EnsV); refuse what a veto refuses.
 
-    See ``refusals`` for what is refused. A score that was measured for the start must be
-    known of every other candidate too: a network whose predictions are not finite has none.
+    See ``refusals`` for what is refused. A score that was measured for the start must be known of every other candidate
+    too: a network whose predictions are not finite has none.
 
     Source: EnsV is the one of nine criteria that never picked the worst candidate (Hu et al., NeurIPS 2024 D&B); that
     InfoMax and source validation serve as vetoes is our own combination.
