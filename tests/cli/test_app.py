@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
 
 from hiast.cli.command import run_command
 from hiast.errors import InputError
@@ -59,6 +62,32 @@ def test_one_job_sees_the_words_as_typed_and_writes_nothing(jobs: Jobs) -> None:
     assert run_command(jobs, "train", "", [DEMO, "run=a b"]) == 0
     assert jobs.seen == [(888, "a b")] and jobs.argv == [["as", "typed"]]
     assert not list(Path().iterdir())
+
+
+def test_one_job_composes_once_and_has_what_hydra_gives_to_jobs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    composed: list[int] = []
+    environment: list[str] = []
+    compose_config = Hydra.compose_config
+    monkeypatch.setattr(
+        Hydra, "compose_config", lambda *args, **kw: composed.append(1) or compose_config(*args, **kw)
+    )
+    words = [DEMO, "+hydra.job.env_set.OF_THIS_JOB=7", "+hydra.callbacks.mine._target_=test_app.Noted"]
+    assert run_command(lambda config: environment.append(os.environ["OF_THIS_JOB"]), "train", "", words) == 0
+    assert environment == ["7"] and len(composed) == 1 and "OF_THIS_JOB" not in os.environ
+    assert Noted.calls == ["on_run_start", "on_job_start", "on_job_end", "on_run_end"]
+    assert not GlobalHydra.instance().is_initialized()
+
+
+class Noted:
+    """A callback of Hydra."""
+
+    calls: ClassVar[list[str]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda **_: self.calls.append(name)
 
 
 def test_a_sweep_runs_each_value_below_its_run_directory(jobs: Jobs) -> None:

@@ -93,7 +93,7 @@ def test_memory_is_that_of_one_device() -> None:
         "+self_training.by_round.3.labels.size=[100,200]",
     ]
     config = compose("train", ["+scenario=gta5_cityscapes", *words])
-    run = run_of(config, build_classes(config), parameters=7)
+    run = run_of(config, build_classes(config), build_stages(config), 7)
     assert run.batch_size == 32 // 4 // 2
     assert run.workers == 4 * (2 + 2 + 3)
     assert run.label_size == (100, 200)

@@ -14,6 +14,7 @@ from own_data import WORDS, write_conf, write_data
 
 from hiast.cli.build import build_classes, build_network
 from hiast.cli.build_needs import build_needs
+from hiast.cli.build_stages import build_stages
 from hiast.cli.command import run_command
 from hiast.cli.config import compose
 from hiast.cli.forecast import image_costs, stage_works
@@ -37,7 +38,7 @@ def works(*words: str, done: dict[str, int] | None = None):
     config = compose("train", [*WORDS, *words])
     classes = build_classes(config)
     network = build_network(config, classes)
-    costs = image_costs(config, network, half=False)
+    costs = image_costs(config, network, half=False, stages=build_stages(config))
     return {work.name: work for work in stage_works(config, classes, network, costs, (5, 3), done or {})}
 
 

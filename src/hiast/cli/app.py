@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hiast.cli.answers import answered
@@ -58,7 +61,11 @@ def run(job: Job, config_name: str, line: CommandLine, guard: Guard) -> int:
     def attempt(settings: list[str]) -> None:
         GlobalHydra.instance().clear()
         with _command_line([sys.argv[0], *options, *settings]):
-            hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)()
+            if options or not _is_done_alone(task, config_name, settings):
+                main = hydra.main(
+                    version_base="1.3", config_path=str(conf_directory()), config_name=config_name
+                )
+                main(task)()
 
     with searched(line.folders), answered(line.folders):
         try:
@@ -70,6 +77,30 @@ def run(job: Job, config_name: str, line: CommandLine, guard: Guard) -> int:
     if task.error is not None:
         raise task.error
     return task.code
+
+
+def _is_done_alone(task: _Task, config_name: str, settings: list[str]) -> bool:
+    """Compose once and do one job; False: nothing is done, since the configuration asks for a sweep.
+
+    ``hydra.main`` composes a configuration twice, only to see whether it asks for a sweep.
+    """
+    with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        config = compose(config_name, settings, return_hydra_config=True)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            return False
+        config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name=config_name)
+        done = run_job(
+            hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=config, config_name=config_name, job_return=done)
+        _ = done.return_value  # Raises what a job has not stored in the task.
+    return True
 
 
 class _Task:
@@ -177,15 +208,17 @@ def _words_of_job(config: DictConfig, line: CommandLine, task: Sequence[str]) ->
 
 def _resolve_hydra(config: Any) -> None:
     """Replace references to Hydra's settings (``${hydra:job.num}``) by their values, while Hydra knows them."""
-    names = range(len(config)) if OmegaConf.is_list(config) else list(config)
-    with read_write(config), open_dict(config):
-        for name in names:
-            raw = OmegaConf.to_container(config, resolve=False)[name]  # type: ignore[index, call-overload]
-            if isinstance(raw, str):
-                if "${hydra:" in raw:
+    _resolve_within(config, OmegaConf.to_container(config, resolve=False))
+
+
+def _resolve_within(config: Any, raw: Any) -> None:
+    for name, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
+        if isinstance(value, str):
+            if "${hydra:" in value:
+                with read_write(config), open_dict(config):
                     config[name] = config[name]
-            elif OmegaConf.is_config(config._get_node(name)):
-                _resolve_hydra(config[name])
+        elif isinstance(value, dict | list):
+            _resolve_within(config._get_node(name), value)
 
 
 @contextmanager

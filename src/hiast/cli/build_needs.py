@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from hiast.classes import LabelSpace
     from hiast.inspection.file_set import Part, Summary
+    from hiast.run import Stage
 
 
 def build_needs(
@@ -41,7 +43,7 @@ def build_needs(
         InputError: A setting of a stage does not fit.
     """
     parameters, findings = _parameters(config, classes)
-    needs = estimate(run_of(config, classes, parameters), parts)
+    needs = estimate(run_of(config, classes, build_stages(config), parameters), parts)
     folders: dict[Place, Path] = {"disk": Path(config.run or "outputs")}
     cache = derived_folder(config, Path(config.data_root))
     if not cache.exists():  # What is there already takes no more room.
@@ -49,8 +51,15 @@ def build_needs(
     return needs, findings + shortages(needs, {place: find_disk(folder) for place, folder in folders.items()})
 
 
-def run_of(config: DictConfig, classes: LabelSpace, parameters: int) -> Run:
-    """The settings that determine memory and disk."""
+def run_of(config: DictConfig, classes: LabelSpace, built: Sequence[Stage], parameters: int) -> Run:
+    """The settings that determine memory and disk.
+
+    Args:
+        config: Composed ``train.yaml``.
+        classes: The scenario's.
+        built: Its stages.
+        parameters: Number of the network's parameters.
+    """
     stages = stage_names(config)
     devices, workers = device_count(config), config.data.num_workers
     crop = config.crop.target
@@ -60,7 +69,7 @@ def run_of(config: DictConfig, classes: LabelSpace, parameters: int) -> Run:
         classes=len(classes),
         stages=tuple(stages),
         rounds=config.self_training.rounds,
-        label_size=label_size(config),
+        label_size=label_size(built),
         crop=(crop.get("height", 512), crop.get("width", 1024)),
         batch_size=max((_batch(stage_settings(config, name), devices) for name in stages), default=1),
         # Each device has loaders of the source, of the target and for validation, which live side by side.
@@ -75,9 +84,9 @@ def _batch(stage: DictConfig, devices: int) -> int:
     return images
 
 
-def label_size(config: DictConfig) -> tuple[int, int] | None:
+def label_size(stages: Sequence[Stage]) -> tuple[int, int] | None:
     """Largest (height, width) of the pseudo-labels of all rounds; None where no stage has any."""
-    rounds = [settings.labels for stage in build_stages(config) for settings in stage.rounds]
+    rounds = [settings.labels for stage in stages for settings in stage.rounds]
     sizes = [labels.size for labels in rounds if labels is not None]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from hiast.classes import LabelSpace
     from hiast.models import SegmentationNetwork
-    from hiast.run import Pipeline
+    from hiast.run import Pipeline, Stage
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +118,11 @@ class Forecaster:
             )
             for stage in pipeline.stages
         }
-        costs, device = image_costs(self.config, network, half), self._device()
+        costs, device = image_costs(self.config, network, half, pipeline.stages), self._device()
         if costs is None or device is None:
             return None
         stages = stage_works(self.config, self.classes, network, costs, (target, validation), done)
-        run = run_of(self.config, self.classes, _parameters(network))
+        run = run_of(self.config, self.classes, pipeline.stages, _parameters(network))
         base = resident() if self.on_cpu else 0.0
         return Forecast(
             stages=tuple(stages),
@@ -218,13 +218,16 @@ def _parameters(network: SegmentationNetwork) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def image_costs(config: DictConfig, network: SegmentationNetwork, half: bool) -> dict[str, PassCost] | None:
+def image_costs(
+    config: DictConfig, network: SegmentationNetwork, half: bool, stages: Sequence[Stage]
+) -> dict[str, PassCost] | None:
     """Cost of an image of each domain, and of one that is labeled or validated ("look").
 
     Args:
         config: Composed ``train.yaml``.
         network: The network.
         half: Whether it runs in mixed precision.
+        stages: The stages of the run.
 
     Returns:
         None where the network or the crops cannot be counted.
@@ -241,7 +244,7 @@ def image_costs(config: DictConfig, network: SegmentationNetwork, half: bool) ->
         if cost is None:
             return None
         costs[domain], pixels = cost, size[0] * size[1]
-    look = label_size(config) or config.validation.size
+    look = label_size(stages) or config.validation.size
     # Operations grow with the pixels, which spares another pass through the network.
     share = 1.0 if look is None else look[0] * look[1] / pixels
     return costs | {"look": PassCost(share * costs["target"].flops, 0.0, costs["target"].calls)}

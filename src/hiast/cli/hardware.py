@@ -14,6 +14,7 @@ from hiast.cli.build import build_domains, build_network, single_datasets
 from hiast.cli.build_folders import derived_folder
 from hiast.cli.config import plain
 from hiast.errors import InputError
+from hiast.files import parse_yaml
 from hiast.models.meta import create
 from hiast.run.allocator import keep_freed_memory
 from hiast.run.distributed import check_processes
@@ -109,7 +110,7 @@ def _on_meta(config: DictConfig, classes: LabelSpace) -> nn.Module:
 def _earlier_precision(run: Path | None) -> str | None:
     """Precision that a run directory's configuration names; None: there is no run, or its file is damaged."""
     try:
-        values = yaml.safe_load((run / "config.yaml").read_text("utf-8")) if run is not None else {}
+        values = parse_yaml((run / "config.yaml").read_text("utf-8")) if run is not None else {}
         return str(values["trainer"]["precision"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None  # What is damaged is refused when the directory is opened.

@@ -15,6 +15,7 @@ import yaml
 import hiast.classes as known_classes
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
+from hiast.files import parse_yaml
 from hiast.report import shapes
 from hiast.report.files import (
     CLASSES,
@@ -179,7 +180,7 @@ def _read_selection(facts: RunFacts) -> None:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+        config = parse_yaml((folder / "config.yaml").read_text("utf-8"))
     except OSError:
         return {}
     except (ValueError, yaml.YAMLError):

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
-from hiast.files import write_atomically, write_json
+from hiast.files import parse_yaml, write_atomically, write_json
 from hiast.locks import lock_folder
 from hiast.ranks import is_rank_zero
 from hiast.run.environment import environment
@@ -203,7 +203,7 @@ def _read_yaml(path: Path, remedy: str) -> str:
     """Text of a configuration that can be parsed."""
     try:
         text = path.read_text("utf-8")
-        config = yaml.safe_load(text)
+        config = parse_yaml(text)
     except (ValueError, yaml.YAMLError) as error:
         raise _damaged(path, remedy) from error
     if not isinstance(config, dict) or not isinstance(config.get("stages"), list):

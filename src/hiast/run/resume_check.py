@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
+from hiast.files import parse_yaml
 
 _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report", "compile_mode")
 """Settings that do not change results (compiled passes, no more than another device does)."""
@@ -32,7 +32,7 @@ def first_difference(
         untrained: Those of them that have no checkpoint yet. Their batches may still be divided in another way, as
             where the first step did not fit into memory.
     """
-    old, new = yaml.safe_load(there), yaml.safe_load(here)
+    old, new = parse_yaml(there), parse_yaml(here)
     if not begun:
         return None
     stages = [_stages(config) for config in (old, new)]
