@@ -1,4 +1,4 @@
-"""Atomic writing of files, and reading of those that the library has written."""
+"""The library's own files: written atomically, and read back."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ class Net(SegmentationNetwork):
         shrink: Answer with smaller logits.
         values: Look at the values of the images.
         own: Explain in its own words what it does not take.
+        eval_shrink: ``shrink`` outside training.
     """
 
     mean = std = (0.5, 0.5, 0.5)
@@ -40,8 +41,10 @@ class Net(SegmentationNetwork):
         shrink: int = 1,
         values: bool = False,
         own: bool = False,
+        eval_shrink: int = 1,
     ) -> None:
         super().__init__()
+        self.eval_shrink = eval_shrink
         self.own, pooled = own, pooled or own
         self.num_classes, self.pooled, self.stride, self.shrink, self.values = (
             num_classes,
@@ -60,7 +63,8 @@ class Net(SegmentationNetwork):
         found = self.conv(images)
         with explain_single_values("Net") if self.own else nullcontext():
             found = found + self.norm(found.mean((2, 3), keepdim=True)) if self.pooled else found
-        return found[..., :: self.shrink, :: self.shrink]
+        shrink = self.shrink if self.training else self.eval_shrink
+        return found[..., ::shrink, ::shrink]
 
 
 def checked(tmp_path: Path, backbone: str, *words: str) -> SegmentationNetwork:
@@ -102,6 +106,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "self_training.batch_size, crops of the source: Net shrinks an image to one value per channel",
         ),
         ("shrink: 2", [], "into logits [2, 3, 16, 32]; [2, 3, 32, 64] are needed"),
+        # HRDA, for one, computes in another way outside training.
+        (
+            "eval_shrink: 2",
+            ["validation.size=[32,64]"],
+            "validation.size: the backbone turns images [1, 3, 32, 64]",
+        ),
     ],
 )
 def test_refused(tmp_path: Path, backbone: str, words: list[str], wanted: str) -> None:

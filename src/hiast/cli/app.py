@@ -61,7 +61,7 @@ def run(job: Job, config_name: str, line: CommandLine, guard: Guard) -> int:
     def attempt(settings: list[str]) -> None:
         GlobalHydra.instance().clear()
         with _command_line([sys.argv[0], *options, *settings]):
-            if options or not _is_done_alone(task, config_name, settings):
+            if options or not _did_one_job(task, config_name, settings):
                 main = hydra.main(
                     version_base="1.3", config_path=str(conf_directory()), config_name=config_name
                 )
@@ -79,7 +79,7 @@ def run(job: Job, config_name: str, line: CommandLine, guard: Guard) -> int:
     return task.code
 
 
-def _is_done_alone(task: _Task, config_name: str, settings: list[str]) -> bool:
+def _did_one_job(task: _Task, config_name: str, settings: list[str]) -> bool:
     """Compose once and do one job; False: nothing is done, since the configuration asks for a sweep.
 
     ``hydra.main`` composes a configuration twice, only to see whether it asks for a sweep.

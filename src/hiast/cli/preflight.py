@@ -99,7 +99,6 @@ def _batches(config: DictConfig) -> Iterator[tuple[str, int, tuple[int, int], bo
                 found[key] = batch, f"{stage}.batch_size, crops of the {domain}"
     for (size, training), (batch, what) in found.items():
         yield what, batch, size, training
-    size = config.validation.size
-    # A network that takes a size in training takes it in validation.
-    if size is not None and tuple(size) not in {tried for tried, _ in found}:
-        yield "validation.size", 1, tuple(size), False
+    if config.validation.size is not None:
+        height, width = config.validation.size
+        yield "validation.size", 1, (height, width), False
