@@ -68,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
         "report",
     },
     "report": {"evaluation", "pseudo_labels", "selection"},
-    "inspection": {"data", "evaluation", "formats"},
+    "inspection": {"data", "evaluation", "formats", "models"},
     "run": EVERYTHING - {"cli"},
     "cli": EVERYTHING,
     "__init__": {"data", "training"},
@@ -78,6 +78,7 @@ ONLY = {
     "data": {"pseudo_labels": {"hiast.pseudo_labels.round_reader"}},
     "selection": {"evaluation": {"hiast.evaluation.metrics"}},
     "evaluation": {"models": {"hiast.models.normalize"}},
+    "inspection": {"models": {"hiast.models.meta"}},
     "prediction": {"models": {"hiast.models.normalize"}},
 }
 LIGHTNING_FREE = ANYONE | {

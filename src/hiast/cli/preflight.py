@@ -12,6 +12,7 @@ from hiast.cli.build import build_network, device_count, stage_names
 from hiast.cli.build_stages import stage_settings
 from hiast.errors import InputError
 from hiast.models import DeepLabV2
+from hiast.models.meta import QuickShapes
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,7 +53,7 @@ def _try(network: nn.Module, what: str, shape: tuple[int, ...], classes: int) ->
     tensors = [*network.named_parameters(), *network.named_buffers()]
     meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), QuickShapes():
             logits = torch.func.functional_call(network, meta, (torch.empty(shape, device="meta"),))
     except NotImplementedError:
         return

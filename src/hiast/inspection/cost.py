@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiast.models.meta import QuickShapes
+
 PASSES_OVER_MEMORY = 3.0
 """How often a byte that is kept for the backward pass is read or written in a training step: fitted, see
 docs/reference/performance.md."""
@@ -95,6 +97,7 @@ def pass_cost(
             torch.set_grad_enabled(training),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             FlopCounterMode(display=False) as counter,
+            QuickShapes(),  # Within the counter, which would take the layers apart.
             _CallCounter() as calls,
         ):
             result = torch.func.functional_call(network, values, (images,))
