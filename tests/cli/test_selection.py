@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import torch
 from own_data import WORDS, write_conf, write_data
 from torch import Tensor
 
+from hiast.cli.command import run_command
+from hiast.cli.train import train
 from hiast.training import load_module
 
 SHORT = [
@@ -23,13 +27,22 @@ SHORT = [
 ]
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, configuration and a run of the first stage alone."""
+    folder = tmp_path_factory.mktemp("first")
+    write_data(folder / "data", images=5)
+    write_conf(folder)
+    with contextlib.chdir(folder):
+        words = [*WORDS, *SHORT, "stages=[source_only]", "run=first"]
+        assert run_command(train, "train", "", words) == 0
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path: Path, run: Callable) -> Path:
-    """A run of the first stage alone."""
-    write_data(tmp_path / "data", images=5)
-    write_conf(tmp_path)
-    code, _, err = run("train", *WORDS, *SHORT, "stages=[source_only]", "run=first")
-    assert code == 0, err
+def trained(first: Path, tmp_path: Path) -> Path:
+    """A copy of that run, with its data and configuration beside it."""
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
     return tmp_path / "first"
 
 

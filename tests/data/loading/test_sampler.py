@@ -81,6 +81,7 @@ def test_shards_cover_everything_once() -> None:
 
 
 SIZES = [1000, 400, 50]
+DRAWS = 8000
 
 
 def weighted(weights: list[float], sizes: list[int] = SIZES) -> Weighted:
@@ -109,19 +110,19 @@ def test_weighted_sources_repeat_no_image_within_a_pass() -> None:
 )
 def test_weighted_sources_are_drawn_by_their_weights(weights: list[float]) -> None:
     order = weighted(weights)
-    counts = np.bincount(sources([order.index(KEY, p) for p in range(30_000)]), minlength=3)
+    counts = np.bincount(sources([order.index(KEY, p) for p in range(DRAWS)]), minlength=3)
     shares = np.array(weights) / max(weights)
     shares /= shares.sum()
     # Five standard deviations of a binomial distribution.
-    assert (np.abs(counts - 30_000 * shares) <= 5 * np.sqrt(30_000 * shares * (1 - shares)) + 1e-3).all()
+    assert (np.abs(counts - DRAWS * shares) <= 5 * np.sqrt(DRAWS * shares * (1 - shares)) + 1e-3).all()
     assert (counts[shares == 0] == 0).all()
 
 
 def test_weighted_sources_show_no_pattern() -> None:
     order = weighted([1, 1, 1])
-    source = sources([order.index(KEY, p) for p in range(30_000)])
+    source = sources([order.index(KEY, p) for p in range(3 * DRAWS)])
     # A batch of 8 holds every number of images of a source that chance gives it.
-    in_batch = np.bincount((source.reshape(-1, 8) == 0).sum(axis=1), minlength=9) / (30_000 / 8)
+    in_batch = np.bincount((source.reshape(-1, 8) == 0).sum(axis=1), minlength=9) / (3 * DRAWS / 8)
     chance = [math.comb(8, k) * 2 ** (8 - k) / 3**8 for k in range(9)]
     np.testing.assert_allclose(in_batch, chance, atol=0.03)
     for lag in (1, 2, 3, 8, 1000):
