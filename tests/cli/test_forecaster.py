@@ -17,7 +17,7 @@ from hiast.cli.build_needs import build_needs
 from hiast.cli.build_stages import build_stages
 from hiast.cli.command import run_command
 from hiast.cli.config import compose
-from hiast.cli.forecast import image_costs, stage_works
+from hiast.cli.forecast import Images, image_costs, stage_works
 from hiast.cli.hardware import settle
 from hiast.cli.train import train
 from hiast.training import WarmupModule
@@ -39,7 +39,9 @@ def works(*words: str, done: dict[str, int] | None = None):
     classes = build_classes(config)
     network = build_network(config, classes)
     costs = image_costs(config, network, half=False, stages=build_stages(config))
-    return {work.name: work for work in stage_works(config, classes, network, costs, (5, 3), done or {})}
+    return {
+        work.name: work for work in stage_works(config, classes, network, costs, Images(5, 3, 2), done or {})
+    }
 
 
 def test_before_and_after_a_run(caplog: pytest.LogCaptureFixture) -> None:
@@ -78,6 +80,23 @@ def test_online_stages_follow_self_training() -> None:
     settle(config, build_classes(config))
     needs, _ = build_needs(config, build_classes(config), [])
     assert any("checkpoints" in need.what for need in needs)
+
+
+def test_images_that_are_only_looked_at() -> None:
+    # Validation, and with it target statistics; the round's labels.
+    common = {"source_only": 3, "warmup": 3, "self_training": 3 + 5}
+    assert {name: work.looked_at for name, work in works("selection.images=0").items()} == common
+    # Target images as they are, mirrored, smaller, recolored and by the teacher; validation images; source images twice.
+    measured = 4 * 5 + 3 + 2 * 1
+    words = ["selection.images=4", "selection.source_images=1"]
+    # Target statistics are one more candidate of the first stage.
+    assert {name: work.looked_at for name, work in works(*words).items()} == {
+        "source_only": 3 + 2 * measured, "warmup": 3 + measured, "self_training": 3 + 5 + measured,
+    }  # fmt: skip
+    found = works(*words, "stages=[online]", "method=adapt", "init_from=x.ckpt", "online.max_steps=2")
+    # The start and two mixtures of statistics; teacher and student at two looks and at the end.
+    looked_at = found["online"].looked_at
+    assert looked_at == 3 + (1 + 2 + 2 * 3) * measured
 
 
 def test_finished_rounds_are_left_out() -> None:

@@ -58,9 +58,8 @@ class Forecaster:
         if not is_rank_zero():
             return
         data = pipeline.datamodule
-        target = len(data.labeling_images())
-        validation = len(data.target.val_dataset()) if data.target.has_val else 0
-        self.forecast = self._forecast(pipeline, network, target, validation)
+        held_out = [len(side.val_dataset()) if side.has_val else 0 for side in (data.target, data.source)]
+        self.forecast = self._forecast(pipeline, network, Images(len(data.labeling_images()), *held_out))
         if self.forecast is None:
             return
         log.info(self.forecast.sentence())
@@ -107,9 +106,7 @@ class Forecaster:
             return torch.device("cuda")
         return torch.device("mps") if torch.backends.mps.is_available() else None
 
-    def _forecast(
-        self, pipeline: Pipeline, network: SegmentationNetwork, target: int, validation: int
-    ) -> Forecast | None:
+    def _forecast(self, pipeline: Pipeline, network: SegmentationNetwork, images: Images) -> Forecast | None:
         half = "16" in str(self.config.trainer.precision)
         done = {
             stage.name: sum(
@@ -121,7 +118,7 @@ class Forecaster:
         costs, device = image_costs(self.config, network, half, pipeline.stages), self._device()
         if costs is None or device is None:
             return None
-        stages = stage_works(self.config, self.classes, network, costs, (target, validation), done)
+        stages = stage_works(self.config, self.classes, network, costs, images, done)
         run = run_of(self.config, self.classes, pipeline.stages, _parameters(network))
         base = resident() if self.on_cpu else 0.0
         return Forecast(
@@ -130,7 +127,7 @@ class Forecaster:
             free=base + free_memory(device),
             place="memory of the machine" if self.on_cpu else "memory of the GPU",
             rates=self._rates(network, costs["target"], stages, device, half),
-            disk=disk_bytes(run, target),
+            disk=disk_bytes(run, images.target),
             disk_free=find_disk(pipeline.directory.path).free,
         )
 
@@ -151,12 +148,27 @@ class Forecaster:
         return found if own is None else replace(found, flops=own)
 
 
+@dataclass(frozen=True)
+class Images:
+    """Numbers of images of a run.
+
+    Attributes:
+        target: Those to adapt to.
+        validation: Labeled ones of the target.
+        source: Labeled ones of the source that are held out.
+    """
+
+    target: int
+    validation: int
+    source: int = 0
+
+
 def stage_works(
     config: DictConfig,
     classes: LabelSpace,
     network: SegmentationNetwork,
     costs: dict[str, PassCost],
-    images: tuple[int, int],
+    images: Images,
     done: dict[str, int],
 ) -> list[StageWork]:
     """The work of each stage on one device.
@@ -166,7 +178,7 @@ def stage_works(
         classes: The scenario's.
         network: The network.
         costs: What ``image_costs`` found.
-        images: Number of target images, and of validation images.
+        images: Number of images.
         done: Stage -> rounds that are finished.
 
     Returns:
@@ -198,20 +210,40 @@ def stage_works(
     return [work for work in works if work.steps]
 
 
-def _looks(name: str, settings: Any, config: DictConfig, images: tuple[int, int]) -> int:
+def _looks(name: str, settings: Any, config: DictConfig, images: Images) -> int:
     """Passes of images in one round of a stage that are not trained on.
 
-    The round is labeled; validations; target statistics before each of them; and each candidate is measured on some
-    images in as many views, and by its teacher.
+    The round is labeled; validations; target statistics before each of them; and candidates are measured.
     """
-    target, validation = images
     validations = max(1, settings.max_steps // config.validation.every_n_steps)
-    statistics = min(target, MOST_IMAGES) if settings.module.get("bn_statistics") == "target" else 0
-    candidates = 2 if name == stage_names(config)[0] or name == "online" else 1
-    measured = min(target, config.selection.images) * (2 + len(VIEWS))
-    labeled = target if name == "self_training" else 0
-    total: int = validations * (validation + statistics) + candidates * measured + labeled
+    statistics = min(images.target, MOST_IMAGES) if settings.module.get("bn_statistics") == "target" else 0
+    labeled = images.target if name == "self_training" else 0
+    measured = _candidates(name, config) * _measured(config, images)
+    total: int = validations * (images.validation + statistics) + measured + labeled
     return total
+
+
+def _candidates(name: str, config: DictConfig) -> int:
+    """Candidates that one round of a stage adds."""
+    selection = config.selection
+    # Teacher and student at each look and at the end.
+    added: int = 2 * (selection.looks + 1) if name == "online" else 1
+    if name == stage_names(config)[0]:
+        added += len(selection.target_statistics) + (config.init_from is not None)
+    return added
+
+
+def _measured(config: DictConfig, images: Images) -> int:
+    """Passes of images that measure one candidate.
+
+    Target images as they are, in each view and by the teacher; source images as they are and in colors of the target;
+    validation images.
+    """
+    count: int = config.selection.images
+    if not count:
+        return 0
+    source = min(images.source, config.selection.source_images)
+    return min(images.target, count) * (2 + len(VIEWS)) + 2 * source + min(images.validation, count)
 
 
 def _parameters(network: SegmentationNetwork) -> int:
