@@ -242,8 +242,9 @@ def _measured(config: DictConfig, images: Images) -> int:
     count: int = config.selection.images
     if not count:
         return 0
-    source = min(images.source, config.selection.source_images)
-    return min(images.target, count) * (2 + len(VIEWS)) + 2 * source + min(images.validation, count)
+    source: int = min(images.source, config.selection.source_images)
+    passes: int = min(images.target, count) * (2 + len(VIEWS)) + 2 * source + min(images.validation, count)
+    return passes
 
 
 def _parameters(network: SegmentationNetwork) -> int:
