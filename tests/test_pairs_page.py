@@ -57,14 +57,14 @@ def test_tables_and_verdicts(script: ModuleType) -> None:
     )
     assert "missed on p, seed 2 (42.0 against 44.0)" in page
     assert "within one point of the best one in 1 of 3 runs" in page
-    assert "looked at in 0 of them, where it is so in 0;" in page
+    assert "measured in 0 of them, of which 0 are within one point;" in page
     assert "no other method is more than half a point better" in page
 
 
 def test_rows_with_a_score_in_target_colors_are_counted(script: ModuleType) -> None:
     colored = [{**each, "colored_miou": 0.5} for each in RECORDS[2]["candidates"]]
     page = script.page([*RECORDS[:2], {**RECORDS[2], "candidates": colored}, *RECORDS[3:]])
-    assert "looked at in 1 of them, where it is so in 1;" in page
+    assert "measured in 1 of them, of which 1 are within one point;" in page
 
 
 def test_the_page_names_the_commits_of_its_rows(script: ModuleType) -> None:

@@ -196,8 +196,8 @@ def verdicts(by_pair: dict[str, list[Record]]) -> list[str]:
     if runs:
         lines.append(
             f"- The selected candidate is within one point of the best one in {within} of {runs} runs of all methods (goal: nine of "
-            f"ten). Colors of the target were looked at in {len(known)} of them, where it is so in {sum(known)}; in the others, which "
-            "were trained before that score was there, the rule does without it."
+            f"ten). `colored_miou` was measured in {len(known)} of them, of which {sum(known)} are within one point; the "
+            "others were trained before that score existed."
         )
     return lines
 
@@ -288,14 +288,14 @@ selection, which were added after rows of this page had shown the case:
   then run anew; on the tuning seeds 101 and 102 it selects the best candidate, 61.9 instead of 54.3 and 69.2 instead of 63.0);
 - the check of predicted classes also knows the source labels (after the row "target labels" of weeds, seed 2, which was run anew; rows of
   before, but for those of `adapt`, do not hold the predicted classes, and their candidates were checked against the start alone);
-- candidates far behind on source images in colors of the target are refused (after the row "dacs" of nuclei, seed 2, had shown a network
-  that is sure and wrong; that this score only refuses, and does not rank, was decided on rows of this page). Rows of "dacs" on nuclei
+- candidates far behind on source images in colors of the target are rejected (after the row "dacs" of nuclei, seed 2, had shown a network
+  that is sure and wrong; that this score only rejects, and does not rank, was decided on rows of this page). Rows of "dacs" on nuclei
   and weeds were run anew for it, with the same mIoU to the digit; those of `adapt`, and "hiast" of nuclei, seeds 1 and 3, were measured
   afterwards on their checkpoints. The other rows have no such score.
 
 The recipe of `adapt` was changed twice after it had been measured here, because fluo fell below its control, each time by what the tuning
-seeds showed: first pasted context and a measured share of plain images (35, then 39 % of the gap), then target losses that grow over the
-first half of the steps. All rows of `adapt` were then run anew.
+seeds showed: first pasted context and a measured share of plain images (the mean gap closed went from 35 to 39 %), then target losses that
+grow over the first half of the steps. All rows of `adapt` were then run anew.
 
 "demo" is the drawn scenes of `hiast-data-demo`, which do not count for the goals. Seeds are given for each row: a row with fewer seeds than another has not been run on all of them yet.
 

@@ -223,7 +223,7 @@ def load_model(
 
     Args:
         path: A checkpoint; a folder of ``save_pretrained`` or the name of a repository of the Hub; or an exported file:
-            ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch.export), ``.safetensors`` or ``.engine`` (TensorRT).
+            ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch.export) or ``.safetensors``.
         device: Where it runs.
         teacher: Take the teacher of a self-training checkpoint.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from own_data import write_data
+from PIL import Image
 
 Run = Callable[..., tuple[int, str, str]]
 FOLDERS = ["images=data/source/images", "labels=data/source/labels", "target=data/target/images"]
@@ -35,6 +38,55 @@ def test_folders_become_a_scenario_that_trains(run: Run, tmp_path: Path) -> None
     code, out, err = run("train", *SMALL, "run=r")
     assert code == 0, err
     assert (tmp_path / "r/online/result_1.json").is_file() and (tmp_path / "r/selected.ckpt").is_file()
+
+
+def test_the_changes_of_the_tutorial_make_both_sides_fit(run: Run, tmp_path: Path) -> None:
+    """docs/tutorials/own_data.md, sections 1 to 3: colors of seven classes here, unnamed ids of six there."""
+    colors = np.array(
+        [
+            (128, 64, 128), (70, 70, 70), (107, 142, 35), (70, 130, 180), (220, 20, 60), (0, 0, 142), (0, 0, 70),
+            (0, 0, 0),
+        ],
+        np.uint8,
+    )  # fmt: skip
+    ids = np.repeat(np.arange(8), 8) * np.ones((32, 1), int)
+    kinds = {
+        "source/images": (colors[ids], "jpg"),
+        "source/labels": (colors[ids], "png"),
+        "target/images": (colors[ids], "jpg"),
+        "target/val/images": (colors[ids], "jpg"),
+        "target/val/labels": (np.where(ids == 7, 255, np.minimum(ids, 5)).astype(np.uint8), "png"),
+    }
+    for index in range(3):
+        for kind, (values, suffix) in kinds.items():
+            path = tmp_path / f"data/mine_{kind}/trip/{index}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(path)
+    folders = ["images=data/mine_source/images", "labels=data/mine_source/labels"]
+    folders += ["target=data/mine_target/images", "val_images=data/mine_target/val/images"]
+    code, _, err = run("data_new", *folders, "val_labels=data/mine_target/val/labels")
+    assert code == 0, err
+    page = Path(__file__).parents[2] / "docs/tutorials/own_data.md"
+    changes = re.findall(r"```yaml\n# (my_conf/\S+): .*\n((?:.*\n)*?)```", page.read_text("utf-8"))
+    assert len(changes) == 3
+    for path, text in changes:
+        lines = (tmp_path / path).read_text("utf-8").splitlines()
+        keys = yaml.safe_load(text).keys()
+        kept = _without(lines, {f"{key}:" for key in keys})
+        (tmp_path / path).write_text("\n".join([*kept, text]), encoding="utf-8")
+    code, out, err = run("data_check", *SMALL)
+    assert (code, "Ready for training." in out) == (0, True), out + err
+
+
+def _without(lines: list[str], keys: set[str]) -> list[str]:
+    """The lines of a YAML file without these keys of the top level and what stands below them."""
+    kept, inside = [], False
+    for line in lines:
+        if line[:1].strip():
+            inside = any(line.startswith(key) for key in keys)
+        if not inside:
+            kept.append(line)
+    return kept
 
 
 def test_a_second_scenario_needs_another_name(run: Run, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_images_that_are_only_looked_at() -> None:
     # Validation, and with it target statistics; the round's labels.
     common = {"source_only": 3, "warmup": 3, "self_training": 3 + 5}
     assert {name: work.looked_at for name, work in works("selection.images=0").items()} == common
-    # Target images as they are, mirrored, smaller, recolored and by the teacher; validation images; source images twice.
+    # Target images as they are, in three views and by the teacher; validation images; source images twice.
     measured = 4 * 5 + 3 + 2 * 1
     words = ["selection.images=4", "selection.source_images=1"]
     # Target statistics are one more candidate of the first stage.

@@ -116,7 +116,7 @@ def test_why_a_candidate_is_refused_stands_below_the_table(tmp_path: Path) -> No
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", write_report(run).read_text()))
     assert f"{start.name} is selected: it is the only one of {len(candidates)} candidates" in text
     for each in later:
-        assert f"{each.name} is refused: The mIoU on source images in colors of the target is 60.0" in text
+        assert f"{each.name} is rejected: The mIoU on source images in colors of the target is 60.0" in text
 
 
 def test_coverage_of_each_class_over_the_round(run: Path, page: str) -> None:

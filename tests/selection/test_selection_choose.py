@@ -71,7 +71,7 @@ def test_the_reason_names_who_was_refused() -> None:
     found = choose([START, candidate("a", 200, ensemble_miou=0.8), candidate("b", 300, infomax=0.1)])
     assert found.reason == (
         "a is selected: of 2 candidates that passed the checks it has the highest mIoU with the ensemble of all "
-        "candidates (0.8000); refused: b."
+        "candidates (0.8000); rejected: b."
     )
 
 
@@ -108,7 +108,7 @@ def test_a_collapse_is_not_chosen_although_certain_consistent_and_in_the_majorit
     assert found.selected is START
     assert [row.rank for row in found.table] == [1, None, None, None]
     assert found.reason == (
-        "source_only is selected: it is the only one of 4 candidates that passed the checks; refused: round-0, "
+        "source_only is selected: it is the only one of 4 candidates that passed the checks; rejected: round-0, "
         "round-1, round-2."
     )
     vetoes = " ".join(found.table[1].vetoes)
@@ -172,7 +172,7 @@ def test_classes_that_the_start_hardly_predicts_cannot_vanish() -> None:
 def test_when_nothing_is_known_the_start_is_chosen() -> None:
     found = choose([Candidate("source_only", "a.ckpt", 0), Candidate("b", "b.ckpt", 1)])
     assert found.selected.name == "source_only"
-    assert "refused every candidate" in found.reason
+    assert "rejected every candidate" in found.reason
     assert "Its score is not known." in found.reason
 
 

@@ -124,7 +124,7 @@ def test_training_goes_back_from_a_refused_candidate_only() -> None:
     back = return_to([*good, lower, fallen], "round-2")
     assert back is not None
     assert back.selected.name == "warmup"
-    assert "refused: round-2" in back.reason
+    assert "rejected: round-2" in back.reason
     assert return_to(good[:1], "source_only") is None
     with pytest.raises(ValueError, match="no candidate 'x'"):
         return_to(good, "x")

@@ -180,8 +180,8 @@ def test_without_statistics_that_fit_the_start_remains_the_reference() -> None:
 def test_a_rule_that_refuses_all_of_them_changes_nothing() -> None:
     class NoneButTheStart(MeanRankRule):
         def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
-            refused = ("It is not the start.",)
-            return [Verdict(0.5, () if each is START else refused) for each in candidates]
+            rejected = ("It is not the start.",)
+            return [Verdict(0.5, () if each is START else rejected) for each in candidates]
 
     chosen = choose([START, FITS, trained_on_target()], NoneButTheStart())
     assert chosen.selected.name == "target_statistics"

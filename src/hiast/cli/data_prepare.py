@@ -26,7 +26,8 @@ without decoding whole files. What is up to date is left alone; an interrupted c
   data.cache=zstd               raw (default): fastest, 3 bytes per pixel; zstd: about 40 % of that, nothing lost
                                 either; jpeg: about 16 %, values differ a little
   data.cache_folder=DIR         where the cache goes (default: DATA_ROOT/cache)
-  unpack=true archives=DIR      first unpack the downloaded zip archives of GTA5 and Cityscapes; with data.cache=null
+  unpack=true archives=DIR      first unpack the downloaded zip archives of GTA5, Cityscapes, ACDC and Dark
+                                Zurich; with data.cache=null
                                 nothing else is done
   threads=8                     images at a time (default: as many as there are processors)
 """

@@ -113,7 +113,6 @@ TABLES: dict[str, Table] = {
         **TRAIN,
         "out": FilePath(output=True, null=True),
         "threads": Whole(1, null=True),
-        "thorough": Flag(),
     },
     "data_prepare": {
         **TRAIN,

@@ -1,6 +1,6 @@
 """Finding margins without labels: what stands still at the border while the scene changes.
 
-A bonnet or a mount looks nearly the same in all images of one camera, and a border of rectification is constant.
+A hood or a mount looks nearly the same in all images of one camera, and a border of rectification is constant.
 Being wrong costs more here than finding nothing: a margin takes labels away from every image. So a side counts
 only if whole rows (or columns) stand still over many images, the middle of the images does not, and the still part
 ends at the same edge in nearly all of them. White or night sky at the top and the dark around objects under a

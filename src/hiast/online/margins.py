@@ -1,4 +1,4 @@
-"""Margins without pseudo-labels: a bonnet, or the border that rectification leaves.
+"""Margins without pseudo-labels: a hood, or the border that rectification leaves.
 
 Margins belong to the whole image as the camera made it. A crop may show none of them, a part, or, when it was
 resized, a scaled part, so weights are computed from where the crop lies.

@@ -151,7 +151,7 @@ def _of_class(labels: Any, index: int) -> dict[str, Any]:
 
 
 def candidate_rows(facts: RunFacts) -> list[dict[str, Any]]:
-    """A row for each candidate: scores, rank, and why it was refused."""
+    """A row for each candidate: scores, rank, and why it was rejected."""
     table = {
         row.get("name"): row for row in (facts.choice or {}).get("table") or [] if isinstance(row, Mapping)
     }

@@ -36,7 +36,7 @@ class Layout:
         roadside: Relative frequency of what borders the street: building, wall, fence, park.
         counts: Mean number per scene of each movable or small thing (Poisson).
         absent: Classes that are never drawn.
-        ego: Probability that the bonnet of the own car is seen.
+        ego: Probability that the hood of the own car is seen.
         border: Width of the unlabeled border in image heights.
     """
 

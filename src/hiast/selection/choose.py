@@ -39,8 +39,8 @@ class Row:
     Attributes:
         candidate: The candidate.
         score: What the rule ranks by; NaN: not known.
-        rank: Place among the candidates that may be chosen, from 1; None for one that is refused.
-        vetoes: Why it is refused, a sentence each.
+        rank: Place among the candidates that may be chosen, from 1; None for one that is rejected.
+        vetoes: Why it is rejected, a sentence each.
     """
 
     candidate: Candidate
@@ -80,9 +80,9 @@ class Choice:
 def choose(candidates: Sequence[Candidate], rule: Rule | None = None) -> Choice:
     """Choose one candidate without any target label.
 
-    The rule scores every candidate and may refuse it. Of those that it does not refuse, the one with the highest score
-    is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are refused, the
-    least adapted candidate is chosen, so that a run never ends with a network that a check refused.
+    The rule scores every candidate and may reject it. Of those that it does not reject, the one with the highest score
+    is chosen; where others come as close as ``rule.tie``, the least adapted of them is. When all are rejected, the
+    least adapted candidate is chosen, so that a run never ends with a network that a check rejected.
 
     Two comparisons follow. Where a candidate would be chosen that the run has not trained on the target,
     ``better_unadapted`` looks for a better one of that kind. Where this is a network with batch-norm statistics of the
@@ -170,18 +170,18 @@ def choice_cells(choice: Choice) -> tuple[list[str], list[list[str]]]:
 
 def _table(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> tuple[Row, ...]:
     pairs = list(zip(candidates, verdicts, strict=True))
-    allowed = [i for i, (candidate, verdict) in enumerate(pairs) if not _refusals(candidate, verdict)]
+    allowed = [i for i, (candidate, verdict) in enumerate(pairs) if not _rejections(candidate, verdict)]
     # A stable sort: of equal scores the less adapted candidate comes first.
     order = sorted(allowed, key=lambda i: -pairs[i][1].score)
     ranks = {i: place for place, i in enumerate(order, start=1)}
     return tuple(
-        Row(candidate, verdict.score, ranks.get(i), _refusals(candidate, verdict))
+        Row(candidate, verdict.score, ranks.get(i), _rejections(candidate, verdict))
         for i, (candidate, verdict) in enumerate(pairs)
     )
 
 
 def _winner(allowed: Sequence[Row], rule: Rule) -> tuple[Row, Row]:
-    """Of the rows that are not refused the one that is chosen, and the one with the highest score."""
+    """Of the rows that are not rejected the one that is chosen, and the one with the highest score."""
     best = min(allowed, key=lambda row: row.rank or 0)
     return next(row for row in allowed if best.score - row.score <= rule.tie), best
 
@@ -204,7 +204,7 @@ def _beside_statistics(choice: Choice, ordered: Sequence[Candidate], rule: Rule)
     return Choice(selected.candidate, reason, _with_first(choice.table, selected.candidate))
 
 
-def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
+def _rejections(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
     """The rule's vetoes, and those that hold for every rule."""
     own = [] if candidate.checkpoint else ["No checkpoint was kept."]
     if math.isnan(verdict.score) and not verdict.vetoes:
@@ -215,12 +215,12 @@ def _refusals(candidate: Candidate, verdict: Verdict) -> tuple[str, ...]:
 def _reason(rule: Rule, selected: Row, best: Row, table: Sequence[Row]) -> str:
     if len(table) == 1:
         return f"{selected.candidate.name} is selected: it is the only candidate."
-    name, refused = selected.candidate.name, [row.candidate.name for row in table if row.rank is None]
-    passed = len(table) - len(refused)
-    checks = f"; refused: {', '.join(refused)}" if refused else ""
+    name, rejected = selected.candidate.name, [row.candidate.name for row in table if row.rank is None]
+    passed = len(table) - len(rejected)
+    checks = f"; rejected: {', '.join(rejected)}" if rejected else ""
     if passed == 1:
         return f"{name} is selected: it is the only one of {len(table)} candidates that passed the checks{checks}."
-    among = f"of {passed} candidates that passed the checks" if refused else f"of {passed} candidates"
+    among = f"of {passed} candidates that passed the checks" if rejected else f"of {passed} candidates"
     if selected is best:
         return (
             f"{name} is selected: {among} it has the highest {rule.criterion} ({selected.score:.4f}){checks}."
@@ -262,7 +262,7 @@ def _with_first(table: Sequence[Row], first: Candidate) -> tuple[Row, ...]:
 def _nothing_allowed(table: Sequence[Row]) -> str:
     first = table[0]
     return (
-        f"{first.candidate.name} is selected: the checks refused every candidate, and it is the least adapted one "
+        f"{first.candidate.name} is selected: the checks rejected every candidate, and it is the least adapted one "
         f"({' '.join(first.vetoes)})."
     )
 

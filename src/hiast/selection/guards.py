@@ -125,9 +125,9 @@ class DynamicTeacher:
 
 
 def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:
-    """Decide whether training continues from an earlier candidate: when the rule refuses the latest one.
+    """Decide whether training continues from an earlier candidate: when the rule rejects the latest one.
 
-    It goes back to refused candidates only, not to those that merely rank lower: a round in progress is often worse
+    It goes back to rejected candidates only, not to those that merely rank lower: a round in progress is often worse
     before it is better.
 
     Args:

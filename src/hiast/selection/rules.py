@@ -109,7 +109,7 @@ def histogram_moved(now: CandidateScores, start: CandidateScores, limits: Limits
 
 
 Veto = Callable[[CandidateScores, CandidateScores, Limits], str | None]
-"""Scores of a candidate and of the start, and limits -> why the candidate is refused, or None."""
+"""Scores of a candidate and of the start, and limits -> why the candidate is rejected, or None."""
 
 VETOES: tuple[Veto, ...] = (infomax_fell, source_fell, classes_vanished, histogram_moved)
 
@@ -124,13 +124,13 @@ CRITERIA: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class MeanRankRule:
-    """Rank by the mean of the ranks in several label-free scores; refuse what a veto refuses.
+    """Rank by the mean of the ranks in several label-free scores; reject what a veto rejects.
 
-    Each score orders the candidates that are not refused. The rank of a candidate is the share of the others that it
+    Each score orders the candidates that are not rejected. The rank of a candidate is the share of the others that it
     is ahead of, 0..1; equal scores share their ranks. Its score is the mean of its ranks. Each label-free score is
     fooled by something: the ensemble by a wrong majority, InfoMax by wrong classes in the right amounts, consistency by
     uniform predictions, the source by a network that has not adapted. Few networks fool all of them. No weight is
-    fitted. See ``refusals`` for what is refused.
+    fitted. See ``rejections`` for what is rejected.
 
     Attributes:
         limits: Limits of the vetoes.
@@ -167,7 +167,7 @@ class MeanRankRule:
         """One verdict per candidate; the first is the start."""
         start = candidates[0].scores
         names = [name for name in self.criteria if not math.isnan(getattr(start, name))]
-        vetoes = refusals(candidates, self.limits, self.vetoes)
+        vetoes = rejections(candidates, self.limits, self.vetoes)
         allowed = [each.scores for each, found in zip(candidates, vetoes, strict=True) if not found]
         return [
             Verdict(_mean_rank(each.scores, allowed, names), found)
@@ -190,12 +190,12 @@ def _mean_rank(scores: CandidateScores, allowed: Sequence[CandidateScores], name
     return sum(ranks) / len(ranks)
 
 
-def refusals(
+def rejections(
     candidates: Sequence[Candidate], limits: Limits, vetoes: Sequence[Veto]
 ) -> list[tuple[str, ...]]:
-    """Why each candidate is refused; empty: it may be chosen.
+    """Why each candidate is rejected; empty: it may be chosen.
 
-    No veto refuses the start, the least adapted candidate. What is left must not lie far behind in the colors of the
+    No veto rejects the start, the least adapted candidate. What is left must not lie far behind in the colors of the
     target, the start included, see ``behind_in_colors``.
 
     Args:
@@ -226,11 +226,11 @@ def behind_in_colors(now: CandidateScores, best: Candidate, limits: Limits) -> t
     """Veto: another candidate is much better on held-out source images in the colors of the target.
 
     These images stand in for labeled target images: a network that is sure and wrong on the target is wrong on them
-    too, and no score without labels sees that. Small differences say little and refuse nothing.
+    too, and no score without labels sees that. Small differences say little and reject nothing.
 
     Args:
         now: Scores of the candidate that is asked about.
-        best: The best one in these colors among those with a checkpoint that no other veto refuses.
+        best: The best one in these colors among those with a checkpoint that no other veto rejects.
         limits: ``source_drop`` is the limit.
 
     Returns:
@@ -255,10 +255,10 @@ def _vetoed(
 
 @dataclass(frozen=True)
 class EnsembleRule:
-    """Rank by agreement with the ensemble of all candidates (EnsV); refuse what a veto refuses.
+    """Rank by agreement with the ensemble of all candidates (EnsV); reject what a veto rejects.
 
-    See ``refusals`` for what is refused. A score that was measured for the start must be known of every other candidate
-    too: a network whose predictions are not finite has none.
+    See ``rejections`` for what is rejected. A score that was measured for the start must be known of every other
+    candidate too: a network whose predictions are not finite has none.
 
     Source: EnsV is the one of nine criteria that never picked the worst candidate (Hu et al., NeurIPS 2024 D&B); that
     InfoMax and source validation serve as vetoes is our own combination.
@@ -277,7 +277,7 @@ class EnsembleRule:
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """One verdict per candidate; the first is the start."""
-        found = refusals(candidates, self.limits, self.vetoes)
+        found = rejections(candidates, self.limits, self.vetoes)
         return [
             Verdict(each.scores.ensemble_miou, sentences)
             for each, sentences in zip(candidates, found, strict=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from hiast.selection.candidates import TARGET_STATISTICS, Candidate
-from hiast.selection.rules import Limits, classes_vanished, histogram_moved, infomax_fell, refusals
+from hiast.selection.rules import Limits, classes_vanished, histogram_moved, infomax_fell, rejections
 
 CRITERIA = ("infomax", "consistency")
 """The scores that compare batch-norm statistics; of each, higher is better."""
@@ -62,7 +62,7 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
     """The trained candidates that stand beside a network with batch-norm statistics of the target.
 
     With statistics of the target a network is worse on the source. Where such a network was chosen, this loss was found
-    not to matter, so a trained candidate must not be refused for the same loss: its mIoU on held-out source images is
+    not to matter, so a trained candidate must not be rejected for the same loss: its mIoU on held-out source images is
     compared with that of ``selected``, not with that of the start. The other checks against the start remain.
 
     Args:
@@ -93,9 +93,9 @@ def comparable_with_statistics(ordered: Sequence[Candidate], selected: Candidate
 
 
 def _passing(candidates: Sequence[Candidate], reference: Candidate) -> list[Candidate]:
-    """``reference`` and the candidates whose scores are known, but for what is refused among them."""
+    """``reference`` and the candidates whose scores are known, but for what is rejected among them."""
     group = [reference, *(each for each in candidates if each is not reference and not _unknown(each))]
-    found = refusals(group, Limits(), (infomax_fell, classes_vanished, histogram_moved))
+    found = rejections(group, Limits(), (infomax_fell, classes_vanished, histogram_moved))
     return [each for each, sentences in zip(group, found, strict=True) if not sentences]
 
 
