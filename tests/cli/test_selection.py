@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from own_data import WORDS, write_conf, write_data
+from own_data import TARGET, WORDS, write_conf, write_data
 from torch import Tensor
 
+from hiast.callbacks import CandidateKeeper
 from hiast.cli.command import run_command
 from hiast.cli.train import train
 from hiast.training import load_module
@@ -142,3 +143,29 @@ def test_a_finished_run_measures_nothing_again(trained: Path, run: Callable) -> 
     assert code == 0, err
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (trained / "candidates.json").read_bytes() == table
+
+
+def test_a_run_that_ends_while_its_end_is_measured_measures_it_when_resumed(
+    tmp_path: Path, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without validation images nothing else calls the callbacks once the steps are done."""
+    write_data(tmp_path / "data", images=5)
+    write_conf(tmp_path, target=TARGET.partition("val_images")[0])
+    words = [*WORDS, *SHORT, "stages=[source_only]", "run=first"]
+    with monkeypatch.context() as patch:
+        patch.setattr(CandidateKeeper, "keep_end", _fails)
+        with pytest.raises(RuntimeError, match="the machine stops here"):
+            run("train", *words)
+    assert (tmp_path / "first/source_only/checkpoints/last.ckpt").is_file()
+    code, _, err = run("train", *words)
+    assert code == 0, err
+    assert list(candidates(tmp_path / "first")) == [
+        "source_only",
+        "target_statistics-0.5",
+        "target_statistics",
+    ]
+    assert (tmp_path / "first/selected.ckpt").is_file()
+
+
+def _fails(*_: object) -> None:
+    raise RuntimeError("the machine stops here")

@@ -87,6 +87,18 @@ def test_it_resumes_from_a_checkpoint(tmp_path: Path) -> None:
     assert all(run(step) == whole for step in (1, 4, 17, 39))
 
 
+def test_accumulated_gradients_do_not_skip_the_questions() -> None:
+    """Two batches for each optimizer step, so that no question falls on a kept number of batches itself."""
+    teacher = DynamicTeacher(first=9, every=2)
+    found = []
+    for step in range(20):
+        for _ in range(2):
+            teacher.keep(IMAGES, 0.1)
+        if teacher.due(lambda images, number, step=step: 0.2 if step >= 6 else 0.0):
+            found.append(step + 1)
+    assert found[:2] == [7, 12]
+
+
 def test_kept_images_are_a_copy() -> None:
     teacher = DynamicTeacher(first=1)
     images = IMAGES.clone()

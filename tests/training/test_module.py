@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -315,6 +316,24 @@ def test_the_check_of_the_losses_does_not_wait_for_the_device():
         assert not check.due()
         check.update({"total": torch.zeros((), device="meta")}, step)
     assert check.due()
+
+
+@pytest.mark.parametrize(
+    ("interval", "kept"),
+    [(1, "is kept in last.ckpt"), (50, "is in last.ckpt, if this stage has saved it yet")],
+)
+def test_the_step_that_was_not_finite_is_named(interval: int, kept: str):
+    trainer = pl.Trainer(accelerator="cpu", logger=False, barebones=True)
+    for bad, words in (
+        (0, "step 0: total=nan. It is the first step"),
+        (2, f"step 2: total=nan. A state before this step {kept}"),
+    ):
+        check = FiniteCheck()
+        check.reset(interval)
+        for step in range(4):
+            check.update({"total": torch.tensor(float("nan") if step == bad else 1.0)}, step)
+        with pytest.raises(NonFiniteLossError, match=re.escape(words)):
+            check.raise_if_bad(trainer, "online", 1, 3)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((5, 5, 5), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4, 3))])

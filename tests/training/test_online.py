@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from small_network import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
 from torch.nn import functional as F
@@ -12,9 +15,11 @@ from torch.nn import functional as F
 from hiast import online
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
+from hiast.models import HRDA
 from hiast.training import OnlineModule, Views
 from hiast.training.features import FeatureDistance
 from hiast.training.ingredients import from_plain, to_plain
+from hiast.training.pseudo_targets import soft_weights
 from hiast.training.views import StepKey
 
 JITTER = online.ColorJitter(probability=1.0)
@@ -106,6 +111,59 @@ def test_every_part_can_be_on_at_once_and_all_weights_get_gradients():
     assert all(p.grad is None for p in module.feature_distance.reference.parameters())
 
 
+def test_hard_classes_of_other_target_images_are_pasted_before_source_classes():
+    batch, given = placed(1, size=3)[0], []
+
+    def mixing(donor, onto, generator, classes=None):
+        given.append(onto)
+        return online.NoMixing()(donor, onto, generator)
+
+    labels = torch.randint(4, (3, SIZE, SIZE), generator=torch.Generator().manual_seed(3)).byte()
+    labels[labels == 3] = 255
+
+    def trust(confidence, _, valid=None):
+        return SimpleNamespace(labels=labels, weights=torch.ones(labels.shape))
+
+    module = module_of(hard_classes=partial(online.HPLA, hardest=1), mixing=mixing, trust=trust)
+    pseudo, _, confidence = module._pseudo_labels(batch["target"])
+    losses_of(module, batch)
+    means = torch.stack([confidence[labels == k].double().mean() for k in range(4)])
+    torch.testing.assert_close(module.hard_classes.running.mean, means, equal_nan=True)
+    hardest = int(means.nan_to_num(1.0).argmin())
+    changed = given[0].labels != pseudo.labels
+    assert changed.any() and (given[0].labels[changed] == hardest).all()
+    # What was pasted comes with the pixels of its image.
+    for image, label, donor_label in zip(given[0].images, given[0].labels, changed, strict=True):
+        donors = [
+            i
+            for i, own in enumerate(batch["target"]["image"])
+            if torch.equal(own[:, donor_label], image[:, donor_label])
+        ]
+        assert donors and all((pseudo.labels[i][donor_label] == label[donor_label]).all() for i in donors)
+    assert module.arguments()["hard_classes"]["hardest"] == 1
+
+
+def test_soft_labels_of_pixels_from_another_target_image_are_those_of_that_image():
+    batch = placed(1, size=3)[0]
+    options = {"trust": online.PixelConfidence(0.0), "mixing": online.NoMixing(), "labels": "soft"}
+    module = module_of(hard_classes=online.HPLA(4, hardest=1), **options)
+    seen: list[torch.Tensor] = []
+    target_loss = module._target_loss
+
+    def watched(logits, upsampling, mixed, probabilities, moved=None):
+        seen.append(moved)
+        return target_loss(logits, upsampling, mixed, probabilities, moved)
+
+    module._target_loss = watched  # type: ignore[method-assign]
+    losses_of(module, batch)
+    assert seen[0].any()
+    mixed = torch.zeros_like(seen[0])
+    hard, soft = soft_weights(
+        torch.zeros_like(mixed, dtype=torch.uint8), torch.ones(mixed.shape), mixed | seen[0]
+    )
+    assert torch.equal(hard.bool(), seen[0]) and torch.equal(soft.bool(), ~seen[0])
+
+
 def test_soft_labels_equal_hard_ones_of_a_sure_teacher():
     batch = placed(1)[0]
     hard, soft = module_of(), module_of(labels="soft")
@@ -194,6 +252,7 @@ def test_every_draw_is_a_function_of_the_position():
         ({"labels": "fuzzy"}, "labels is 'fuzzy'; choose hard or soft"),
         ({"ema_decay": 1.5}, "between 0 and 1"),
         ({"masking_weight": -1}, "masking_weight is -1"),
+        ({"mixing": online.HardClassPaste()}, "set hard_classes to hiast.online.HPLA instead"),
         ({"feature_distance": {"things": ["unicorn"]}}, "none of unicorn is a class"),
     ],
 )
@@ -205,6 +264,7 @@ def test_settings_out_of_range(settings, words):
 INGREDIENTS = [
     online.ClassMix("batch", False),
     online.HardClassPaste(),
+    online.HPLA(4, hardest=2, momentum=0.5),
     online.NoMixing(),
     online.QualityWeight(0.5, "image"),
     online.PixelConfidence(0.3, soft=True),
@@ -285,6 +345,55 @@ def test_a_dynamic_teacher_resumes_with_the_batches_that_it_compares_with():
     assert kept["number"] == wanted["number"] == 2 and kept["scores"] == wanted["scores"]
     assert all(torch.equal(a, b) for a, b in zip(kept["images"], wanted["images"], strict=True))
     assert module.arguments()["dynamic_teacher"] == options
+
+
+def test_several_processes_begin_the_comparison_of_the_dynamic_teacher_anew(monkeypatch: pytest.MonkeyPatch):
+    # A checkpoint holds the batches of rank zero alone.
+    module = module_of(dynamic_teacher={"first": 9})
+    losses_of(module, placed(1)[0])
+    checkpoint: dict = {}
+    module.on_save_checkpoint(checkpoint)
+    monkeypatch.setattr("hiast.training.online.process_count", lambda: 2)
+    module.on_load_checkpoint(checkpoint)
+    assert module.dynamic_teacher.state_dict() == {"number": 1, "scores": [], "images": []}
+
+
+def test_the_dynamic_teacher_scores_in_the_precision_of_training_wherever_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    module, found = module_of(dynamic_teacher={"first": 1, "every": 1}), []
+    coarse = module.network.coarse
+
+    def watched(images: torch.Tensor) -> torch.Tensor:
+        found.append(torch.is_autocast_enabled("cpu"))
+        return coarse(images)
+
+    monkeypatch.setattr(module.network, "coarse", watched)
+    module._trainer = pl.Trainer(precision="bf16-mixed", accelerator="cpu", logger=False, barebones=True)
+    module._density(placed(1)[0]["target"]["image"], 0)
+    assert found == [True]
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_feature_distance_of_a_network_with_two_scales_looks_at_the_whole_image(joint: bool):
+    torch.manual_seed(0)
+    network = HRDA(encoder="mit_b0", weights=None, num_classes=4, channels=8, detail=[32, 32], dropout=0.0)
+    options = {"things": ["car", "person"]}
+    module = OnlineModule(
+        network, CLASSES, optimizer=settings(), max_steps=3, joint_batch=joint, feature_distance=options
+    )
+    batch = placed(1)[0]
+    images = {
+        side: F.interpolate(batch[side]["image"].float(), (128, 128)).byte() for side in ("source", "target")
+    }
+    for side in ("source", "target"):
+        batch[side]["image"] = images[side]
+    batch["source"]["label"] = torch.full((len(images["source"]), 128, 128), 2, dtype=torch.uint8)
+    # Student and reference are equal yet; only the drop path of training would keep them apart.
+    encoder = network.backbone.eval()
+    encoder.train = lambda mode=True: encoder  # type: ignore[method-assign]
+    terms = losses_of(module, batch)
+    assert network.training and terms["feature_distance"] == 0
 
 
 def test_settings_of_the_dynamic_teacher_are_checked():

@@ -53,7 +53,7 @@ class SelectionSettings:
         looks: Candidates within online training besides its end, evenly spaced over the steps.
         target_statistics: Shares of batch-norm statistics of the target, of which each makes a candidate of the first
             stage without training: 1 replaces the statistics, 0.5 averages both.
-        return_to_best: Rounds of self-training start from the best candidate so far instead of the last one.
+        return_to_best: A round or stage starts from the best candidate so far if the rule rejects the last one.
 
     Raises:
         InputError: A setting is out of range.
@@ -264,6 +264,14 @@ class CandidateKeeper(pl.Callback):
         self.records.record_all(candidates)
         for sentence in raised(candidates):
             log.warning("%s", sentence)
+
+
+def keep_end(trainer: pl.Trainer, module: AdaptationModule) -> None:
+    """Let the keepers of a trainer, whose call has ended, keep and measure the end of a fit."""
+    module.to(trainer.strategy.root_device)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, CandidateKeeper):
+            callback.keep_end(trainer, module)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Clock(pl.Callback):
         """Validation is counted apart from training."""
         now = time.monotonic()
         self._count("training", self._trained_from, now)
-        self._validated_from = now
+        self._trained_from, self._validated_from = 0.0, now
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what is known."""

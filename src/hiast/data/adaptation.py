@@ -113,7 +113,7 @@ class AdaptationDataModule(pl.LightningDataModule):
         seed: int = 888,
     ) -> None:
         super().__init__()
-        # A rank has no images of its own where there are fewer images than ranks. Lightning's constructor resets this.
+        # A rank may have no images of its own to evaluate. Lightning's constructor resets this.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if source.classes.names != target.classes.names:
             raise InputError(
@@ -205,12 +205,22 @@ class AdaptationDataModule(pl.LightningDataModule):
         """A loader per domain of the plan, all of one length; no image is read before the first batch.
 
         Raises:
-            InputError: This datamodule has no plan, files are missing, or the batch does not divide among the devices.
+            InputError: This datamodule has no plan, files are missing, the batch does not divide among the devices, or
+                there are fewer validation images than devices.
         """
         plan = self._plan
         if plan is None:
             raise InputError(
                 "Training loaders follow a plan: ask with_plan(...) for the datamodule that has them."
+            )
+        _, devices = rank_and_world_size(self)
+        images = len(self.target.val_dataset()) if self.target.has_val else devices
+        if (
+            images < devices
+        ):  # Lightning validates nothing on a device without images, and the others wait for it.
+            raise InputError(
+                f"The target has {images} validation images, and the run {devices} devices: give at least as many "
+                "images, use fewer devices, or leave the validation images out."
             )
         workers = -(-self.num_workers // len(plan.domains))
         return {domain: self._loader(domain, plan, workers) for domain in plan.domains}

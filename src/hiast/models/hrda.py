@@ -119,6 +119,10 @@ class HRDA(DAFormer):
         )
         return ScaleLogits(_fuse(context, attention * has_detail, F.pad(logits, around)), logits, window)
 
+    def encoder_images(self, images: Tensor) -> Tensor:
+        """The padded images at half their size, as the context sees them."""
+        return self._half(self.pad(images))
+
     @property
     def recipe(self) -> dict[str, Any]:
         """Class name and all arguments but the weights."""
@@ -126,9 +130,11 @@ class HRDA(DAFormer):
 
     def _context(self, padded: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention [B,C,H/8,W/8] of the images at half their size."""
-        half = F.interpolate(padded, scale_factor=0.5, mode="bilinear", align_corners=False)
-        context, attention = self.decode_head(self.levels(half))
+        context, attention = self.decode_head(self.levels(self._half(padded)))
         return context, attention
+
+    def _half(self, padded: Tensor) -> Tensor:
+        return F.interpolate(padded, scale_factor=0.5, mode="bilinear", align_corners=False)
 
     def _detail(self, images: Tensor) -> Tensor:
         """Logits [B,C,h/4,w/4] of images at full size."""

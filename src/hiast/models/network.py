@@ -50,6 +50,10 @@ class SegmentationNetwork(nn.Module):
         """How the coarse logits of images of (``height``, ``width``) become logits at image size."""
         return Upsampling.to((height, width))
 
+    def encoder_images(self, images: Tensor) -> Tensor:
+        """Normalized images [B,3,H,W] as the first pass of ``coarse`` through the encoder sees them."""
+        return images
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from ImageNet: the group with the base learning rate."""
         raise NotImplementedError

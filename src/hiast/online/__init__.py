@@ -14,6 +14,7 @@ from hiast.online.draws import generator_at
 from hiast.online.ema import ema_decay_at
 from hiast.online.feature_distance import FrozenEncoder, ProjectedFeatureDistance, ThingFeatureDistance
 from hiast.online.hard_classes import RunningConfidence, draw_donors, hard_classes
+from hiast.online.hpla import HPLA
 from hiast.online.losses import weighted_cross_entropy
 from hiast.online.margins import Margins
 from hiast.online.masking import BlockMasking, block_mask, mask_images
@@ -24,6 +25,7 @@ from hiast.online.thresholds import ClassBalanced, InstanceAdaptive, MovingThres
 from hiast.online.trust import PixelConfidence, QualityWeight, Trust, Trusted, confidence_and_prediction
 
 __all__ = [
+    "HPLA",
     "AmplitudeMixing",
     "BlockMasking",
     "ChannelMixing",

@@ -14,6 +14,7 @@ import torch
 
 from hiast.callbacks import GracefulShutdown, LabelRound, SelectionSettings, ValidationSchedule
 from hiast.callbacks.bn_statistics import StatisticsStore
+from hiast.callbacks.candidates import keep_end
 from hiast.callbacks.checkpoint import link_or_copy
 from hiast.callbacks.report import RunReport
 from hiast.callbacks.stop import keyboard_interrupt
@@ -142,23 +143,25 @@ class Pipeline:
     ) -> list[dict[str, Any]]:
         schedule = ValidationSchedule(self.val_every_n_steps, images=self.datamodule.target.has_val)
         results = []
-        start, steps = self.init_from, 0
+        before: tuple[Stage, int] | None = None
+        steps = 0
         with GracefulShutdown(schedule) as stop, keyboard_interrupt(stop):
             for stage in self.stages:
                 for number in range(1, len(stage.rounds) + 1):
                     result = self.directory.read_result(stage.name, number)
                     tracking.steps_before = steps
                     if result is None:
+                        start = self.init_from if before is None else self._start(*before)
                         result = self._fit(network, stage, number, start, stop, report, tracking)
                     else:
                         log.info("%s, round %d is finished: skipped.", stage.name, number)
                     results.append(result)
                     steps += result["steps"]
-                    start = self._next_start(stage, number)
+                    before = stage, number
         return results
 
-    def _next_start(self, stage: Stage, number: int) -> Path:
-        """The checkpoint that the next round or stage starts from."""
+    def _start(self, stage: Stage, number: int) -> Path:
+        """The checkpoint that what follows this round of a stage starts from."""
         last = self.directory.checkpoints(stage.name) / f"round_{number}.ckpt"
         if not (self.selection.return_to_best and self.selection.images):
             return last
@@ -236,6 +239,8 @@ class Pipeline:
                 # The process was killed between the last checkpoint and the result: only the validation is missing.
                 module.load_state_dict(read_checkpoint(str(resume))["state_dict"])
                 trainer.validate(module, data, verbose=False)
+                if not data.target.has_val:  # Lightning then calls no callback.
+                    keep_end(trainer, module)
         finally:
             end_workers(trainer.train_dataloader)
             end_workers(trainer.val_dataloaders)

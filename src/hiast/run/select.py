@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def better_start(folder: Path, stage: Stage, number: int) -> Path | None:
-    """An earlier candidate that the next round should start from; None: the end of this round is the best one.
+    """An earlier candidate that the next round or stage should start from; None: the end of this round is the best one.
 
     Args:
         folder: Run directory.
@@ -25,7 +25,7 @@ def better_start(folder: Path, stage: Stage, number: int) -> Path | None:
     if back is None:
         return None
     name, reason = back.selected.name, back.reason
-    log.warning("%s, round %d: the next round starts from %s. %s", stage.name, number, name, reason)
+    log.warning("%s, round %d: training goes on from %s. %s", stage.name, number, name, reason)
     return folder / back.selected.checkpoint
 
 

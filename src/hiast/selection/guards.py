@@ -72,7 +72,7 @@ class DynamicTeacher:
                 "from 0 to below 1."
             )
         self.first, self.every, self.most, self.share = first, every, most, share
-        self._number = 0
+        self._number, self._ask_at = 0, first
         self._images: list[Tensor] = []
         self._scores: list[float] = []
 
@@ -102,8 +102,10 @@ class DynamicTeacher:
             True: do one EMA step.
         """
         kept = len(self._scores)
-        if kept < self.first or (kept - self.first) % self.every:
+        # Where gradients are accumulated, several batches are kept between two questions.
+        if kept < self._ask_at:
             return False
+        self._ask_at = kept + self.every
         start = self._number - kept
         now = [score(images, start + i) for i, images in enumerate(self._images)]
         better = sum(new > old for new, old in zip(now, self._scores, strict=True))
@@ -111,6 +113,7 @@ class DynamicTeacher:
             return False
         self._images.clear()
         self._scores.clear()
+        self._ask_at = self.first
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -122,6 +125,8 @@ class DynamicTeacher:
         self._number = int(state["number"])
         self._scores = [float(score) for score in state["scores"]]
         self._images = list(state["images"])
+        kept = len(self._scores)
+        self._ask_at = self.first + max(0, -(-(kept + 1 - self.first) // self.every)) * self.every
 
 
 def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:

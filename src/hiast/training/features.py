@@ -72,7 +72,7 @@ class FeatureDistance(nn.Module):
 
         Args:
             features: Floating [B,D,h,w], the deepest features of the student on source images.
-            images: Normalized source images float [B,3,H,W].
+            images: Normalized source images float [B,3,H,W], as the encoder of the student sees them.
             labels: uint8 [B,H,W], their labels, 255 = ignored.
         """
         return self.weight * self.distance(features, self.reference(images), labels)
@@ -93,11 +93,11 @@ def encoder_of(network: nn.Module) -> nn.Module:
 
 
 class FeatureTap:
-    """Within its context, remembers the deepest features of the last forward pass of an encoder."""
+    """Within its context, remembers the deepest features of each forward pass of an encoder, in order."""
 
     def __init__(self, encoder: nn.Module) -> None:
         self._encoder = encoder
-        self.features: Tensor | None = None
+        self.passes: list[Tensor] = []
 
     def __enter__(self) -> FeatureTap:
         self._handle = self._encoder.register_forward_hook(self._keep)
@@ -107,4 +107,4 @@ class FeatureTap:
         self._handle.remove()
 
     def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.features = deepest(output)
+        self.passes.append(deepest(output))

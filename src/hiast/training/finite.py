@@ -63,9 +63,9 @@ class FiniteCheck:
             bad = trainer.strategy.reduce_boolean_decision(bad, all=False)
         if not bad:
             return
+        shown, step = (self._shown(), first) if first >= 0 else ("see another process", step)
         raise NonFiniteLossError(
-            f"The loss is not finite in stage {stage}, round {round_number}, step {max(first, 0) or step}: "
-            f"{self._shown() if first >= 0 else 'see another process'}. {self._advice(max(first, 0) or step)}"
+            f"The loss is not finite in stage {stage}, round {round_number}, step {step}: {shown}. {self._advice(step)}"
         )
 
     def _shown(self) -> str:
@@ -73,12 +73,17 @@ class FiniteCheck:
         pairs = zip(self._names, self._values.tolist(), strict=True)
         return ", ".join(f"{name}={value:g}" for name, value in pairs)
 
-    @staticmethod
-    def _advice(step: int) -> str:
+    def _advice(self, step: int) -> str:
         try_this = "try a smaller learning rate or trainer.precision=32-true in a new run"
         if not step:
             return f"It is the first step: {try_this}, and look at the images."
+        # With a longer interval nothing is saved now: the weights may have taken in what is not finite.
+        kept = (
+            "is kept in last.ckpt"
+            if self.interval == 1
+            else "is in last.ckpt, if this stage has saved it yet"
+        )
         return (
-            f"A state before this step is kept in last.ckpt: {try_this} that starts with init_from=last.ckpt, and look "
-            "at the images."
+            f"A state before this step {kept}: {try_this} that starts with init_from=last.ckpt, and look at the "
+            "images."
         )

@@ -20,8 +20,10 @@ from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
 from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.online import (
+    HPLA,
     ClassCalibration,
     ClassMix,
+    HardClassPaste,
     Labeled,
     Margins,
     Mixed,
@@ -40,6 +42,8 @@ from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
 from hiast.training.views import StepKey, Views
 from hiast.upsampling import Upsampling, View, read_out
 
+_PARTS = ("trust", "hard_classes", "mixing", "margins", "calibration")
+"""Arguments that are ingredients."""
 _CHOICES = {
     "teacher_bn": ("running", "batch"),
     "labels": ("hard", "soft"),
@@ -66,7 +70,9 @@ class OnlineModule(AdaptationModule):
         labels: ``"hard"``: the class of the largest probability. ``"soft"``: the probabilities of the teacher.
         evaluate: Which network is validated, labels and is the result: ``"student"`` (published) or ``"teacher"``.
         trust: Labels and weights of the prediction of the teacher. A ``functools.partial``, here and for
-            ``calibration``, is called with ``num_classes``.
+            ``hard_classes`` and ``calibration``, is called with ``num_classes``.
+        hard_classes: ``hiast.online.HPLA``: pastes pseudo-labeled pixels of hard classes of one target image onto
+            another, before ``mixing`` pastes source pixels (``hiast.online.NoMixing``: none); None: not done.
         mixing: Pastes source pixels onto target images.
         views: Color augmentation, style transfer and masks.
         masking_weight: Weight of the masked consistency; it needs ``views.masking``.
@@ -116,6 +122,7 @@ class OnlineModule(AdaptationModule):
         labels: Literal["hard", "soft"] = "hard",
         evaluate: Literal["student", "teacher"] = "student",
         trust: Trust | partial[Trust] | None = None,
+        hard_classes: HPLA | partial[HPLA] | None = None,
         mixing: Mixing | None = None,
         views: Views | None = None,
         masking_weight: float = 1.0,
@@ -166,6 +173,14 @@ class OnlineModule(AdaptationModule):
         if isinstance(trust, partial):
             trust = trust(num_classes=len(classes))
         self.trust: Trust = trust or QualityWeight()
+        if isinstance(hard_classes, partial):
+            hard_classes = hard_classes(num_classes=len(classes))
+        self.hard_classes = hard_classes
+        if isinstance(mixing, HardClassPaste):
+            raise InputError(
+                f"{self.stage}: mixing pastes source pixels, and HardClassPaste those of hard classes of the target: "
+                "set hard_classes to hiast.online.HPLA instead, and mixing to hiast.online.NoMixing for it alone."
+            )
         self.mixing: Mixing = mixing or ClassMix()
         self.views = views or Views()
         self.margins = margins
@@ -191,13 +206,17 @@ class OnlineModule(AdaptationModule):
         source, target = batch["source"], batch["target"]
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
         diversified = self.views.diversified(source["image"], target["image"], key)
-        pseudo, probabilities = self._pseudo_labels(target)
+        pseudo, probabilities, confidence = self._pseudo_labels(target)
         if self.dynamic_teacher is not None and self.training:
             self.dynamic_teacher.keep(
                 target["image"], self._density(target["image"], self.dynamic_teacher.number)
             )
+        onto, moved = pseudo, None
+        if self.hard_classes is not None:
+            pasted = self.hard_classes(pseudo, confidence, key.generator("donors"))
+            onto, moved = pasted.labeled, pasted.pasted
         mixed = self.mixing(
-            Labeled(diversified, source["label"]), pseudo, key.generator("mixing"), classes=None
+            Labeled(diversified, source["label"]), onto, key.generator("mixing"), classes=None
         )
         inputs = (
             self.normalize(self.views.source_view(source["image"], diversified, key)),
@@ -208,13 +227,16 @@ class OnlineModule(AdaptationModule):
             source_logits, mixed_logits = self._student(*inputs)
         ramp = self._ramp()
         terms = {"source_cross_entropy": self._source_loss(source_logits, source["label"], upsampling)}
-        terms["mixed"] = self._target_loss(mixed_logits, upsampling, mixed, probabilities)
+        terms["mixed"] = self._target_loss(mixed_logits, upsampling, mixed, probabilities, moved)
         total = (
             self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
         )
-        if self.feature_distance is not None and tap is not None and tap.features is not None:
-            features = tap.features[: len(source["label"])]
-            terms["feature_distance"] = self.feature_distance(features, inputs[0], source["label"])
+        if self.feature_distance is not None and tap is not None:
+            # Source images are the beginning of the only batch, or the second of two: ``_student``. A network that
+            # looks at several scales sees the whole image first.
+            passes = tap.passes if self.joint_batch else tap.passes[len(tap.passes) // 2 :]
+            features, seen = passes[0][: len(source["label"])], self.network.encoder_images(inputs[0])
+            terms["feature_distance"] = self.feature_distance(features, seen, source["label"])
             total = total + terms["feature_distance"]
         if self.class_floor:
             terms["class_floor"] = self._floor(mixed_logits)
@@ -255,13 +277,13 @@ class OnlineModule(AdaptationModule):
         if self.joint_batch:
             logits = self.coarse(torch.cat((source, mixed)))
             return logits[: len(source)], logits[len(source) :]
-        # The source last, since the feature distance reads the features of the last pass.
+        # The source second: the feature distance reads its features.
         mixed_logits = self.coarse(mixed)
         return self.coarse(source), mixed_logits
 
     @torch.no_grad()
-    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None]:
-        """Target images with weighted labels of the teacher and, for soft labels, its probabilities [B,C,H,W]."""
+    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None, Tensor]:
+        """Target images with weighted labels of the teacher; probabilities [B,C,H,W] for soft labels; confidence."""
         images = self.normalize(target["image"])
         size = (images.shape[2], images.shape[3])
         upsampling = self.network.upsampling(*size)
@@ -277,7 +299,8 @@ class OnlineModule(AdaptationModule):
                 )
             place = (target["window"], target["image_size"], target["flipped"])
             valid = self.margins.weights(size, *place).gt(0)
-        trusted = self.trust(found.confidence.float(), found.labels, valid=valid)
+        confidence = found.confidence.float()
+        trusted = self.trust(confidence, found.labels, valid=valid)
         probabilities = None
         if self.soft:
             maps = [view.upsampling(view.logits.float()).softmax(1) for view in views]
@@ -285,7 +308,7 @@ class OnlineModule(AdaptationModule):
                 (each.flip(3) if view.mirrored else each for each, view in zip(maps, views, strict=True)),
                 torch.zeros((), device=self.device),
             ) / len(views)
-        return Labeled(target["image"], trusted.labels, trusted.weights), probabilities
+        return Labeled(target["image"], trusted.labels, trusted.weights), probabilities, confidence
 
     def _teach(self, images: Tensor) -> Tensor:
         """Coarse logits of the teacher."""
@@ -295,15 +318,24 @@ class OnlineModule(AdaptationModule):
             return self.teacher.coarse(images)
 
     def _target_loss(
-        self, logits: Tensor, upsampling: Upsampling, mixed: Mixed, probabilities: Tensor | None
+        self,
+        logits: Tensor,
+        upsampling: Upsampling,
+        mixed: Mixed,
+        probabilities: Tensor | None,
+        moved: Tensor | None = None,
     ) -> Tensor:
+        """Loss of target images; ``moved``: bool [B,H,W], pixels that come from another target image."""
         labels, weights = mixed.labels, mixed.weights
         if self.calibration is not None:
             # Pasted source pixels weigh as they do in the source; pseudo-labels do not steer and are not weighted.
             weights = torch.where(mixed.pasted, weights * self.calibration(labels), weights)
         soft = None
         if probabilities is not None:
-            weights, soft = soft_weights(labels, weights, mixed.pasted)
+            # The teacher's distributions are those of the images before anything was pasted.
+            weights, soft = soft_weights(
+                labels, weights, mixed.pasted if moved is None else mixed.pasted | moved
+            )
         loss: Tensor = coarse_cross_entropy(logits, labels, upsampling, weights=weights, normalization="all")
         if soft is None or probabilities is None:
             return loss
@@ -366,7 +398,9 @@ class OnlineModule(AdaptationModule):
     @torch.no_grad()
     def _density(self, images: Tensor, number: int) -> float:
         """Soft neighborhood density of the student on target images, the mean over the processes."""
-        with frozen_running_stats(self.network):
+        # The batches that a checkpoint kept were read to the CPU. This is called within a step and behind it.
+        images = images.to(self.device)
+        with frozen_running_stats(self.network), self.trainer.precision_plugin.forward_context():
             probabilities = self.network.coarse(self.normalize(images)).float().softmax(1)
         density = torch.tensor(batch_density(probabilities, number, self.seed), dtype=torch.float64)
         total = sum_over_processes(density.to(self.device))
@@ -384,13 +418,14 @@ class OnlineModule(AdaptationModule):
         if self.views.plain == "found":
             self.views = replace(self.views, plain=checkpoint["hiast"]["arguments"]["views"]["plain"])
         if self.dynamic_teacher is not None and "dynamic_teacher" in checkpoint:
-            self.dynamic_teacher.load_state_dict(checkpoint["dynamic_teacher"])
+            state = checkpoint["dynamic_teacher"]
+            if process_count() > 1:  # The batches are those of rank zero, and each process compares its own.
+                state = state | {"scores": [], "images": []}
+            self.dynamic_teacher.load_state_dict(state)
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments as plain values."""
-        parts = {
-            name: to_plain(getattr(self, name)) for name in ("trust", "mixing", "margins", "calibration")
-        }
+        parts = {name: to_plain(getattr(self, name)) for name in _PARTS}
         views = {name: to_plain(getattr(self.views, name)) for name in Views.__dataclass_fields__}
         return (
             super().arguments()
@@ -408,6 +443,7 @@ class OnlineModule(AdaptationModule):
         cls, network: SegmentationNetwork, classes: LabelSpace, arguments: dict[str, Any]
     ) -> Self:
         """The inverse of ``arguments``."""
-        parts = {name: from_plain(arguments[name]) for name in ("trust", "mixing", "margins", "calibration")}
+        # Checkpoints of before HPLA lack it.
+        parts = {name: from_plain(arguments.get(name)) for name in _PARTS}
         views = Views(**{name: from_plain(value) for name, value in arguments["views"].items()})
         return super().from_arguments(network, classes, arguments | parts | {"views": views})
