@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub.errors import LocalEntryNotFoundError
 from small_network import CLASSES, TinyNetwork, bare_trainer
 
 from hiast import SegmentationModel, load_model
@@ -215,3 +216,47 @@ def test_how_images_are_read_is_kept(tmp_path: Path):
         assert np.abs(found.confidence - each.predict(scaled).confidence).max() < 0.02
     with pytest.raises(InputError, match="16-bit values"):
         SegmentationModel(network(), CLASSES, (32, 48)).predict(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run/selectd", "a/b/c", "/nowhere/model", "my model", "selectd", "~/nowhere/model", "../x", "-/y"],
+)
+def test_a_mistyped_path_is_not_looked_for_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(
+        SegmentationModel, "from_pretrained", lambda *_, **__: pytest.fail("the Hub was asked")
+    )
+    with pytest.raises(InputError, match="There is no checkpoint and no folder"):
+        load_model(name)
+
+
+def test_a_repository_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def unreachable(*_: object, **__: object) -> None:
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(SegmentationModel, "from_pretrained", unreachable)
+    with pytest.raises(InputError, match="no repository of that name can be reached"):
+        load_model("someone/model")
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("gpu", "there is no 'gpu'"), ("cuda:99", "not there|no such device")]
+)
+def test_a_device_that_is_not_there_is_named(
+    device: str, words: str, tmp_path: Path, model: SegmentationModel
+):
+    model.save_pretrained(tmp_path / "m")
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("has a CUDA device")
+    with pytest.raises(InputError, match=f"device: .*({words})"):
+        load_model(tmp_path / "m", device)
+
+
+def test_a_model_is_called_as_a_network(model: SegmentationModel):
+    images = torch.randint(256, (2, 3, 40, 56), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert model.eval()(images).shape == (2, len(model.classes), 40, 56)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -228,7 +234,7 @@ def load_model(
         teacher: Take the teacher of a self-training checkpoint.
 
     Raises:
-        InputError: There is no such file, it cannot be read, or a package is missing that runs it.
+        InputError: There is no such file or device, the file cannot be read, or a package is missing that runs it.
 
     Examples:
         >>> import numpy as np
@@ -239,7 +245,8 @@ def load_model(
         >>> load_model("my-model").predict(np.zeros((100, 200, 3), np.uint8)).confidence.dtype
         dtype('float32')
     """
-    place = Path(path)
+    place = Path(path).expanduser()
+    _check_device(device)
     if teacher and (place.is_dir() or place.suffix in (*EXPORTED, ".safetensors")):
         raise InputError(f"{path} holds a single network: leave teacher=true out.")
     if place.suffix.lower() in EXPORTED:
@@ -253,9 +260,35 @@ def load_model(
         return SegmentationModel._built(config, place, str(path)).to(device)
     if place.is_dir() and not (place / CONFIG).is_file():
         raise InputError(no_checkpoint(place))
-    if place.is_dir() or not (place.exists() or place.suffix):
-        return SegmentationModel.from_pretrained(str(path), map_location=device)
+    if place.is_dir():
+        return SegmentationModel.from_pretrained(str(place), map_location=device)
+    if not (place.exists() or place.suffix):
+        return _from_repository(str(path), device)
     return SegmentationModel.from_checkpoint(place, device, teacher=teacher)
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"device: there is no '{device}'; name cpu, cuda, cuda:1 or mps.") from error
+    if (kind == "cuda" and not torch.cuda.is_available()) or (
+        kind == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise InputError(f"device: '{device}' is not there: PyTorch sees no such device on this machine.")
+
+
+def _from_repository(name: str, device: str | torch.device) -> SegmentationModel:
+    """A model of the Hub; a name that is more likely a mistyped path is not looked for there."""
+    owner, _, _ = name.partition("/")
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or Path(owner).exists():
+        raise InputError(f"There is no checkpoint and no folder {name}.")
+    try:
+        return SegmentationModel.from_pretrained(name, map_location=device)
+    except (EntryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise InputError(
+            f"There is no checkpoint and no folder {name}, and no repository of that name can be reached."
+        ) from error
 
 
 def run_facts(config: dict[str, Any]) -> dict[str, Any]:

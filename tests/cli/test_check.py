@@ -79,6 +79,8 @@ def test_old_names_are_answered_with_the_new(old: str, new: str) -> None:
     [
         ("seed=abc", "seed must be a whole number of at least 0, not 'abc'"),
         ("seed=", "seed must be a whole number"),
+        ("seed=20261128190000", "seed must be a whole number from 0 to 4294967295, not 20261128190000"),
+        ("+scenario=conf/scenario/own.yaml", "as in --config-dir conf +scenario=own"),
         (
             "source_only.batch_size=3.5",
             "source_only.batch_size must be a whole number of at least 1, not 3.5",

@@ -119,6 +119,24 @@ def test_output_within_input_is_refused(shared: Path, capsys):
     assert "inside of input" in capsys.readouterr().err
 
 
+def test_an_output_that_is_named_as_an_image_is_refused(shared: Path, capsys):
+    words = [f"checkpoint={shared}/model", f"input={shared}/in/0.png", f"output={shared}/out.png"]
+    assert call_predict(*words) == 2
+    assert "out.png is named as an image; name a folder" in capsys.readouterr().err
+
+
+def test_a_foreign_model_and_a_run_are_not_written_over(shared: Path, capsys):
+    for name, file, text in (("hf", "config.json", '{"model_type": "x"}'), ("run", "config.yaml", "name: x")):
+        (shared / name).mkdir()
+        (shared / name / file).write_text(text)
+    for name, words in (("hf", "holds a model of another program"), ("run", "is a run directory")):
+        assert call_export(f"checkpoint={shared}/model", "format=pretrained", f"output={shared}/{name}") == 2
+        assert words in capsys.readouterr().err
+        assert len(list((shared / name).iterdir())) == 1
+    assert call_export(f"checkpoint={shared}/model", "format=pretrained", f"output={shared}/again") == 0
+    assert call_export(f"checkpoint={shared}/model", "format=pretrained", f"output={shared}/again") == 0
+
+
 def test_torch_export_is_written_compared_and_predicts(shared: Path, capsys):
     assert call_export(f"checkpoint={shared}/model", "format=torch_export", f"output={shared}/m.pt2") == 0
     assert "confidence differs by at most" in capsys.readouterr().out
@@ -144,6 +162,8 @@ def test_safetensors_and_folders(shared: Path, capsys):
         (["format=torch_export", "precision=8"], "precision"),
         (["format=torch_export", "output=m.onnx"], r".pt2"),
         (["format=tensorrt"], "TensorRT"),
+        (["format=pretrained", "output=m", "metrics=0.5"], "metrics must be {NAME: number from 0 to 1, ...}"),
+        (["format=pretrained", "output=m", "metrics={mIoU-3: 55}"], "such as {mIoU-19: 0.56}"),
     ],
 )
 def test_exports_that_cannot_be(shared: Path, capsys, words: list[str], printed: str):

@@ -100,9 +100,28 @@ def test_bare_paths_fill_the_keys_that_are_left() -> None:
         settings("a.ckpt", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
 
 
-def test_two_bare_paths_are_refused() -> None:
-    with pytest.raises(InputError, match="more than once"):
+def test_two_bare_paths_are_refused_by_the_second() -> None:
+    with pytest.raises(
+        InputError, match=r"'b.ckpt' is one word too many after checkpoint: settings are written as"
+    ):
         parse(["a.ckpt", "b.ckpt"], ["checkpoint"], [])
+
+
+def test_several_bare_runs_are_compared() -> None:
+    assert parse(["a", "out=x.html", "b", "c"], ["run"], ["out"]).settings == ["run=a,b,c", "out=x.html"]
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("--data-root", "for example data_root=VALUE"),
+        ("--sed", "for example seed=VALUE"),
+        ("--lr", "settings are written as key=value; see --help"),
+    ],
+)
+def test_an_option_of_other_programs_names_a_key_that_there_is(word: str, wanted: str) -> None:
+    with pytest.raises(InputError, match=wanted):
+        parse([word, "0.1"], known=["data_root", "seed"])
 
 
 PATHS = [

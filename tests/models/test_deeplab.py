@@ -157,3 +157,11 @@ def test_imagenet_is_taken_from_timm(monkeypatch: pytest.MonkeyPatch):
     model = DeepLabV2(5, pretrained="imagenet", layers=(3, 4, 6, 3))
     assert asked == [("resnet50.tv_in1k", {"pretrained": True})]
     assert torch.equal(model.backbone.layer4[2].conv3.weight, donor.layer4[2].conv3.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"layers": [1, 1]}, "give 4 whole numbers"), ({"width": 0}, "width is 0")]
+)
+def test_sizes_that_make_no_network_are_refused(options: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        DeepLabV2(3, **options)

@@ -92,6 +92,10 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "does not exist yet" in check.text and "free, written at" in check.text
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(doctor, "write_speed", lambda folder: 1e6)
+    (tmp_path / "file.txt").touch()
+    for place in ("file.txt", "file.txt/data"):
+        check = only(doctor.check_folder("data folder", tmp_path / place))
+        assert check.verdict == "error" and "file.txt is a file; name a folder" in check.text
     assert only(doctor.check_folder("data folder", tmp_path)).verdict == "warning"
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     assert "cannot be written" in only(doctor.check_folder("data folder", tmp_path)).text

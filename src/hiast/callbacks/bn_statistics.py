@@ -147,7 +147,7 @@ def _batches(
         for first in range(0, len(batches), communicator.world_size):
             turn = all_gather_checked(communicator, lambda: [image.result() for image in next(reading, ())])
             for batch in turn[: len(batches) - first]:
-                stacked = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in batch])
+                stacked = torch.stack([torch.tensor(image).permute(2, 0, 1) for image in batch])
                 yield module.normalize(stacked.to(module.device))
 
 

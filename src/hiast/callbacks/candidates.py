@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -187,6 +188,11 @@ class CandidateKeeper(pl.Callback):
         module.eval()
         try:
             scores = self._scores(trainer, module, name, identity)
+            if math.isnan(scores.entropy):
+                log.warning(
+                    "%s: the network gives values that are not finite on target images: use a smaller learning rate.",
+                    name,
+                )
             candidate = Candidate(
                 name,
                 checkpoint.relative_to(self.folder).as_posix(),

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hiast.cli.conf_files import choices
 from hiast.cli.nearest import closest, moved
+from hiast.cli.own_folder import GLOBAL_GROUPS
 from hiast.cli.words import KEY
 from hiast.errors import InputError
 
@@ -48,6 +49,13 @@ def _missing(name: str, message: str, folders: Sequence[Path]) -> str:
     group, _, choice = name.rpartition("/")
     if not group:
         return f"There is no configuration {name}."
+    first, _, path = name.partition("/")
+    if first in GLOBAL_GROUPS and "/" in path:
+        folder = Path(path).parents[1] if Path(path).parent.name == first else Path("FOLDER")
+        return (
+            f"There is no {first} '{path}': name it without folder and suffix, as in --config-dir {folder} "
+            f"+{first}={Path(path).stem}."
+        )
     known = choices(group, *folders)
     if group.startswith("hydra/"):
         return f"There is no {group} '{choice}' installed: install the plugin of Hydra that brings it."

@@ -240,3 +240,5 @@ def _log_to_stderr() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Found .* module.* in eval mode.*")
+    # A target without validation images.
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")

@@ -68,6 +68,7 @@ def export(config: DictConfig) -> None:
         from hiast.cli.figures import recorded_means
 
         folder = Path(config.output or checkpoint.parent / f"{checkpoint.stem}-pretrained")
+        _check_folder(folder)
         facts = {key: values[key] for key in ("metrics", "license") if values[key]}
         facts = {"metrics": recorded_means(checkpoint, model)} | facts
         model.save_pretrained(folder, model_card_kwargs=facts)
@@ -135,3 +136,22 @@ def _images(source: str | None, fixed: tuple[int, int] | None) -> Iterator[Any]:
         images = (read_image(pair.image) for pair in find_images(source)[:32])
     for image in images:
         yield image if fixed is None else resize_image(image, *fixed)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose files a model would replace or be mixed with.
+
+    Raises:
+        InputError: It is a file, a run directory, or holds a model of another program.
+    """
+    from hiast.hub import CONFIG
+    from hiast.report.files import read_record
+
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"output: {folder} is a file; name a folder.")
+    if (folder / "config.yaml").is_file():
+        raise InputError(f"output: {folder} is a run directory; name another folder.")
+    if not (folder / CONFIG).is_file():
+        return
+    if "network_recipe" not in (read_record(folder / CONFIG) or {}):
+        raise InputError(f"output: {folder} holds a model of another program; name another folder.")

@@ -119,6 +119,8 @@ class Forecaster:
         if costs is None or device is None:
             return None
         stages = stage_works(self.config, self.classes, network, costs, images, done)
+        if not stages:  # All is finished.
+            return None
         run = run_of(self.config, self.classes, pipeline.stages, _parameters(network))
         base = resident() if self.on_cpu else 0.0
         return Forecast(

@@ -63,15 +63,18 @@ class Kind:
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    """A whole number of at least ``least``; 1e3 is one, 3.5 is not."""
+    """A whole number of at least ``least``, and at most ``most`` if that is given; 1e3 is one, 3.5 is not."""
 
     least: int = 0
+    most: int | None = None
 
     def convert(self, value: Any) -> int:  # noqa: D102
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is not int or value < self.least:
             raise UnfitError(f"a whole number of at least {self.least}")
+        if self.most is not None and value > self.most:
+            raise UnfitError(f"a whole number from {self.least} to {self.most}")
         return value
 
 
@@ -82,6 +85,18 @@ class Number(Kind):
     def convert(self, value: Any) -> Any:  # noqa: D102
         if type(value) not in (int, float) or not math.isfinite(value):
             raise UnfitError("a number")
+        return value
+
+
+@dataclass(frozen=True)
+class Shares(Kind):
+    """Numbers from 0 to 1 by name."""
+
+    def convert(self, value: Any) -> Any:  # noqa: D102
+        if not isinstance(value, Mapping) or not all(
+            type(share) in (int, float) and 0 <= share <= 1 for share in value.values()
+        ):
+            raise UnfitError("{NAME: number from 0 to 1, ...}, such as {mIoU-19: 0.56}")
         return value
 
 

@@ -19,6 +19,7 @@ from hiast.cli.kinds import (
     Number,
     Numbers,
     Options,
+    Shares,
     Sizes,
     Table,
     Text,
@@ -30,6 +31,8 @@ from hiast.cli.kinds import (
 from hiast.compile_modes import COMPILE_MODES
 from hiast.stage_names import STAGES
 
+MAX_SEED = 2**32 - 1
+"""NumPy takes no larger one."""
 CACHE_FORMATS = ("raw", "zstd", "jpeg")
 EXPORT_FORMATS = ("onnx", "torch_export", "openvino", "tensorrt", "safetensors", "pretrained")
 PREDICTION_OUTPUTS = ("labels", "overlay", "confidence", "polygons", "csv")
@@ -64,7 +67,7 @@ TRAIN: Table = {
     "data_root": FilePath(),
     "run": FilePath(output=True, null=True),
     "init_from": FilePath(null=True),
-    "seed": Whole(),
+    "seed": Whole(most=MAX_SEED),
     "stages": Words(STAGES),
     "data": {
         "num_workers": Whole(null=True),
@@ -142,7 +145,7 @@ TABLES: dict[str, Table] = {
         "size": Numbers(),
         "train": Whole(1),
         "val": Whole(1),
-        "seed": Whole(),
+        "seed": Whole(most=MAX_SEED),
     },
     "report": {"run": FilePath(), "out": FilePath(output=True)},
     "eval": {
@@ -190,7 +193,7 @@ TABLES: dict[str, Table] = {
         "precision": Whole(1),
         "compare": Kind(),
         "teacher": Flag(),
-        "metrics": Kind(null=True),
+        "metrics": Shares(null=True),
         "license": Text(null=True),
     },
     "label": {
@@ -206,7 +209,7 @@ TABLES: dict[str, Table] = {
         "group_size": Whole(1),
         "teacher": Flag(),
         "overwrite": Flag(),
-        "seed": Whole(),
+        "seed": Whole(most=MAX_SEED),
         "trainer": Options("Fabric"),
     },
 }

@@ -42,6 +42,10 @@ KEY = re.compile(
 """A setting: an optional sign, a key or a config group, a value."""
 
 
+_SEVERAL = ("run",)
+"""Keys that are given without ``key=`` and take several values."""
+
+
 @dataclass
 class CommandLine:
     """What a user typed.
@@ -85,7 +89,7 @@ def parse(words: Sequence[str], bare: Sequence[str] = (), known: Sequence[str] =
         if word == "--":
             continue
         if word.startswith("-") and word != "-":
-            _option(line, word, rest)
+            _option(line, word, rest, known)
         else:
             if not _is_setting(word, bool(bare), known):
                 values[len(line.settings)] = word
@@ -93,6 +97,15 @@ def parse(words: Sequence[str], bare: Sequence[str] = (), known: Sequence[str] =
     free = [
         key for key in bare if not any(word.startswith(f"{key}=") for word in _without(line.settings, values))
     ]
+    if (
+        len(values) > len(free) == 1 and free[0] in _SEVERAL
+    ):  # As the shell writes a pattern that is not quoted.
+        first = next(iter(values))
+        line.settings[first] = ",".join(values.values())
+        line.settings = [
+            word for place, word in enumerate(line.settings) if place == first or place not in values
+        ]
+        values = {first: line.settings[first]}
     if len(values) > len(free):
         raise InputError(_too_many(list(values.values())[len(free)], bare))
     for (place, word), key in zip(values.items(), free, strict=False):
@@ -109,7 +122,7 @@ def folders_in(text: str) -> list[Path]:
     return [Path(folder) for folder in found if Path(folder).is_dir()]
 
 
-def _option(line: CommandLine, word: str, rest: list[str]) -> None:
+def _option(line: CommandLine, word: str, rest: list[str], known: Sequence[str]) -> None:
     name, equals, value = word.partition("=")
     name = _SHORT.get(name, name)
     if name in _WITH_VALUE:
@@ -125,7 +138,7 @@ def _option(line: CommandLine, word: str, rest: list[str]) -> None:
     elif name in _ALONE and not equals:
         line.options[name] = None
     else:
-        raise InputError(_unknown_option(word, name))
+        raise InputError(_unknown_option(word, name, known))
 
 
 def _next(name: str, allowed: tuple[str, ...] | None, rest: list[str]) -> str:
@@ -137,16 +150,16 @@ def _next(name: str, allowed: tuple[str, ...] | None, rest: list[str]) -> str:
     raise InputError(f"{name} needs a {'folder' if name == '--config-dir' else 'value'}.")
 
 
-def _unknown_option(word: str, name: str) -> str:
+def _unknown_option(word: str, name: str, known: Sequence[str]) -> str:
     if name in _ELSEWHERE:
         return f"There is no option {name} here: {_ELSEWHERE[name]}."
     close = get_close_matches(name, [*_WITH_VALUE, *_ALONE], 1, 0.75)
     if close:
         return f"There is no option {name}: did you mean {close[0]}?"
     key = name.lstrip("-").replace("-", "_")
-    return (
-        f"There is no option {word}: settings are written as key=value, for example {key}=VALUE; see --help."
-    )
+    near = [key] if not known or key in known else get_close_matches(key, known, 1, 0.75)
+    example = f", for example {near[0]}=VALUE" if near else ""
+    return f"There is no option {word}: settings are written as key=value{example}; see --help."
 
 
 def _is_setting(word: str, bare: bool, known: Sequence[str]) -> bool:
@@ -170,7 +183,7 @@ def _without(settings: Sequence[str], places: Container[int]) -> list[str]:
 
 def _too_many(word: str, bare: Sequence[str]) -> str:
     if len(bare) == 1:
-        return f"{bare[0]} is given more than once: name one."
+        return f"'{word}' is one word too many after {bare[0]}: settings are written as key=value, and quote spaces."
     return (
         f"'{word}' is one path too many after {', '.join(bare)}: quote a pattern, as in input='photos/*.jpg'."
     )

@@ -54,7 +54,8 @@ class Row:
 
 def heat(values: NDArray[np.float32], low: float = 0.0, high: float = 1.0) -> Picture:
     """Picture of a map float [H, W]: dark blue at ``low`` and below, yellow at ``high`` and above."""
-    scaled = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
+    # What is not finite is shown as the lowest value.
+    scaled = np.nan_to_num(np.clip((values.astype(np.float32) - low) / (high - low), 0, 1))
     colored = cv2.applyColorMap((scaled * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return np.ascontiguousarray(colored[..., ::-1])
 

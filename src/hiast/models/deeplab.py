@@ -73,6 +73,10 @@ class DeepLabV2(SegmentationNetwork):
         super().__init__()
         self.num_classes = num_classes
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        if len(layers) != 4 or any(int(blocks) < 1 for blocks in layers):
+            raise InputError(f"backbone.layers is {list(layers)}: give 4 whole numbers of at least 1.")
+        if width < 1:
+            raise InputError(f"backbone.width is {width}: give a whole number of at least 1.")
         self.layers, self.width = tuple(int(blocks) for blocks in layers), width
         self.backbone = _dilated_resnet(self.layers, width)
         self.aspp = DilatedSum(32 * width, num_classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class InferenceSettings:
 
     def __post_init__(self) -> None:
         if self.sizes is not None:
+            if not isinstance(self.sizes, Sequence):
+                raise InputError(f"sizes is {self.sizes}: give a list of [height, width].")
             sizes = tuple(_whole(size, 2, "sizes", "[height, width]") for size in self.sizes)
             object.__setattr__(self, "sizes", sizes)
             if not sizes:
@@ -78,7 +80,7 @@ class InferenceSettings:
         return self.sizes is None and self.scales == (1.0,) and not self.flip and self.window is None
 
 
-def _whole(values: Sequence[int], count: int, name: str, form: str) -> tuple[int, ...]:
+def _whole(values: Any, count: int, name: str, form: str) -> tuple[int, ...]:
     numbers = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
     if len(numbers) != count or not all(isinstance(n, int | np.integer) and n > 0 for n in numbers):
         raise InputError(f"{name}: {values} is not {form}: give {count} whole numbers above 0.")

@@ -175,6 +175,9 @@ def check_folder(name: str, folder: Path) -> Iterator[Check]:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        yield Check(name, "error", f"{place} is a file; name a folder.")
+        return
     verdict: Verdict = "ok" if disk.free > _SMALL_DISK else "warning"
     absent = "" if folder.exists() else " (it does not exist yet)"
     if not os.access(place, os.W_OK):

@@ -113,11 +113,6 @@ class AdaptationModule(StoredModule, ABC):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms of a batch; ``total`` is what is minimized."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, C, H, W] of uint8 images [B, 3, H, W]."""
-        logits: Tensor = self.network(self.normalize(images))
-        return logits
-
     def coarse(self, images: Tensor) -> Tensor:
         """Coarse logits [B, C, h, w] of normalized images [B, 3, H, W], in a training step."""
         return (self._compiled or self.network.coarse)(images)

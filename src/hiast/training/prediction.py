@@ -78,6 +78,11 @@ class PredictionModule(pl.LightningModule):
         """The network that is validated, predicts and labels."""
         return self.network
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C, H, W] of uint8 images [B, 3, H, W] at their own size; ``predict`` does more."""
+        logits: Tensor = self.network(self.normalize(images))
+        return logits
+
     def probabilities(self, images: Tensor, output_size: tuple[int, int], **options: Any) -> Tensor:
         """Class probabilities float32 [B, C, *output_size] of uint8 images [B, 3, H, W]."""
         sizes = options.pop("sizes", None) or ([self.validation_size] if self.validation_size else None)

@@ -127,7 +127,7 @@ class DatasetDataModule(pl.LightningDataModule):
         # A rank has no images of its own where there are fewer images than ranks. Lightning's constructor resets this.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         check_choices(unreadable, size_mismatch)
-        self.data_root = Path(data_root)
+        self.data_root = Path(data_root).expanduser()
         self.classes = classes or self.own_classes
         self.class_map = None if class_map is None else dict(class_map)
         self.augmentation = augmentation or WeakAugmentation(RandomSizedCrop())

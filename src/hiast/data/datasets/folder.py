@@ -146,7 +146,8 @@ class FolderDataModule(DatasetDataModule):
             return self._list(split, labeled=False)
         if not self._has_labels(split):
             raise InputError(
-                f"{self.title}: the {split} images have no labels; give the pattern of the labels."
+                f"{self.title}: {'val_images is' if split == 'val' else 'images are'} given without "
+                f"{'val_labels' if split == 'val' else 'labels'}; give both, or remove the images."
             )
         return self._list(split, labeled=True)
 
