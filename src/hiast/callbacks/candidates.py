@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from hiast.callbacks.bn_statistics import estimate_on
+from hiast.callbacks.bn_statistics import StatisticsStore, estimate_on, processes_of
 from hiast.callbacks.colored_images import colored_images
 from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.labeled_scores import LabeledScores
@@ -153,9 +153,10 @@ class CandidateKeeper(pl.Callback):
         """Keep the network with target statistics, if it has batch normalization."""
         if not any(True for _ in batch_norms(module.evaluation_network)):
             return
+        store = StatisticsStore()  # All shares are of one estimate.
         for share in self.settings.target_statistics:
             name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
-            with _mixed_statistics(trainer, module, share):
+            with _mixed_statistics(trainer, module, share, store):
                 self._measure(trainer, module, name)
 
     def _look(self, module: AdaptationModule) -> bool:
@@ -281,7 +282,9 @@ def keep_end(trainer: pl.Trainer, module: AdaptationModule) -> None:
 
 
 @contextmanager
-def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: float) -> Iterator[None]:
+def _mixed_statistics(
+    trainer: pl.Trainer, module: AdaptationModule, share: float, store: StatisticsStore
+) -> Iterator[None]:
     """Within this context the evaluated network has ``share`` of the batch-norm statistics of the target."""
     data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
     network = module.evaluation_network
@@ -289,7 +292,8 @@ def _mixed_statistics(trainer: pl.Trainer, module: AdaptationModule, share: floa
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
     try:
         with trainer.precision_plugin.forward_context():
-            estimate_on(network, module, data.labeling_images())
+            images, processes = data.labeling_images(), processes_of(trainer)
+            estimate_on(network, module, images, store=store, communicator=processes)
         for norm, (mean, var) in zip(norms, before, strict=True):
             norm.running_mean.lerp_(mean, 1 - share)  # type: ignore[union-attr]
             norm.running_var.lerp_(var, 1 - share)  # type: ignore[union-attr]

@@ -49,7 +49,7 @@ class GaussianBlur(ColorStep):
 
     def change(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Blurred images, see :meth:`ColorStep.change`."""
-        sigmas = between(numbers[:, 0], self.smallest, self.largest).to(images.device)
+        sigmas = between(numbers[:, 0], self.smallest, self.largest).to(images.device, non_blocking=True)
         reach = math.ceil(_REACH * self.largest)
         radii = [min(self.radius(side), reach) for side in images.shape[2:]]
         return gaussian_blur(images, sigmas, (radii[0], radii[1]))

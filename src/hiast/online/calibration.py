@@ -89,13 +89,11 @@ class ClassCalibration(nn.Module):
         known = labels.ne(IGNORED)
         prediction = torch.where(known, prediction.long(), self.num_classes)
         label = torch.where(known, labels.long(), self.num_classes)
-        counts = torch.stack(
-            [
-                torch.bincount(values.reshape(-1), minlength=self.num_classes + 1)[: self.num_classes]
-                for values in (label, prediction)
-            ]
-        ).double()
-        counts = sum_over_processes(counts)
+        # Not bincount, which waits for the device.
+        table = torch.zeros(2, self.num_classes + 1, dtype=torch.int64, device=labels.device)
+        for row, values in zip(table, (label, prediction), strict=True):
+            row.scatter_add_(0, values.reshape(-1), torch.ones_like(values.reshape(-1)))
+        counts = sum_over_processes(table[:, : self.num_classes].double())
         shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
         any_labeled = counts[0].sum() > 0
         for buffer, share in zip((self.labeled, self.predicted), shares, strict=True):

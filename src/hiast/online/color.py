@@ -64,7 +64,7 @@ class ColorStep(ABC):
         if tossed.device.type == "cpu" and not bool(tossed.any()):
             return images
         changed = self.change(images, numbers[:, 1:])
-        return torch.where(tossed.to(images.device).view(-1, 1, 1, 1), changed, images)
+        return torch.where(tossed.to(images.device, non_blocking=True).view(-1, 1, 1, 1), changed, images)
 
     @abstractmethod
     def change(self, images: Tensor, numbers: Tensor) -> Tensor:
@@ -142,7 +142,9 @@ class ColorJitter(ColorStep):
                 continue
             low = -strength if kind == 3 else max(0.0, 1 - strength)
             high = strength if kind == 3 else 1 + strength
-            images = operations[kind](images, between(numbers[:, kind], low, high).to(images.device))
+            images = operations[kind](
+                images, between(numbers[:, kind], low, high).to(images.device, non_blocking=True)
+            )
         return images
 
 
@@ -178,7 +180,7 @@ class Gamma(ColorStep):
     def change(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Images with another gamma, see :meth:`ColorStep.change`."""
         gamma = (1 + self.strength) ** between(numbers, -1.0, 1.0)
-        return images.pow(gamma.to(images.device).view(-1, 1, 1, 1))
+        return images.pow(gamma.to(images.device, non_blocking=True).view(-1, 1, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class ChannelMixing(ColorStep):
         random = rows / rows.sum(2, keepdim=True)
         matrix = (1 - self.strength) * torch.eye(3, device=numbers.device) + self.strength * random
         # Plain sums and not a matrix product, whose precision a GPU may lower.
-        weights = matrix.to(images.device).view(-1, 3, 3, 1, 1)
+        weights = matrix.to(images.device, non_blocking=True).view(-1, 3, 3, 1, 1)
         return (weights * images.unsqueeze(1)).sum(2).clamp(0, 1)
 
 

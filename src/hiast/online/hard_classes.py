@@ -111,7 +111,7 @@ def draw_donors(labels: Tensor, weights: Tensor, generator: torch.Generator) -> 
     if not 1 <= classes <= IGNORED:
         raise InputError(f"hard classes: there are {classes} weights; give one for each of 1 to 255 classes.")
     held = classes_present(labels)[:, :classes]
-    noise = uniform(generator, batch, classes + batch).to(labels.device).double()
+    noise = uniform(generator, batch, classes + batch).to(labels.device, non_blocking=True).double()
     # The largest of log(w) + Gumbel noise is a draw with probabilities proportional to w.
     gumbel = -(-(noise[:, :classes].clamp(min=1e-12)).log()).log()
     scores = weights.detach().double().to(labels.device).log() + gumbel

@@ -100,5 +100,7 @@ class BlockMasking:
         """
         batch, _, height, width = images.shape
         block = max(1, round(min(height, width) / 16)) if self.block is None else self.block
-        dropped = block_mask(generator, batch, height, width, self.ratio, block).to(images.device)
+        dropped = block_mask(generator, batch, height, width, self.ratio, block).to(
+            images.device, non_blocking=True
+        )
         return mask_images(images, dropped), dropped

@@ -174,7 +174,7 @@ def draw_half(present: Tensor, generator: torch.Generator) -> Tensor:
         Bool [B,K]; a row without a true entry stays all false. A row's draw depends on its own entries and its
         place alone.
     """
-    keys = uniform(generator, *present.shape).to(present.device).masked_fill(~present, 2.0)
+    keys = uniform(generator, *present.shape).to(present.device, non_blocking=True).masked_fill(~present, 2.0)
     places = keys.argsort(dim=1, stable=True).argsort(dim=1)
     wanted = (present.sum(1, keepdim=True) + 1) // 2
     return present & (places < wanted)

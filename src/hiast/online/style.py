@@ -50,10 +50,10 @@ class StyleTransfer(ABC):
             raise InputError("A style transfer needs at least one image of the other domain.")
         numbers = uniform(generator, len(images), 2)
         chosen = (numbers[:, 0] * len(references)).long().clamp(max=len(references) - 1)
-        other = to_unit(references).index_select(0, chosen.to(references.device))
+        other = to_unit(references).index_select(0, chosen.to(references.device, non_blocking=True))
         own = to_unit(images)
         moved = own.lerp(self.change(own, other), self.strength)
-        tossed = (numbers[:, 1] < self.probability).to(images.device).view(-1, 1, 1, 1)
+        tossed = (numbers[:, 1] < self.probability).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
         return from_unit(torch.where(tossed, moved, own), images.dtype)
 
     @abstractmethod
@@ -127,7 +127,12 @@ class OneStyle(StyleTransfer):
     def __call__(self, images: Tensor, references: Tensor, generator: torch.Generator) -> Tensor:
         """Changed images, see :meth:`StyleTransfer.__call__`."""
         numbers = uniform(generator, len(images))
-        drawn = (numbers * len(self.styles)).long().clamp(max=len(self.styles) - 1).to(images.device)
+        drawn = (
+            (numbers * len(self.styles))
+            .long()
+            .clamp(max=len(self.styles) - 1)
+            .to(images.device, non_blocking=True)
+        )
         key = generator.get_state()
         result = images
         for number, style in enumerate(self.styles):

@@ -115,4 +115,4 @@ class Views:
         if not self.plain:
             return diversified
         kept = torch.rand(len(images), generator=key.generator("plain")) < self.plain
-        return torch.where(kept.view(-1, 1, 1, 1).to(images.device), images, diversified)
+        return torch.where(kept.view(-1, 1, 1, 1).to(images.device, non_blocking=True), images, diversified)
