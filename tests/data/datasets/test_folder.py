@@ -147,7 +147,7 @@ def test_unlabeled_target_of_the_scenarios_classes(tmp_path: Path) -> None:
     module = FolderDataModule(tmp_path, "cam/{name}.png", classes=SCENARIO)
     assert len(module.train_dataset(labeled=False)) == 6
     assert module.val_dataloader() == []
-    with pytest.raises(InputError, match="no labels"):
+    with pytest.raises(InputError, match="images are given without labels"):
         module.train_dataset()
     with pytest.raises(InputError, match="give the names"):
         FolderDataModule(tmp_path, "cam/{name}.png")
