@@ -220,7 +220,7 @@ def test_how_images_are_read_is_kept(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["run/selectd", "a/b/c", "/nowhere/model", "my model", "selectd", "~/nowhere/model", "../x", "-/y"],
+    ["run/other", "a/b/c", "/nowhere/model", "my model", "other", "~/nowhere/model", "../x", "-/y"],
 )
 def test_a_mistyped_path_is_not_looked_for_on_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
