@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from small_network import bare_trainer
+from small_network import CLASSES, bare_trainer
 from target_images import SIZE, Data, Images, module_of
 
 from hiast import HIASTModule
 from hiast.callbacks import GracefulShutdown, LabelRound, LabelSettings, ValidationSchedule
 from hiast.callbacks.hashing import weights_hash
+from hiast.callbacks.rounds import predictor
 from hiast.evaluation.signals import overlap
+from hiast.models import DeepLabV2
 from hiast.pseudo_labels import Argmax, Constant
 from hiast.pseudo_labels.round_reader import RoundReader
 from hiast.training import SourceOnlyModule
@@ -128,3 +131,18 @@ def test_a_stopped_round_ends_between_two_groups_and_resumes(tmp_path):
 def test_other_stages_have_no_rounds(tmp_path):
     with pytest.raises(TypeError, match="SourceOnlyModule"):
         label(module_of(SourceOnlyModule), tmp_path)
+
+
+def test_labels_of_half_precision_interpolate_logits_in_float32() -> None:
+    torch.manual_seed(0)
+    network = DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+    module = HIASTModule(network, CLASSES).eval()
+    images = torch.randint(256, (2, 3, 40, 56), dtype=torch.uint8)
+    half = partial(torch.autocast, "cpu", torch.bfloat16)
+    confidence, labels = predictor(module, network, half)(images)
+    with torch.inference_mode(), half():
+        coarse = network.coarse(module.normalize(images))
+    assert coarse.dtype == torch.bfloat16
+    wanted = network.upsampling(40, 56)(coarse.float()).softmax(1).max(1)
+    assert torch.equal(labels.long(), wanted.indices)
+    torch.testing.assert_close(confidence, wanted.values)

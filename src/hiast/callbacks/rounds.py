@@ -148,7 +148,7 @@ class LabelRound(pl.Callback):
             directory=self.directory,
             names=images.names,
             read_image=images.read_image,
-            predict=predictor(module, module.teacher, trainer.precision_plugin.forward_context),
+            predict=predictor(module, module.teacher.network, trainer.precision_plugin.forward_context),
             policy=self.settings.policy(num_classes=len(module.classes)),
             size=self.settings.size,
             group_size=self.settings.group_size,
@@ -180,13 +180,17 @@ def predictor(
 
     Args:
         module: Normalizes the images; its device is used.
-        network: The network that labels, in eval mode.
+        network: The network that labels, in eval mode: that of the module, or its teacher's.
         autocast: Makes the context of the run's precision.
     """
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode(), autocast():
-            return top_class(network(module.normalize(images.to(module.device))))
+        with torch.inference_mode():
+            normalized = module.normalize(images.to(module.device))
+            with autocast():
+                coarse: Tensor = network.coarse(normalized)  # type: ignore[operator]
+            # In float32, as validation: interpolating 16 bits would change the class of one pixel in 500.
+            return top_class(module.network.upsampling(*normalized.shape[-2:])(coarse.float()))
 
     return predict
 
