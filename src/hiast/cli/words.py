@@ -97,9 +97,8 @@ def parse(words: Sequence[str], bare: Sequence[str] = (), known: Sequence[str] =
     free = [
         key for key in bare if not any(word.startswith(f"{key}=") for word in _without(line.settings, values))
     ]
-    if (
-        len(values) > len(free) == 1 and free[0] in _SEVERAL
-    ):  # As the shell writes a pattern that is not quoted.
+    # So the shell writes a pattern that is not quoted.
+    if len(values) > len(free) == 1 and free[0] in _SEVERAL:
         first = next(iter(values))
         line.settings[first] = ",".join(values.values())
         line.settings = [
