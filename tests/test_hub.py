@@ -260,3 +260,9 @@ def test_a_model_is_called_as_a_network(model: SegmentationModel):
     images = torch.randint(256, (2, 3, 40, 56), dtype=torch.uint8)
     with torch.inference_mode():
         assert model.eval()(images).shape == (2, len(model.classes), 40, 56)
+
+
+@pytest.mark.parametrize("sizes", [(32, 64), 32])
+def test_sizes_of_another_form_are_one_sentence(model: SegmentationModel, sizes: object):
+    with pytest.raises(InputError, match=r"sizes.* \[height, width\]"):
+        model.predict(IMAGE, sizes=sizes)

@@ -171,3 +171,20 @@ def test_a_run_that_ends_while_its_end_is_measured_measures_it_when_resumed(
 
 def _fails(*_: object) -> None:
     raise RuntimeError("the machine stops here")
+
+
+def test_a_network_that_gives_nan_is_said(
+    tmp_path: Path, run: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_data(tmp_path / "data", images=5)
+    write_conf(tmp_path)
+    words = [
+        "stages=[source_only]",
+        "source_only.max_steps=1",
+        "source_only.module.optimizer.lr=1e25",
+        "run=nan",
+    ]
+    code, _, err = run("train", *WORDS, *SHORT, *words)
+    assert code == 0, err
+    assert any("values that are not finite on target images" in message for message in caplog.messages)
+    assert json.loads((tmp_path / "nan/selected.json").read_text())["selected"]["name"] == "source_only"

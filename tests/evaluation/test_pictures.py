@@ -104,3 +104,8 @@ def test_overlays_show_ignored_pixels_in_gray() -> None:
     image = np.array([[(100, 0, 50), (100, 0, 50)]], np.uint8)
     mixed = overlay(image, np.array([[0, IGNORED]], np.uint8), np.full((1, 2, 3), (0, 0, 250), np.uint8))
     assert mixed.tolist() == [[[40, 0, 170], [30, 30, 30]]]
+
+
+def test_a_heat_map_shows_what_is_not_finite_as_the_lowest_value() -> None:
+    picture = heat(np.array([[np.nan, 0]], np.float32))
+    assert (picture[0, 0] == picture[0, 1]).all()

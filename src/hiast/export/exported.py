@@ -74,9 +74,7 @@ class ExportedModel:
 
     def sizes_to_see(self, sizes: Sizes) -> tuple[tuple[int, int], ...] | None:
         """As ``PredictionModule.sizes_to_see``; None and "native" hand images over at their own size."""
-        return (
-            None if sizes is None or isinstance(sizes, str) else tuple((size[0], size[1]) for size in sizes)
-        )
+        return None if isinstance(sizes, str) else sizes  # type: ignore[return-value]
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size."""

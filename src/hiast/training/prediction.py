@@ -208,7 +208,7 @@ class PredictionModule(pl.LightningModule):
             if sizes != "native":
                 raise InputError(f"sizes is '{sizes}': give 'native', or a list of (height, width).")
             return None
-        return tuple(tuple(size) for size in sizes)  # type: ignore[misc]
+        return sizes  # type: ignore[return-value]  # InferenceSettings checks and converts them.
 
 
 @contextmanager

@@ -284,6 +284,8 @@ def test_plans_that_make_no_sense(drawn_data: Path) -> None:
             batches(module, "source", **plan)
     with pytest.raises(InputError, match="batch size of 3 does not divide among 2 devices"):
         batches(ranked(module, 0, 2), "source", batch_size=3)
+    with pytest.raises(InputError, match="4 validation images, and the run 5 devices: give at least as many"):
+        batches(ranked(module, 0, 5), "source", batch_size=5)
     module.strong = None
     with pytest.raises(InputError, match="strong augmentation"):
         module.with_plan(("target",), 2, 2, 1, "rounds/1")

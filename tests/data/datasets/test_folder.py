@@ -473,3 +473,13 @@ def test_a_format_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             folder(tmp_path, **(options | wrong))
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "own")
+    ids = {4: "ground", 9: "thing", 200: "sky"}
+    module = FolderDataModule(
+        "~/own", images="cam/{name}.png", labels="seg/{name}_label.png", names=NAMES, ids=ids
+    )
+    assert len(module.train_dataset()) == 6
