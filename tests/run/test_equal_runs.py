@@ -142,3 +142,22 @@ def test_sigterm_reaches_both_of_two_processes(launcher, tmp_path: Path) -> None
     assert launcher.train(tmp_path, *more, faults=(term,), ranks=2, faulty_rank=1) == [143, 0]
     assert weights(tmp_path / "run", "source_only")["hiast"]["batches_done"] == 3
     assert launcher.train(tmp_path, *more, ranks=2) == [0, 0]
+
+
+@pytest.mark.slow
+def test_candidates_of_two_processes_are_recognized_when_measured_again(launcher, tmp_path: Path) -> None:
+    """On CPUs each process has its own batch-norm statistics. One that took a candidate for another would wait."""
+    online = (
+        "method=dacs",
+        "stages=[online]",
+        "online.max_steps=3",
+        "online.batch_size=2",
+        "selection.looks=2",
+        "trainer.devices=2",
+        "checkpoint_every_n_steps=100",
+        "validation.every_n_steps=100",
+    )
+    kill = {"at": "hiast.training.module:AdaptationModule.on_train_batch_start", "call": 2, "do": "kill"}
+    assert launcher.train(tmp_path, *online, faults=[kill], ranks=2, seconds=120)[0] == -9
+    again = launcher.train(tmp_path, *online, ranks=2, seconds=120)
+    assert again == [0, 0], (tmp_path / "log_1.txt").read_text()

@@ -3,6 +3,7 @@
 from hiast.callbacks.bn_statistics import TargetStatistics
 from hiast.callbacks.candidates import CandidateKeeper, SelectionSettings
 from hiast.callbacks.checkpoint import AtomicCheckpointIO, StageCheckpoint
+from hiast.callbacks.equal_statistics import EqualStatistics
 from hiast.callbacks.find_margins import FindMargins
 from hiast.callbacks.find_plain_share import FindPlainShare
 from hiast.callbacks.mask_writer import MaskWriter
@@ -17,6 +18,7 @@ from hiast.callbacks.stop import GracefulShutdown
 __all__ = [
     "AtomicCheckpointIO",
     "CandidateKeeper",
+    "EqualStatistics",
     "FindMargins",
     "FindPlainShare",
     "GracefulShutdown",

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from hiast.callbacks import (
     CandidateKeeper,
+    EqualStatistics,
     FindMargins,
     FindPlainShare,
     GracefulShutdown,
@@ -69,6 +70,7 @@ def build_callbacks(
         SourcePixels(),
         FindMargins(),
         FindPlainShare(),
+        EqualStatistics(),
         TargetStatistics(stop.schedule, run.target_statistics),
         StageProgress(rounds=len(stage.rounds)),
         Clock(directory.path, stage.rounds[number - 1].batch_size),
