@@ -34,6 +34,6 @@ def copy_statistics(network: nn.Module) -> None:
         return
     together = torch.cat([buffer.detach().reshape(-1).double() for buffer in buffers])
     dist.broadcast(together, src=0)
-    parts: tuple[Tensor, ...] = together.split([buffer.numel() for buffer in buffers])
+    parts = torch.split(together, [buffer.numel() for buffer in buffers])
     for buffer, part in zip(buffers, parts, strict=True):
         buffer.copy_(part.view_as(buffer))
