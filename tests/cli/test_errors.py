@@ -27,6 +27,10 @@ def answer(capsys, job, name, words):
         (["+scenario=demo", "self_training.stepz=3"], ["self_training.stepz"]),
         (["+scenario=demo", "seed="], ["seed"]),
         (["+scenario=demo", "seed=[1"], ["[1"]),
+        (
+            ["+scenario=demo", "source_only.optimizer.lr=1,5e-3"],
+            ["source_only.optimizer.lr=1.5e-3 for a number"],
+        ),
         ([*DEMO, "data_root=/nowhere"], ["/nowhere", "GTA5"]),
         ([*DEMO, "stages=[warm]"], ["warm", "self_training"]),
         ([*DEMO, "validation.size=[1]"], ["validation.size"]),

@@ -119,7 +119,7 @@ def test_a_damaged_image_is_left_out_on_request_and_finished_labels_are_kept(
     before = {name: (tmp_path / f"labels/labels/{name}.png").stat().st_mtime_ns for name in finished}
     code, out, err = run("label", *words(checkpoints, images, "unreadable=skip"))
     assert code == 0, err
-    assert "1 images could not be read" in out
+    assert "1 image could not be read" in out
     assert names_in(tmp_path / "labels/labels") == sorted(set(ALL) - {order[-1]})
     assert before == {name: (tmp_path / f"labels/labels/{name}.png").stat().st_mtime_ns for name in finished}
     assert list(RoundReader(tmp_path / "labels").manifest["skipped"]) == [order[-1]]

@@ -92,6 +92,13 @@ def first_line(error: Exception) -> str:
     text = re.sub(
         r"^Could not override '([^']+)'\.\s+To append.*", r"\1: there is no such key.", text, flags=re.S
     )
+    decimal = re.search(r"'([^'=]+)=([-+]?\d+),(\d+(?:e[-+]?\d+)?)'", text)
+    if decimal is not None and "To sweep" in text:
+        key, whole, part = decimal.groups()
+        return (
+            f"{key}={whole},{part}: write {key}={whole}.{part} for a number, {key}=[{whole},{part}] for a list, or add "
+            "--multirun for one run per value."
+        )
     text = re.sub(r"\n[12]\. To use it.*\n3\. To sweep.*", _SWEEP, text, flags=re.S)
     return " ".join(text.split("\n")).split("To append to your config")[0].strip() or type(error).__name__
 

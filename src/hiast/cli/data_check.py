@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiast.cli.command import run_command
+from hiast.counted import counted
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _print(report: Report, out: Path) -> None:
 
     colors = {"error": "red", "warning": "yellow", "note": "blue"}
     for part, summary in report.parts:
-        console.print(text(f"{part.title}: {summary.images:,} images"))
+        console.print(text(f"{part.title}: {counted(summary.images, 'image')}"))
     for finding in report.findings:
         console.print(
             text(f"{finding.severity:8}", colors[finding.severity]), text(f"{finding.part}: {finding.text}")

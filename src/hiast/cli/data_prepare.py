@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiast.cli.command import run_command
+from hiast.counted import counted
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def prepare_data(config: DictConfig) -> None:
     _check_room(datasets, cache, config.data.cache)
     written = _write(datasets, cache, config)
     total = sum(map(len, datasets))
-    console.print(f"{total} images in {cache.directory}: {written} written, {total - written} up to date.")
+    console.print(
+        f"{counted(total, 'image')} in {cache.directory}: {written} written, {total - written} up to date."
+    )
     console.print(f"Train with data.cache={config.data.cache}.")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiast.cli.command import run_command
+from hiast.counted import counted
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
     exported = load_exported(path)
     found = largest_difference(model, exported, _images(source, description.fixed), description.size)
     sys.stdout.write(
-        f"Compared with PyTorch on {found.images} images: the confidence differs by at most {found.confidence:.2g}, "
-        f"and {100 * found.labels:.4f} % of the pixels have another label.\n"
+        f"Compared with PyTorch on {counted(found.images, 'image')}: the confidence differs by at most "
+        f"{found.confidence:.2g}, and {100 * found.labels:.4f} % of the pixels have another label.\n"
     )
 
 

@@ -223,12 +223,15 @@ def _generate(
 def _summary(reader: RoundReader, names: tuple[str, ...]) -> Any:
     from rich.table import Table
 
+    from hiast.counted import counted
     from hiast.evaluation.tables import percent
 
     skipped = reader.manifest["skipped"]
-    table = Table(title=f"{len(reader.names)} images, {percent(reader.coverage)} % of the pixels kept")
+    table = Table(
+        title=f"{counted(len(reader.names), 'image')}, {percent(reader.coverage)} % of the pixels kept"
+    )
     if skipped:
-        table.caption = f"{len(skipped)} images could not be read, see manifest.json."
+        table.caption = f"{counted(len(skipped), 'image')} could not be read, see manifest.json."
     for column in ("class", "pixels kept", "mean confidence", "last threshold"):
         table.add_column(column, justify="left" if column == "class" else "right")
     thresholds, confidence = reader.thresholds, reader.class_mean_confidence

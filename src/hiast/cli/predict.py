@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiast.cli.command import run_command
+from hiast.counted import counted
 from hiast.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ def _finish(job: Any, inputs: Any, form: str | None, checkpoint: str) -> Any:
     if form is not None:
         place = hand_over(form, writer.folder, inputs.images, classes, writer.ids, checkpoint)
         sys.stderr.write(f"Written for {form}: {place}\n")
-    return _summary(records, classes, "images and frames" if inputs.videos else "images")
+    return _summary(
+        records,
+        classes,
+        f"{len(records):,} images and frames" if inputs.videos else counted(len(records), "image"),
+    )
 
 
 def _job(
@@ -215,13 +220,13 @@ def _check_places(source: Path, folder: Path) -> None:
         )
 
 
-def _summary(records: list[dict[str, Any]], classes: Any, unit: str) -> Any:
+def _summary(records: list[dict[str, Any]], classes: Any, title: str) -> Any:
     from rich.table import Table
 
     from hiast.evaluation.tables import percent
 
     pixels = sum(record["height"] * record["width"] for record in records)
-    table = Table(title=f"{len(records):,} {unit}")
+    table = Table(title=title)
     table.add_column("class")
     table.add_column("share of the pixels in percent", justify="right")
     for index, name in enumerate(classes.names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hiast.counted import counted
 from hiast.data import DatasetDataModule, JoinedDataModule, SegmentationDataset
 from hiast.data.io.cache import Cache
 from hiast.data.io.pairing import MissingLabelsError
@@ -64,6 +65,6 @@ def _stale(part: Part, summary: Summary, dataset: SegmentationDataset, cache: Ca
                 found.append(str(pair.image))
     if not found:
         return []
-    count = f"{len(found):,} image{'' if len(found) == 1 else 's'}"
+    count = counted(len(found), "image")
     text = f"{count} changed or damaged since put into the cache {cache.directory}: run hiast-data-prepare again."
     return [Finding("error", part.title, text, tuple(found))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hiast.classes import LabelSpace
+from hiast.counted import counted
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.listing import SizeMismatch, Unreadable
 from hiast.inspection.file_set import Part, Summary
@@ -77,7 +78,7 @@ def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
             shared = sorted(summary.digests.keys() & other_summary.digests.keys())
             if shared:
                 lines = tuple(f"{summary.digests[d][0]} = {other_summary.digests[d][0]}" for d in shared)
-                what = f"{_count(len(shared), 'image')} of {part.title} and {other.title} are identical"
+                what = f"{counted(len(shared), 'image')} of {part.title} and {other.title} are identical"
                 why = ": scores on them mean little" if "val" in (part.split, other.split) else ""
                 found.append(Finding("warning", part.title, f"{what}{why}.", lines))
     if not any(part.domain == "target" and part.split == "val" for part, _ in parts):
@@ -100,7 +101,7 @@ def of_crops(parts: Sequence[Checked], smallest: Mapping[str, int]) -> list[Find
         if low:
             height = min(height for height, _ in summary.sizes)
             text = (
-                f"{_count(low, 'image')} of {summary.images:,} are lower than the {wanted} pixels of the smallest "
+                f"{counted(low, 'image')} of {summary.images:,} are lower than the {wanted} pixels of the smallest "
                 f"window that data.{part.domain}_crop cuts (min_height), down to {height}: whole images are enlarged "
                 "instead. Choose height, width, min_height, max_height and validation.size for images of this size."
             )
@@ -111,12 +112,12 @@ def of_crops(parts: Sequence[Checked], smallest: Mapping[str, int]) -> list[Find
 def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterator[Finding]:
     if not summary.unreadable:
         return
-    count = _count(len(summary.unreadable), "file")
+    count = counted(len(summary.unreadable), "file")
     lines = tuple(str(file.error) for file in summary.unreadable)
     colors = [pair for pair in summary.unreadable if "holds colors where" in str(pair.error)]
     if colors and summary.found.colors:
         text = (
-            f"Labels hold colors where ids are expected ({_count(len(colors), 'file')}): name the colors with "
+            f"Labels hold colors where ids are expected ({counted(len(colors), 'file')}): name the colors with "
             "label_colors in the dataset file, as the report lists them ready to be copied."
         )
         yield Finding("error", part.title, text, tuple(as_yaml(part, summary).splitlines()))
@@ -135,7 +136,7 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
 def _without_label(part: Part, summary: Summary) -> Finding | None:
     if not summary.without_label:
         return None
-    count = f"{len(summary.without_label)} of {_count(summary.images, 'image')}"
+    count = f"{len(summary.without_label)} of {counted(summary.images, 'image')}"
     text = (
         f"{count} have no label: add the labels, name the images to use in a list file, or, in a dataset of your own, "
         "set unlabeled: skip."
@@ -146,7 +147,7 @@ def _without_label(part: Part, summary: Summary) -> Finding | None:
 def _orphans(part: Part, summary: Summary) -> Finding | None:
     if not part.listing.orphans:
         return None
-    count = _count(len(part.listing.orphans), "label")
+    count = counted(len(part.listing.orphans), "label")
     return Finding("warning", part.title, f"{count} without an image.", _lines(part.listing.orphans))
 
 
@@ -158,7 +159,7 @@ def _mismatches(part: Part, summary: Summary) -> Finding | None:
         for pair in summary.mismatches
         if pair.label is not None
     )
-    count = _count(len(summary.mismatches), "label")
+    count = counted(len(summary.mismatches), "label")
     severity, then = _MISMATCHES[part.size_mismatch]
     return Finding(severity, part.title, f"{count} of another size than the image: {then}.", lines)
 
@@ -180,14 +181,14 @@ def _unknown_ids(part: Part, summary: Summary) -> Finding | None:
         f"id {raw}: {100 * pixels / total:.2f} % of the pixels"
         for raw, pixels in sorted(summary.unknown.items(), key=lambda item: -item[1])
     )
-    text = f"{_count(len(lines), 'id')} that the id table does not name; their pixels are ignored."
+    text = f"{counted(len(lines), 'id')} that the id table does not name; their pixels are ignored."
     return Finding("warning", part.title, text, lines)
 
 
 def _nothing_known(part: Part, summary: Summary) -> Finding | None:
     if not summary.nothing_known or not summary.class_pixels.any():
         return None
-    count = _count(len(summary.nothing_known), "label")
+    count = counted(len(summary.nothing_known), "label")
     text = f"{count} without a single pixel of a class."
     return Finding("warning", part.title, text, _lines(summary.nothing_known))
 
@@ -196,7 +197,7 @@ def _copies(part: Part, summary: Summary) -> Finding | None:
     if not summary.copies:
         return None
     lines = tuple(" = ".join(map(str, paths)) for paths in summary.copies)
-    text = f"{_count(len(lines), 'image')} there more than once, under different names."
+    text = f"{counted(len(lines), 'image')} there more than once, under different names."
     return Finding("warning", part.title, text, lines)
 
 
@@ -236,7 +237,3 @@ def _lines(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def _size(size: tuple[int, int] | None) -> str:
     return "unknown" if size is None else f"{size[1]} x {size[0]}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

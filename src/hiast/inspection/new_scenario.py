@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hiast.counted import counted
 from hiast.data.io.patterns import walk_files
 from hiast.errors import InputError
 from hiast.inspection.annotations import WITH_BACKGROUND
@@ -179,7 +180,9 @@ def _report(role: str, found: FolderProposal) -> list[str]:
     """What was found, in lines."""
     layout = found.layout
     size = " x ".join(_span({size[axis] for size in found.sizes}) for axis in (1, 0))
-    lines = [f"{role}: {len(layout.pairs):,} images of {size} pixels, {layout.images} in {layout.root}"]
+    lines = [
+        f"{role}: {counted(len(layout.pairs), 'image')} of {size} pixels, {layout.images} in {layout.root}"
+    ]
     if found.kind is None or found.meaning is None or found.table is None:
         return lines
     shown = [
@@ -190,7 +193,7 @@ def _report(role: str, found: FolderProposal) -> list[str]:
     more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     notes = found.annotations
     coded = f"{notes.path}, {notes.format}" if notes is not None else layout.labels
-    lines.append(f"  {len(layout.labeled):,} labels, {coded}, {_CODED[found.kind]}")
+    lines.append(f"  {counted(len(layout.labeled), 'label')}, {coded}, {_CODED[found.kind]}")
     lines.append(f"  {'; '.join(shown[:_SHOWN])}{more}")
     if notes is not None and "background" not in notes.options:
         choice = "; to make them a class: names=[background,...]" if notes.format in WITH_BACKGROUND else ""

@@ -216,6 +216,15 @@ def test_files_beside_the_images_are_reported(tmp_path: Path, caplog: pytest.Log
     assert [path.name for path in listing.unseen] == ["1.bmp"]
 
 
+def test_a_pattern_of_images_without_suffix_is_completed(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "labels/a.png", "labels/b.png")
+    with pytest.raises(InputError, match=r"stands for 'a.jpg': write 'images/\{name\}.jpg'"):
+        list_files(tmp_path, "images/{name}", "labels/{name}.png", "own")
+    # Labels are missing, which the suffix has no part in.
+    touch(tmp_path, "other/x.png")
+    assert not any(list_files(tmp_path, "images/{name}", "other/{name}.png", "own").labels)
+
+
 def test_labels_in_the_folder_of_the_images_are_not_beside_them(tmp_path: Path) -> None:
     touch(tmp_path, "i/0.jpg", "i/0.png", "i/1.jpg", "i/1.png", "i/2.webp")
     files = list_files(tmp_path, "i/{name}.jpg", "i/{name}.png", "both")

@@ -181,6 +181,14 @@ def group_labels(
                 f"{other} and {image.path} would share the label {groups[key(image.match)][0].path}: write a second "
                 f"field that distinguishes them in both patterns, '{image_pattern}' and '{label_pattern}'."
             )
+    suffix = images[0].path.suffix
+    if not any(match in groups for match in owners) and image_pattern.endswith("}") and suffix:
+        bare = {tuple(text.removesuffix(suffix) for text in match) for match in owners}
+        if bare & set(groups):
+            raise InputError(
+                f"The pattern '{image_pattern}' has no suffix, so its last field stands for '{images[0].path.name}': "
+                f"write '{image_pattern}{suffix}'."
+            )
     orphans = [label.path for match, group in groups.items() if match not in owners for label in group]
     return [tuple(groups.get(key(image.match), ())) for image in images], orphans
 
