@@ -258,6 +258,7 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=0, help="loader workers, which outlive a kill by some seconds"
     )
+    parser.add_argument("--per-run", type=int, default=20, help="kills of one run at most")
     parser.add_argument("--folder", type=Path, default=Path("outputs/kill_test"), help="emptied before")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
@@ -281,7 +282,10 @@ def main() -> None:
     while len(phases) < arguments.kills or (set(PHASES) - set(phases) and len(phases) < 3 * arguments.kills):
         place = folder / f"killed_{runs}"
         killed = kill_test(
-            place, overrides, lambda: moment(rng, whole / (2 if arguments.small else 4)), left=20
+            place,
+            overrides,
+            lambda: moment(rng, whole / (2 if arguments.small else 4)),
+            left=arguments.per_run,
         )
         found = differences(folder / "reference" / "run", place / "run")
         print(f"Run {runs}: {len(killed)} kills ({', '.join(killed)}); {len(found)} differences.", flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -11,40 +13,41 @@ from hiast.models import HRDA, DAFormer, DeepLabV2, SegmentationNetwork, SmpNetw
 VIT = {"img_size": 64, "dynamic_img_size": True, "embed_dim": 48, "num_heads": 3}
 
 
-def networks() -> dict[str, tuple[SegmentationNetwork, int]]:
-    """A network of every family, and its number of blocks."""
+# A network of every family, and its number of blocks.
+NETWORKS: dict[str, tuple[Callable[[], SegmentationNetwork], int]] = {
+    "deeplab": (lambda: DeepLabV2(3, layers=(1, 2, 3, 1), width=4), 7),
+    "resnet18": (lambda: SmpNetwork("FPN", "resnet18", None, 3), 8),
+    "tu-resnet18": (lambda: SmpNetwork("FPN", "tu-resnet18", None, 3), 8),
+    "lite0": (lambda: SmpNetwork("FPN", "tu-tf_efficientnet_lite0", None, 3), 16),
+    "convnext": (lambda: SmpNetwork("UPerNet", "tu-convnext_atto", None, 3), 12),
+    "swin": (
+        lambda: SmpNetwork(
+            "FPN", "tu-swin_tiny_patch4_window7_224", None, 3, depths=[1, 1, 2, 1], embed_dim=24
+        ),
+        5,
+    ),
+    "dinov2": (
+        lambda: SmpNetwork("DPT", "tu-vit_small_patch14_dinov2.lvd142m", None, 3, patch_size=16, **VIT),
+        12,
+    ),
+    "dinov3": (lambda: SmpNetwork("DPT", "tu-vit_small_patch16_dinov3", None, 3), 12),
+    "hiera": (lambda: SmpNetwork("FPN", "tu-sam2_hiera_tiny", None, 3), 12),
+    # timm divides PVTv2 into its four stages.
+    "pvt": (lambda: DAFormer("tu-pvt_v2_b0", None, 3), 4),
+    "mit": (lambda: DAFormer("mit_b1", None, 3), 8),
+    "hrda": (lambda: HRDA(encoder="mit_b0", weights=None, num_classes=3), 8),
+}
+
+
+def on_meta(build: Callable[[], SegmentationNetwork]) -> SegmentationNetwork:
     with torch.device("meta"):
-        return {
-            "deeplab": (DeepLabV2(3, layers=(1, 2, 3, 1), width=4), 7),
-            "resnet18": (SmpNetwork("FPN", "resnet18", None, 3), 8),
-            "tu-resnet18": (SmpNetwork("FPN", "tu-resnet18", None, 3), 8),
-            "lite0": (SmpNetwork("FPN", "tu-tf_efficientnet_lite0", None, 3), 16),
-            "convnext": (SmpNetwork("UPerNet", "tu-convnext_atto", None, 3), 12),
-            "swin": (
-                SmpNetwork(
-                    "FPN", "tu-swin_tiny_patch4_window7_224", None, 3, depths=[1, 1, 2, 1], embed_dim=24
-                ),
-                5,
-            ),
-            "dinov2": (
-                SmpNetwork("DPT", "tu-vit_small_patch14_dinov2.lvd142m", None, 3, patch_size=16, **VIT),
-                12,
-            ),
-            "dinov3": (SmpNetwork("DPT", "tu-vit_small_patch16_dinov3", None, 3), 12),
-            "hiera": (SmpNetwork("FPN", "tu-sam2_hiera_tiny", None, 3), 12),
-            # timm divides PVTv2 into its four stages.
-            "pvt": (DAFormer("tu-pvt_v2_b0", None, 3), 4),
-            "mit": (DAFormer("mit_b1", None, 3), 8),
-            "hrda": (HRDA(encoder="mit_b0", weights=None, num_classes=3), 8),
-        }
-
-
-NETWORKS = networks()
+        return build()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_encoder_parameter_has_a_depth_and_no_other(name: str):
-    network, blocks = NETWORKS[name]
+    build, blocks = NETWORKS[name]
+    network = on_meta(build)
     depths = network.parameter_depths()
     encoder = {id(value) for value in network.encoder_parameters()}
     assert depths.keys() == {key for key, value in network.named_parameters() if id(value) in encoder}
@@ -67,7 +70,7 @@ def test_mix_transformer_goes_stage_by_stage():
 
 @pytest.mark.parametrize("name", ["convnext", "swin"])
 def test_stages_follow_each_other(name: str):
-    network, _ = NETWORKS[name]
+    network = on_meta(NETWORKS[name][0])
     depths = network.parameter_depths()
     stages = "stages" if name == "convnext" else "layers"
     for stage in range(3):

@@ -85,8 +85,7 @@ def test_two_processes_train_and_label_as_one(launcher, reference_run: Path, tmp
 def test_two_torchrun_nodes_label_as_one(
     launcher, reference_run: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    label = [
-        str(Path(sys.executable).parent / "hiast-label"),
+    words = [
         f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}",
         f"input={small_data / 'cityscapes/leftImg8bit/train'}",
         "policy=class_balanced",
@@ -94,6 +93,7 @@ def test_two_torchrun_nodes_label_as_one(
         "group_size=2",
     ]
     port = launcher.port()
+    label = [str(Path(sys.executable).parent / "hiast-label"), *words]
     torchrun = [
         sys.executable,
         "-m",
@@ -118,9 +118,9 @@ def test_two_torchrun_nodes_label_as_one(
         )
         for node in (0, 1)
     ]
-    alone = subprocess.run([*label, "output=one"], cwd=tmp_path, check=False)
+    alone = launcher.command("label", tmp_path, *words, "output=one", faults=(), ranks=1)
     errors = [node.communicate(timeout=300)[1] for node in nodes]
-    assert [alone.returncode, *(node.returncode for node in nodes)] == [0, 0, 0], errors
+    assert [*alone, *(node.returncode for node in nodes)] == [0, 0, 0], errors
     one, two = (
         {p.relative_to(r): p.read_bytes() for p in r.rglob("*") if p.is_file()}
         for r in (tmp_path / "one", tmp_path / "two")

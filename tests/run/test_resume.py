@@ -60,7 +60,17 @@ def test_killed_at_every_kind_of_moment(
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """The short form of benchmarks/kill_test.py."""
     script = Path(__file__).parents[2] / "benchmarks/kill_test.py"
-    command = [sys.executable, script, "--small", "--kills", "1", "--folder", tmp_path / "kill_test"]
+    command = [
+        sys.executable,
+        script,
+        "--small",
+        "--kills",
+        "1",
+        "--per-run",
+        "5",
+        "--folder",
+        tmp_path / "kill_test",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     # 2: so few kills need not meet every phase.
     assert ended.returncode in (0, 2), ended.stdout + ended.stderr
