@@ -31,8 +31,8 @@ class Limits:
 
     Attributes:
         infomax_drop: How far the normalized InfoMax (0..1) may fall.
-        source_drop: How far the mIoU on held-out source images (0..1) may fall; and how far that on these images in
-            colors of the target may lie behind the best one.
+        source_drop: How far the mIoU on held-out source images (0..1) may fall where it does not rise in colors of the
+            target; and how far that in these colors may lie behind the best one.
         vanished: A class has vanished below this part of the share that the start predicts of it.
         least_share: Classes of which the start predicts less than this share of the pixels cannot vanish.
         divergence: How far the histogram of predicted classes may move away from ``expected_shares``, as KL divergence
@@ -61,20 +61,26 @@ def infomax_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -
 
 
 def source_fell(now: CandidateScores, start: CandidateScores, limits: Limits) -> str | None:
-    """Veto: the network forgot the source.
+    """Veto: the network forgot the source and has gained nothing for it.
 
-    ``behind_in_colors`` asks instead where the mIoU in colors of the target is known: with batch-norm statistics of the
-    target every network is worse on the source as it is.
+    With batch-norm statistics of the target every network is worse on the source as it is. Therefore a loss counts only
+    if the mIoU in colors of the target did not rise, where that is known.
     """
-    if math.isnan(start.source_miou) or not math.isnan(start.colored_miou):
+    if math.isnan(start.source_miou):
         return None
     if math.isnan(now.source_miou):
         return "Its mIoU on held-out source images is not known."
-    if start.source_miou - now.source_miou <= limits.source_drop:
+    if start.source_miou - now.source_miou <= limits.source_drop or now.colored_miou > start.colored_miou:
         return None
-    return (
+    fell = (
         f"The mIoU on held-out source images fell from {100 * start.source_miou:.1f} to {100 * now.source_miou:.1f}, "
-        f"by more than {100 * limits.source_drop:g} points."
+        f"by more than {100 * limits.source_drop:g} points"
+    )
+    if math.isnan(start.colored_miou):
+        return f"{fell}."
+    return (
+        f"{fell}, and did not rise in colors of the target ({100 * start.colored_miou:.1f}, now "
+        f"{100 * now.colored_miou:.1f})."
     )
 
 
