@@ -266,3 +266,13 @@ def test_a_model_is_called_as_a_network(model: SegmentationModel):
 def test_sizes_of_another_form_are_one_sentence(model: SegmentationModel, sizes: object):
     with pytest.raises(InputError, match=r"sizes.* \[height, width\]"):
         model.predict(IMAGE, sizes=sizes)
+
+
+def test_weights_of_half_precision_are_said(model: SegmentationModel):
+    image = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(
+        InputError, match=r"float16: .* model.float\(\).*torch.autocast\('cpu', torch.float16\)"
+    ):
+        model.half().predict(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.float().predict(image).labels.shape == (64, 64)

@@ -167,8 +167,16 @@ class PredictionModule(pl.LightningModule):
             ``x`` is a list, a tuple or a batch.
 
         Raises:
-            InputError: An image is of no kind that is known, empty or cannot be read, or a setting is out of range.
+            InputError: An image is of no kind that is known, empty or cannot be read, a setting is out of range, or the
+                weights are not float32.
         """
+        dtype = next((parameter.dtype for parameter in self.network.parameters()), torch.float32)
+        if dtype != torch.float32:
+            name = str(dtype).removeprefix("torch.")
+            raise InputError(
+                f"The weights are {name}: predict needs those of float32. Call model.float(), and for passes in "
+                f"{name} call predict within torch.autocast('{self.device.type}', {dtype})."
+            )
         settings = InferenceSettings(
             sizes=self.sizes_to_see(sizes),
             scales=tuple(scales),
