@@ -18,14 +18,18 @@ from hiast.callbacks import TargetStatistics, ValidationSchedule, bn_statistics
 from hiast.callbacks.bn_statistics import StatisticsStore
 from hiast.errors import InputError, RunError
 from hiast.models import reestimate_bn_stats
-from hiast.training import SourceOnlyModule, WarmupModule
+from hiast.training import OnlineModule, SourceOnlyModule, WarmupModule
 
 STAGES = (SourceOnlyModule, WarmupModule, HIASTModule)
 
 
 def expected(module):
-    """Running statistics of a copy of the module's network, estimated image by image as written in the docstring."""
-    network, images = copy.deepcopy(module.network), Images()
+    return expected_of(module, module.network)
+
+
+def expected_of(module, network):
+    """Running statistics of a copy of a network, estimated image by image as written in the docstring."""
+    network, images = copy.deepcopy(network), Images()
     resized = [
         torch.from_numpy(
             cv2.resize(images.read_image(i), SIZE[::-1], interpolation=cv2.INTER_LINEAR)
@@ -70,6 +74,42 @@ def test_published_statistics_move_and_are_not_estimated(stage):
     seen = fit(module, ValidationSchedule(100))
     assert not any(equal(a, b) for a, b in itertools.pairwise(seen))
     assert not equal(running(module.network), expected(module))
+
+
+def test_online_both_networks_have_them_before_the_first_step_at_looks_and_at_the_end():
+    module = module_of(OnlineModule, bn_statistics="target")
+    start = expected(module)
+    seen: dict[int, list[dict]] = {}
+
+    class Keep(Recorder):
+        def on_train_start(self, trainer, pl_module):
+            seen[0] = [running(module.network), running(module.teacher.network)]
+
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            seen[module.batches_done] = [running(module.network), running(module.teacher.network)]
+            wanted[module.batches_done] = [expected(module), expected_of(module, module.teacher.network)]
+
+    wanted: dict[int, list[dict]] = {}
+    callbacks = [TargetStatistics(ValidationSchedule(100), looks=1), Keep()]
+    bare_trainer(callbacks=callbacks).fit(module, datamodule=Data())
+    assert equal(seen[0][0], start) and equal(seen[0][1], start)
+    for step, are_new in {1: False, 2: True, 3: False, 4: True}.items():
+        for network in (0, 1):
+            assert equal(seen[step][network], wanted[step][network]) == are_new, (step, network)
+
+
+def test_online_those_of_a_teacher_that_normalizes_by_its_batches_are_not_estimated():
+    module = module_of(OnlineModule, bn_statistics="target", teacher_bn="batch")
+    before = running(module.teacher.network)
+    seen = []
+
+    class Keep(Recorder):
+        def on_train_start(self, trainer, pl_module):
+            seen.extend((running(module.network), running(module.teacher.network)))
+
+    callbacks = [TargetStatistics(ValidationSchedule(100)), Keep()]
+    bare_trainer(callbacks=callbacks).fit(module, datamodule=Data())
+    assert equal(seen[1], before) and not equal(seen[0], before)
 
 
 def test_they_are_estimated_before_a_validation(monkeypatch):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hiast.callbacks.hashing import RUNNING, weights_hash
-from hiast.callbacks.schedule import ValidationSchedule
+from hiast.callbacks.schedule import ValidationSchedule, is_look
 from hiast.data import AdaptationDataModule
 from hiast.data.datasets.joined import JoinedDataset
 from hiast.data.geometry import resize_image
@@ -25,7 +25,7 @@ from hiast.pseudo_labels.collectives import (
     SingleProcess,
     all_gather_checked,
 )
-from hiast.training import AdaptationModule
+from hiast.training import AdaptationModule, OnlineModule
 
 BATCH = 4
 """Images that go through the network together."""
@@ -66,31 +66,52 @@ class StatisticsStore:
 
 
 class TargetStatistics(pl.Callback):
-    """Re-estimates the statistics on target images before a validation and at the end of a round.
+    """Re-estimates the statistics on target images before networks are measured and at the end of a round.
 
     Only modules with ``bn_statistics="target"`` are touched. The statistics follow from the weights and the images
-    alone, so an interruption of the run does not change them.
+    alone, so an interruption of the run does not change them. In online training this is done before the first step,
+    too, since the teacher labels it, and for the teacher as for the student, unless it normalizes by its batches. (In
+    rounds the teacher copies the statistics of the student.)
 
     Args:
         schedule: Tells which steps are followed by a validation.
         store: Statistics that are known already; None: none are.
+        looks: Candidates within online training, see ``is_look``.
     """
 
-    def __init__(self, schedule: ValidationSchedule, store: StatisticsStore | None = None) -> None:
+    def __init__(
+        self, schedule: ValidationSchedule, store: StatisticsStore | None = None, looks: int = 0
+    ) -> None:
         self.schedule = schedule
         self.store = StatisticsStore() if store is None else store
+        self.looks = looks
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Estimate those of the networks that online training starts from."""
+        if isinstance(pl_module, OnlineModule) and not pl_module.batches_done:
+            self._estimate(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         """Re-estimate, unless another training step follows, which normalizes by its own batch."""
         assert isinstance(pl_module, AdaptationModule)
-        ends = pl_module.batches_done == pl_module.batches
-        if pl_module.bn_statistics == "target" and (ends or self.schedule.follows(trainer, pl_module)):
-            data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if (
+            pl_module.batches_done == pl_module.batches
+            or self.schedule.follows(trainer, pl_module)
+            or is_look(pl_module, self.looks)
+        ):
+            self._estimate(trainer, pl_module)
+
+    def _estimate(self, trainer: pl.Trainer, module: AdaptationModule) -> None:
+        if module.bn_statistics != "target":
+            return
+        networks: list[nn.Module] = [module.network]
+        if isinstance(module, OnlineModule) and module.teacher_bn == "running":
+            networks.append(module.teacher.network)
+        data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        images, processes = data.labeling_images(), processes_of(trainer)
+        for network in networks:
             with trainer.precision_plugin.forward_context():
-                images = data.labeling_images()
-                estimate_on(
-                    pl_module.network, pl_module, images, store=self.store, communicator=processes_of(trainer)
-                )
+                estimate_on(network, module, images, store=self.store, communicator=processes)
 
 
 def processes_of(trainer: pl.Trainer) -> Communicator:

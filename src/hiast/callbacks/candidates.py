@@ -22,6 +22,7 @@ from hiast.callbacks.hashing import weights_hash
 from hiast.callbacks.labeled_scores import LabeledScores
 from hiast.callbacks.rounds import LabelRound
 from hiast.callbacks.sample_images import in_batches, labeled_batches, labeled_images, own_indices, to_batch
+from hiast.callbacks.schedule import is_look
 from hiast.classes import LabelSpace
 from hiast.data import AdaptationDataModule
 from hiast.errors import InputError, check_not_negative
@@ -126,7 +127,7 @@ class CandidateKeeper(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         """Keep a candidate at each look."""
         assert isinstance(pl_module, AdaptationModule)
-        if self.settings.images and self._look(pl_module):
+        if self.settings.images and is_look(pl_module, self.settings.looks):
             self._keep(trainer, pl_module, f"{self.name}-{pl_module.steps_done:05d}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -158,13 +159,6 @@ class CandidateKeeper(pl.Callback):
             name = "target_statistics" if share == 1 else f"target_statistics-{share:g}"
             with _mixed_statistics(trainer, module, share, store):
                 self._measure(trainer, module, name)
-
-    def _look(self, module: AdaptationModule) -> bool:
-        if not isinstance(module, OnlineModule) or module.batches_done % module.accumulate_grad_batches:
-            return False
-        between = self.settings.looks + 1
-        places = {round(number * module.max_steps / between) for number in range(1, between)}
-        return module.steps_done in places and module.steps_done < module.max_steps
 
     def _keep(self, trainer: pl.Trainer, module: AdaptationModule, name: str) -> None:
         self._measure(trainer, module, name, source_trained=module.stage == SOURCE_ONLY)

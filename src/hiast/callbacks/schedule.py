@@ -1,10 +1,10 @@
-"""Steps at which a round is validated."""
+"""Steps at which a round is validated, and looked at for candidates."""
 
 from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from hiast.training.module import AdaptationModule
+from hiast.training import AdaptationModule, OnlineModule
 
 
 class ValidationSchedule(pl.Callback):
@@ -31,3 +31,16 @@ class ValidationSchedule(pl.Callback):
         interval = self.every * module.accumulate_grad_batches
         remaining = module.batches - module.batches_done
         return self.images and trainer.enable_validation and remaining % interval == 0
+
+
+def is_look(module: AdaptationModule, looks: int) -> bool:
+    """Whether a candidate is kept behind the batch that was just trained on, within online training.
+
+    Args:
+        module: The module; other stages are not looked at.
+        looks: Looks besides the end, evenly spaced over the steps.
+    """
+    if not isinstance(module, OnlineModule) or module.batches_done % module.accumulate_grad_batches:
+        return False
+    places = {round(number * module.max_steps / (looks + 1)) for number in range(1, looks + 1)}
+    return module.steps_done in places and module.steps_done < module.max_steps

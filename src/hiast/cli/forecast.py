@@ -221,7 +221,9 @@ def _looks(name: str, settings: Any, config: DictConfig, images: Images) -> int:
     statistics = min(images.target, MOST_IMAGES) if settings.module.get("bn_statistics") == "target" else 0
     labeled = images.target if name == "self_training" else 0
     measured = _candidates(name, config) * _measured(config, images)
-    total: int = validations * (images.validation + statistics) + measured + labeled
+    # Online, of student and teacher, at each look and before the first step, too.
+    estimates = 2 * (validations + config.selection.looks) + 1 if name == "online" else validations
+    total: int = validations * images.validation + estimates * statistics + measured + labeled
     return total
 
 

@@ -71,7 +71,7 @@ def build_callbacks(
         FindMargins(),
         FindPlainShare(),
         EqualStatistics(),
-        TargetStatistics(stop.schedule, run.target_statistics),
+        TargetStatistics(stop.schedule, run.target_statistics, run.selection.looks),
         StageProgress(rounds=len(stage.rounds)),
         Clock(directory.path, stage.rounds[number - 1].batch_size),
         MetricsFile(directory.metrics, run.log_every_n_steps, signals, tracking.follow),
