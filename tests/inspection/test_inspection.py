@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -350,3 +351,13 @@ def test_the_page_holds_everything_and_nothing_from_outside(root: Path) -> None:
     assert report.to_json()["would_fail"] is True
     clean = Report("own", "data", CITYSCAPES_19, ((part, summary),), findings[1:], ())
     assert "Ready for training" in render(clean, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("source train", "source train"), ("GTA5", "source train: GTA5")]
+)
+def test_a_part_says_its_role_once(drawn_data: Path, name: str, title: str) -> None:
+    module = GTA5DataModule(drawn_data)
+    listed = module.files("train", labeled=True, incomplete=True)
+    module.files = lambda *_, **__: replace(listed, name=name)  # type: ignore[method-assign]
+    assert find_part(module, "source", "train").title == title

@@ -61,8 +61,9 @@ def find_part(module: DatasetDataModule, domain: Domain, split: Split) -> Part:
         ids = map_classes(listing.ids, listing.classes, module.classes, module.class_map)
     except ValueError as error:
         raise InputError(f"{listing.name}: {error}") from error
+    role = f"{domain} {split}"
     return Part(
-        title=f"{domain} {split}: {listing.name}",
+        title=role if listing.name in (role, split) else f"{role}: {listing.name}",
         domain=domain,
         split=split,
         listing=listing,
