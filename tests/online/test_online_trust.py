@@ -12,14 +12,15 @@ from hiast.online import PixelConfidence, QualityWeight, confidence_and_predicti
 
 @pytest.mark.parametrize("per", ["batch", "image"])
 @pytest.mark.parametrize("with_valid", [False, True])
-def test_quality_weight_is_the_share_of_sure_pixels(per, with_valid):
+@pytest.mark.parametrize("of", ["all", "valid"])
+def test_quality_weight_is_the_share_of_sure_pixels(per, with_valid, of):
     confidence, prediction = predictions(0, 4, (3, 7, 9))
     valid = torch.rand(3, 7, 9, generator=torch.Generator().manual_seed(1)) < 0.7 if with_valid else None
-    labels, weights = QualityWeight(0.9, per)(confidence, prediction, valid)
+    labels, weights = QualityWeight(0.9, per, of)(confidence, prediction, valid)
     counted = torch.ones_like(prediction, dtype=torch.bool) if valid is None else valid
     for b in range(3):
         images = range(3) if per == "batch" else [b]
-        values = [float(v) for i in images for v in confidence[i][counted[i]]]
+        values = [float(v) for i in images for v in confidence[i][counted[i] | (of == "all")]]
         share = sum(value >= 0.9 for value in values) / len(values)
         assert 0 < share < 1
         assert torch.equal(weights[b], torch.where(counted[b], torch.tensor(share).float(), 0.0))

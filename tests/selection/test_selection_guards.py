@@ -99,6 +99,26 @@ def test_accumulated_gradients_do_not_skip_the_questions() -> None:
     assert found[:2] == [7, 12]
 
 
+def test_it_resumes_exactly_with_accumulated_gradients(tmp_path: Path) -> None:
+    def run(interrupted: int | None) -> list[int]:
+        teacher, asked = DynamicTeacher(first=9, every=4, most=80), []
+        for step in range(20):
+            if step == interrupted:
+                torch.save(teacher.state_dict(), tmp_path / "state.pt")
+                teacher = DynamicTeacher(first=9, every=4, most=80)
+                teacher.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+            for _ in range(2):
+                teacher.keep(IMAGES, 0.5)
+            calls: list[int] = []
+            teacher.due(lambda images, number, calls=calls: calls.append(number) or 0.0)
+            if calls:
+                asked.append(teacher.number)
+        return asked
+
+    assert run(None) == [10, 14, 18, 22, 26, 30, 34, 38]
+    assert all(run(step) == run(None) for step in (1, 5, 6, 7, 12))
+
+
 def test_kept_images_are_a_copy() -> None:
     teacher = DynamicTeacher(first=1)
     images = IMAGES.clone()

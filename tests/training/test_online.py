@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hiast import online
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
-from hiast.models import HRDA
+from hiast.models import HRDA, DAFormer, SmpNetwork
 from hiast.training import OnlineModule, Views
 from hiast.training.features import FeatureDistance
 from hiast.training.ingredients import from_plain, to_plain
@@ -295,6 +295,7 @@ def test_a_checkpoint_names_no_other_classes():
     with pytest.raises(InputError, match="ingredient 'generator_at'"):
         from_plain({"ingredient": "generator_at"})
     assert from_plain({"ingredient": None, "class": "mine.Own"}) is None
+    assert from_plain([{"ingredient": None, "class": "mine.Own"}, 3, None]) == (3, None)
 
 
 def test_a_checkpoint_gives_the_module_back(tmp_path):
@@ -314,6 +315,75 @@ def test_a_checkpoint_gives_the_module_back(tmp_path):
     again = OnlineModule.load_from_checkpoint(tmp_path / "last.ckpt", network=TinyNetwork())
     assert same(state(again), state(module))
     assert again.arguments() == module.arguments()
+
+
+class OwnTrust(torch.nn.Module):
+    """A trust with a state, of a class that no checkpoint can name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, confidence, prediction, valid=None):
+        self.seen += 1
+        return online.QualityWeight()(confidence, prediction, valid)
+
+
+class OwnStep(online.ColorStep):
+    draws = 0
+
+    def change(self, images, numbers):
+        return 1 - images
+
+
+def test_a_network_that_was_trained_with_ingredients_of_ones_own_can_be_loaded(tmp_path):
+    module = module_of(2, trust=OwnTrust(), views=Views(mixed=(OwnStep(), JITTER)))
+    fit(module, placed(2))
+    assert module.trust.seen == 2
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    again = OnlineModule.load_from_checkpoint(tmp_path / "last.ckpt", network=TinyNetwork())
+    assert same(state(again.network), state(module.network))
+    assert isinstance(again.trust, online.QualityWeight) and again.views.mixed == (JITTER,)
+
+
+def test_a_step_that_is_discarded_moves_no_thresholds_and_weights():
+    """As when its loss is not finite."""
+    module = module_of(
+        2,
+        trust=online.InstanceAdaptive(4),
+        calibration=online.ClassCalibration(4),
+        hard_classes=online.HPLA(4, 2),
+    )
+    module.set_source_pixels(torch.tensor([5.0, 3.0, 2.0, 1.0]))
+    before = state(module)
+    batch = placed(1)[0]
+    module._trainer = bare_trainer()
+    module.finite.reset(interval=1)
+    module.on_train_batch_start(batch, 0)
+    losses_of(module, batch)
+    moved = {key for key, value in state(module).items() if not torch.equal(value, before[key])}
+    assert {"trust.thresholds", "calibration.weights"} <= moved
+    assert module.discard_unfinished_step()
+    for key, value in state(module).items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_class_floor_looks_at_target_pixels_alone():
+    """Source pixels that are pasted do not satisfy it."""
+    module = module_of(class_floor=1.0, mixing=online.ClassMix())
+    module.set_source_pixels(torch.tensor([1.0, 1.0, 1.0, 1.0]))
+    logits = torch.full((1, 4, 2, 2), -9.0)
+    logits[0, 0] = 9.0
+    logits[0, :, 0] = torch.tensor([-9.0, 9.0, 9.0, 9.0])[:, None]  # The row of the source.
+    pasted = torch.zeros(1, 2, 2, dtype=torch.bool)
+    pasted[0, 0] = True
+    network = module.network
+    assert network.padded_size(2, 2) == (2, 2)
+    assert float(module._floor(logits, pasted)) == pytest.approx(3 * 0.5 / 4, abs=1e-4)
+    assert float(module._floor(logits, ~pasted)) == pytest.approx(0.5 / 4, abs=1e-4)
+    assert float(module._floor(logits, torch.ones_like(pasted))) == 0
 
 
 def test_a_dynamic_teacher_waits_until_the_student_has_become_denser():
@@ -355,7 +425,12 @@ def test_several_processes_begin_the_comparison_of_the_dynamic_teacher_anew(monk
     module.on_save_checkpoint(checkpoint)
     monkeypatch.setattr("hiast.training.online.process_count", lambda: 2)
     module.on_load_checkpoint(checkpoint)
-    assert module.dynamic_teacher.state_dict() == {"number": 1, "scores": [], "images": []}
+    assert module.dynamic_teacher.state_dict() == {
+        "number": 1,
+        "scores": [],
+        "images": [],
+        "ask_at": 9,
+    }
 
 
 def test_the_dynamic_teacher_scores_in_the_precision_of_training_wherever_it_is_asked(
@@ -372,6 +447,33 @@ def test_the_dynamic_teacher_scores_in_the_precision_of_training_wherever_it_is_
     module._trainer = pl.Trainer(precision="bf16-mixed", accelerator="cpu", logger=False, barebones=True)
     module._density(placed(1)[0]["target"]["image"], 0)
     assert found == [True]
+
+
+@pytest.mark.parametrize("size", [(64, 96), (100, 70)])
+@pytest.mark.parametrize("architecture", ["DAFormer", "FPN"])
+def test_feature_distance_is_0_at_the_start_whatever_the_size(architecture: str, size: tuple[int, int]):
+    torch.manual_seed(0)
+    network = (
+        DAFormer("mit_b0", None, 4, channels=8)
+        if architecture == "DAFormer"
+        else SmpNetwork("FPN", "resnet18", None, 4)
+    )
+    module = OnlineModule(
+        network, CLASSES, optimizer=settings(), max_steps=3, feature_distance={"things": ["car", "person"]}
+    )
+    batch = placed(1)[0]
+    for side in ("source", "target"):
+        batch[side]["image"] = F.interpolate(batch[side]["image"].float(), size).byte()
+    batch["source"]["label"] = torch.full((len(batch["source"]["image"]), *size), 2, dtype=torch.uint8)
+    network.encoder.eval().train = lambda mode=True: network.encoder  # type: ignore[method-assign]
+    seen = []
+    distance = module.feature_distance.forward
+    module.feature_distance.forward = lambda *given: (seen.append(given), distance(*given))[1]  # type: ignore[method-assign]
+    assert losses_of(module, batch)["feature_distance"] == 0
+    features, images, labels = seen[0]
+    assert labels.shape[-2:] == images.shape[-2:] == tuple(side + -side % 32 for side in size)
+    assert (labels[..., size[0] :, :] == 255).all() and (labels[..., : size[0], : size[1]] == 2).all()
+    assert features.shape[2] * 32 == images.shape[2]
 
 
 @pytest.mark.parametrize("joint", [True, False])

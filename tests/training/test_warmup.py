@@ -245,3 +245,18 @@ def test_terms_add_up():
     terms = {key: value.item() for key, value in made.losses(batches(1)[0]).items()}
     wanted = terms["source_cross_entropy"] + 0.7 * terms["adversarial"] + 0.3 * terms["target_entropy"]
     assert terms["total"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_passes_are_those_that_compile_mode_compiles(monkeypatch):
+    module = module_of()
+    calls = []
+    monkeypatch.setattr(
+        torch, "compile", lambda function, mode: lambda x: (calls.append(mode), function(x))[1]
+    )
+    module.compile_mode = "default"
+    module.eval()
+    plain = module.losses(batches(1)[0])
+    module.compile_passes()
+    compiled = module.losses(batches(1)[0])
+    assert calls == ["default", "default"]
+    assert torch.equal(plain["total"], compiled["total"])

@@ -22,10 +22,15 @@ class SourcePixels(pl.Callback):
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count, unless nothing needs the counts or a checkpoint holds them."""
-        if not isinstance(pl_module, OnlineModule) or not pl_module.needs_source_pixels:
+        """Count, unless nothing needs the counts or a checkpoint holds them. HPLA learns what the source lacks."""
+        if not isinstance(pl_module, OnlineModule):
             return
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if pl_module.hard_classes is not None:
+            absent = set(range(len(pl_module.classes))) - data.source_classes
+            pl_module.hard_classes.excluded = tuple(sorted(absent.union(pl_module.hard_classes.excluded)))
+        if not pl_module.needs_source_pixels:
+            return
         dataset = data.source.train_dataset()
         counts = np.zeros(IGNORED + 1, np.int64)
         for index in evenly_spaced(len(dataset), MOST_IMAGES):

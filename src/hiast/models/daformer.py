@@ -194,6 +194,14 @@ class DAFormer(SegmentationNetwork):
         height, width = images.shape[-2:]
         return F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
 
+    def encoder_images(self, images: Tensor) -> Tensor:
+        """The padded images."""
+        return self.pad(images)
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size to which ``pad`` pads images of (``height``, ``width``)."""
+        return height + -height % self.stride, width + -width % self.stride
+
     def levels(self, images: Tensor) -> list[Tensor]:
         """Features of padded images at the strides 4, 8, 16 and 32."""
         return list(self.backbone(images))[-4:]

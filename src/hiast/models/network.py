@@ -54,6 +54,10 @@ class SegmentationNetwork(nn.Module):
         """Normalized images [B,3,H,W] as the first pass of ``coarse`` through the encoder sees them."""
         return images
 
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size to which ``coarse`` pads images of (``height``, ``width``), at the right and the bottom."""
+        return height, width
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that start from ImageNet: the group with the base learning rate."""
         raise NotImplementedError
@@ -67,7 +71,8 @@ class SegmentationNetwork(nn.Module):
 
         Returns:
             Names as of ``named_parameters()`` and depths from 0 (stem) to D (last block). With layer decay d a
-            parameter of depth k learns with ``d ** (D + 1 - k)`` of the rate of the head (Bao et al. 2022).
+            parameter of depth k learns with ``d ** (D - k)`` of the rate of the backbone, ``optimizer.lr`` (Bao et al.
+            2022 count the head as a further layer; here it has a rate of its own).
 
         Raises:
             InputError: The depths of this encoder are not known.

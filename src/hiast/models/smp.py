@@ -73,12 +73,9 @@ class SmpNetwork(SegmentationNetwork):
 
     def coarse(self, images: Tensor) -> Tensor:
         """Logits [B,C,h,w] of the padded images before their last upsampling; most decoders work at stride 4."""
-        height, width = images.shape[-2:]
-        size = self._padded(height, width)
-        if size != (height, width):
-            images = F.pad(images, (0, size[1] - width, 0, size[0] - height))
+        size = self.padded_size(*images.shape[-2:])
         with explain_single_values(self.architecture):
-            logits: Tensor = self.network(images)
+            logits: Tensor = self.network(self.encoder_images(images))
         reached = (logits.shape[-2] * self._factor, logits.shape[-1] * self._factor)
         if self._factor > 1 and reached != size:
             # With an encoder of unusual depth the library's upsampling is not the last one.
@@ -87,9 +84,20 @@ class SmpNetwork(SegmentationNetwork):
 
     def upsampling(self, height: int, width: int) -> Upsampling:
         """From coarse logits to the padded image, of which the image's own part is kept."""
-        return Upsampling.to(self._padded(height, width), align_corners=True, kept=(height, width))
+        return Upsampling.to(self.padded_size(height, width), align_corners=True, kept=(height, width))
 
-    def _padded(self, height: int, width: int) -> tuple[int, int]:
+    def encoder_images(self, images: Tensor) -> Tensor:
+        """The padded images."""
+        height, width = images.shape[-2:]
+        rows, columns = self.padded_size(height, width)
+        return (
+            images
+            if (rows, columns) == (height, width)
+            else F.pad(images, (0, columns - width, 0, rows - height))
+        )
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Multiples of the stride from (``height``, ``width``) on."""
         # Some decoders need multiples of 32 although their encoder announces a smaller stride.
         own = int(self.encoder.output_stride)  # type: ignore[arg-type]
         stride = math.lcm(own, 32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ class HPLA(nn.Module):
         num_classes: C, 1 to 255.
         hardest: Number of hard classes (published: 14 of 19); None: all.
         momentum: Share of the past that the mean confidence of a class keeps in a step, 0 to 1.
+        excluded: Classes that are never hard, such as those that the source label space lacks; in a run
+            the callback ``SourcePixels`` names these.
 
     Raises:
         InputError: A setting is out of range.
@@ -36,9 +40,12 @@ class HPLA(nn.Module):
         [[[0, 0, 1]], [[0, 0, 1]]]
     """
 
-    def __init__(self, num_classes: int, hardest: int | None = 14, momentum: float = 0.99) -> None:
+    def __init__(
+        self, num_classes: int, hardest: int | None = 14, momentum: float = 0.99, excluded: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.num_classes, self.hardest, self.momentum = num_classes, hardest, momentum
+        self.excluded = tuple(excluded)
         self.running = RunningConfidence(num_classes, momentum)
         hard_classes(self.running.mean, hardest)  # Checks ``hardest``.
 
@@ -57,7 +64,9 @@ class HPLA(nn.Module):
             The images with what was pasted; an image that is its own donor is left as it is.
         """
         self.running.update(confidence, pseudo.labels)
-        hard, weights = hard_classes(self.running.mean, self.hardest)
+        excluded = torch.zeros(self.num_classes, dtype=torch.bool)
+        excluded[list(self.excluded)] = True
+        hard, weights = hard_classes(self.running.mean, self.hardest, excluded)
         donor = draw_donors(pseudo.labels, weights, generator)
         trusted = None if pseudo.weights is None else pseudo.weights[donor]
         donors = Labeled(pseudo.images[donor], pseudo.labels[donor], trusted)

@@ -19,7 +19,9 @@ Towards = Literal["floor", "prior"]
 """Raise the classes that lie below their floor alone, or move all classes to the prior."""
 
 
-def class_ratio_floor(logits: Tensor, prior: Tensor, share: float = 0.5, per: Per = "batch") -> Tensor:
+def class_ratio_floor(
+    logits: Tensor, prior: Tensor, share: float = 0.5, per: Per = "batch", weights: Tensor | None = None
+) -> Tensor:
     """Sum over the classes of max(0, share * prior_c - mean p_c): no class may become much rarer than its prior.
 
     Source: ADVENT, Vu et al. 2019, section 3.3 (class-ratio prior), with ``share`` 0.5.
@@ -30,6 +32,8 @@ def class_ratio_floor(logits: Tensor, prior: Tensor, share: float = 0.5, per: Pe
         share: Part of the prior that is the floor, 0 to 1.
         per: Mean probabilities over the ``"batch"`` of this process, or over each ``"image"``, whose losses are then
             averaged.
+        weights: Floating [B,H,W], at least 0, weight of each pixel in the mean; None: all weigh alike. Where no pixel
+            has a weight the loss is 0.
 
     Returns:
         A scalar in 0..1, float32 (float64 for float64 logits); 0 with a zero gradient where no class is below its
@@ -43,10 +47,15 @@ def class_ratio_floor(logits: Tensor, prior: Tensor, share: float = 0.5, per: Pe
     if prior.shape != (logits.shape[1],):
         raise InputError(f"A prior {list(prior.shape)} does not fit logits of {logits.shape[1]} classes.")
     precise = logits if logits.dtype == torch.float64 else logits.float()
-    mean = precise.softmax(1).mean((2, 3))
-    if per == "batch":
-        mean = mean.mean(0, keepdim=True)
-    lack = (share * prior.detach().to(mean) - mean).clamp(min=0)
+    probabilities = precise.softmax(1)
+    over = (0, 2, 3) if per == "batch" else (2, 3)
+    if weights is None:
+        mean, counted = probabilities.mean(over, keepdim=True), torch.ones((), device=logits.device)
+    else:
+        each = weights.detach().to(precise).unsqueeze(1)
+        total = each.sum(over, keepdim=True)
+        mean, counted = (probabilities * each).sum(over, keepdim=True) / total.clamp(min=1e-6), total > 0
+    lack = (share * prior.detach().to(mean).view(1, -1, 1, 1) - mean).clamp(min=0) * counted
     return lack.sum(1).mean()
 
 

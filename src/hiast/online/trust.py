@@ -16,6 +16,7 @@ from hiast.errors import InputError
 from hiast.online.checks import check_choice, check_predictions, check_shares
 
 Per = Literal["batch", "image"]
+Of = Literal["all", "valid"]
 """What is looked at together: all images of this process's batch, or each image by itself."""
 
 
@@ -76,17 +77,21 @@ class QualityWeight(nn.Module):
     Args:
         threshold: Confidence from which on the teacher is sure, 0 to 1.
         per: ``"batch"``: one weight for all images of the batch; ``"image"``: one for each image.
+        of: Pixels that the share is of. ``"all"`` (published): those of margins, too, which then have no weight.
+            ``"valid"``: those outside of margins.
 
     Raises:
         InputError: A setting is out of range.
     """
 
-    def __init__(self, threshold: float = 0.968, per: Per = "batch") -> None:
+    def __init__(self, threshold: float = 0.968, per: Per = "batch", of: Of = "all") -> None:
         super().__init__()
         check_shares("quality weight", threshold=threshold)
         check_choice("quality weight", "per", per, get_args(Per))
+        check_choice("quality weight", "of", of, get_args(Of))
         self.threshold = threshold
         self.per = per
+        self.of = of
 
     def forward(self, confidence: Tensor, prediction: Tensor, valid: Tensor | None = None) -> Trusted:
         """Labels and weights of a batch, see ``Trust``. Without a valid pixel all weights are 0.
@@ -95,13 +100,15 @@ class QualityWeight(nn.Module):
             InputError: Shapes, types or (on the CPU) values do not fit.
         """
         check_predictions(confidence, prediction, valid, IGNORED)
-        counted = torch.ones_like(prediction, dtype=torch.bool) if valid is None else valid
+        every = torch.ones_like(prediction, dtype=torch.bool)
+        usable = every if valid is None else valid
+        counted = every if self.of == "all" else usable
         sure = (confidence >= self.threshold) & counted
         over = (0, 1, 2) if self.per == "batch" else (1, 2)
         # Counts are exact; float64 keeps their quotient the same on every device.
         pixels = counted.sum(over, keepdim=True).clamp(min=1)
         share = (sure.sum(over, keepdim=True).double() / pixels).float()
-        return Trusted(label_where(counted, prediction), torch.where(counted, share, 0.0))
+        return Trusted(label_where(usable, prediction), torch.where(usable, share, 0.0))
 
 
 class PixelConfidence(nn.Module):

@@ -118,15 +118,19 @@ class DynamicTeacher:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values, for a checkpoint that is loaded with ``weights_only``."""
-        return {"number": self._number, "scores": list(self._scores), "images": list(self._images)}
+        return {
+            "number": self._number,
+            "scores": list(self._scores),
+            "images": list(self._images),
+            "ask_at": self._ask_at,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load what ``state_dict`` returned."""
         self._number = int(state["number"])
         self._scores = [float(score) for score in state["scores"]]
         self._images = list(state["images"])
-        kept = len(self._scores)
-        self._ask_at = self.first + max(0, -(-(kept + 1 - self.first) // self.every)) * self.every
+        self._ask_at = int(state["ask_at"]) if self._scores else self.first
 
 
 def return_to(candidates: Sequence[Candidate], latest: str, rule: Rule | None = None) -> Choice | None:

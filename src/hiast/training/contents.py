@@ -11,6 +11,7 @@ from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
+from hiast.training.ingredients import unknown_parts
 from hiast.training.prediction import PredictionModule
 
 
@@ -111,7 +112,12 @@ class StoredModule(PredictionModule):
         built = network if network is not None else network_from(checkpoint, checkpoint_path)
         try:
             module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
-            module.load_state_dict(checkpoint["state_dict"])
+            # The state of an ingredient of one's own has no place; only further training would need it.
+            unknown = tuple(f"{name}." for name in unknown_parts(about["arguments"]))
+            state = {
+                key: value for key, value in checkpoint["state_dict"].items() if not key.startswith(unknown)
+            }
+            module.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(

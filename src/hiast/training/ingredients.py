@@ -55,8 +55,19 @@ def from_plain(value: Any) -> Any:
         arguments = {key: from_plain(item) for key, item in value.items() if key != _CLASS}
         return getattr(online, name)(**arguments)
     if isinstance(value, list):
-        return tuple(from_plain(item) for item in value)
+        # An ingredient of one's own is left out, see above; it is needed for training alone.
+        found = [(item, from_plain(item)) for item in value]
+        return tuple(built for item, built in found if item is None or built is not None)
     return value
+
+
+def unknown_parts(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the arguments that were ingredients of one's own, which ``from_plain`` cannot rebuild."""
+    return tuple(
+        name
+        for name, value in arguments.items()
+        if isinstance(value, Mapping) and value.get(_CLASS, name) is None
+    )
 
 
 def _arguments(value: Any) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class AdaptationModule(StoredModule, ABC):
     """
 
     domains: ClassVar[tuple[Domain, ...]]
+    still: ClassVar[tuple[str, ...]] = ("teacher.", "feature_distance.", "normalize.")
+    """Beginnings of the names of buffers that losses do not change."""
 
     def __init__(
         self,
@@ -163,10 +165,10 @@ class AdaptationModule(StoredModule, ABC):
         key = [self.seed, *self.stage.encode(), self.round_number, self.batches_done, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         if self.finite.interval == 1 and self.batches_done % self.accumulate_grad_batches == 0:
-            self._buffers_before = [buffer.clone() for buffer in self.network.buffers()]
+            self._buffers_before = [buffer.clone() for buffer in self._moving_buffers()]
 
     def discard_unfinished_step(self) -> bool:
-        """Undo what a step that did not reach the weights has changed: batch-norm statistics and the batch count.
+        """Undo what a step that did not reach the weights has changed: statistics, thresholds and the batch count.
 
         Returns:
             Whether that is possible. It is not where losses are checked every few steps only, so that a bad step may
@@ -175,10 +177,14 @@ class AdaptationModule(StoredModule, ABC):
         if self.finite.interval > 1:
             return False
         with torch.no_grad():
-            for buffer, before in zip(self.network.buffers(), self._buffers_before, strict=True):
+            for buffer, before in zip(self._moving_buffers(), self._buffers_before, strict=True):
                 buffer.copy_(before)
         self._batches_before -= self.batches_done % self.accumulate_grad_batches
         return True
+
+    def _moving_buffers(self) -> list[Tensor]:
+        """What losses may change besides gradients: statistics of batch normalization, state of online ingredients."""
+        return [buffer for name, buffer in self.named_buffers() if not name.startswith(self.still)]
 
     def set_learning_rates(self) -> None:
         """Set the learning rate of the coming step in every optimizer."""

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
-from hiast.classes import LabelSpace
+from hiast.classes import IGNORED, LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError, check_not_negative
@@ -83,7 +84,7 @@ class OnlineModule(AdaptationModule):
         dynamic_teacher: Settings of ``hiast.selection.DynamicTeacher`` (``first``, ``every``, ``most``, ``share``); the
             teacher is then updated only after the student's predictions on recent batches have become denser. An empty
             mapping takes its defaults; None: the teacher is updated after every step.
-        class_floor: Weight of ``class_ratio_floor`` on target images; 0: not used.
+        class_floor: Weight of ``class_ratio_floor`` on the target pixels of mixed images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
         target_weight: Weight of the loss of mixed images.
@@ -236,10 +237,15 @@ class OnlineModule(AdaptationModule):
             # looks at several scales sees the whole image first.
             passes = tap.passes if self.joint_batch else tap.passes[len(tap.passes) // 2 :]
             features, seen = passes[0][: len(source["label"])], self.network.encoder_images(inputs[0])
-            terms["feature_distance"] = self.feature_distance(features, seen, source["label"])
+            # Cells of the padding are of no class.
+            label = source["label"]
+            rows, columns = self.network.padded_size(*label.shape[-2:])
+            around = (0, columns - label.shape[-1], 0, rows - label.shape[-2])
+            label = functional.pad(label, around, value=IGNORED)
+            terms["feature_distance"] = self.feature_distance(features, seen, label)
             total = total + terms["feature_distance"]
         if self.class_floor:
-            terms["class_floor"] = self._floor(mixed_logits)
+            terms["class_floor"] = self._floor(mixed_logits, mixed.pasted)
             total = total + ramp * self.class_floor * terms["class_floor"]
         if self.views.masking is not None and self.masking_weight:
             terms["masked"] = self._masked_loss(target["image"], pseudo, probabilities, key)
@@ -356,9 +362,14 @@ class OnlineModule(AdaptationModule):
         upsampling = self.network.upsampling(images.shape[2], images.shape[3])
         return self._target_loss(logits, upsampling, unmixed, probabilities)
 
-    def _floor(self, logits: Tensor) -> Tensor:
+    def _floor(self, logits: Tensor, pasted: Tensor) -> Tensor:
+        """Class-ratio floor of the target pixels of mixed images; ``pasted``: bool [B,H,W], pixels of the source."""
         prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
-        return class_ratio_floor(logits, prior, self.floor_share)
+        height, width = self.network.padded_size(*pasted.shape[-2:])
+        around = (0, width - pasted.shape[-1], 0, height - pasted.shape[-2])
+        target = functional.pad((~pasted).float(), around).unsqueeze(1)
+        weights = functional.adaptive_avg_pool2d(target, (logits.shape[-2], logits.shape[-1])).squeeze(1)
+        return class_ratio_floor(logits, prior, self.floor_share, weights=weights)
 
     @property
     def evaluation_network(self) -> nn.Module:

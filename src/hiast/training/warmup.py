@@ -122,8 +122,8 @@ class WarmupModule(AdaptationModule):
 
     def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         source, target = batch["source"], batch["target"]
-        source_logits = self(source["image"])
-        target_logits = self(target["image"])
+        source_logits = self._logits(source["image"])
+        target_logits = self._logits(target["image"])
         terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
         total = terms["source_cross_entropy"]
         if self.discriminator is not None:
@@ -134,6 +134,10 @@ class WarmupModule(AdaptationModule):
             total = total + self.entropy_weight * terms["target_entropy"]
         terms["total"] = total
         return terms, source_logits, target_logits
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits at image size, through the pass that ``compile_mode`` compiles."""
+        return self.network.upsampling(images.shape[2], images.shape[3])(self.coarse(self.normalize(images)))
 
     def _network_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         # The discriminator judges here but does not learn; its gradients would be spent on the wrong labels.

@@ -147,8 +147,9 @@ def choose_crop(
 ) -> int:
     """The first of several drawn crops that shows enough of a class.
 
-    Published: up to 10 crops, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 (DAFormer) and 2.0 for
-    crops of 1024 (HRDA).
+    Published: up to 10 crops, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images at half size
+    (DAFormer) and 2.0 for crops of 1024 at full size (HRDA): the same part of the image, counted at
+    four times the pixels.
 
     Args:
         labels: uint8 [H,W], the whole label map, 255 = ignored.
@@ -195,7 +196,8 @@ class RareClassSampling:
         min_pixels: An image shows a class if it holds more pixels of it than this. None: 3,000 for images of 1280 x 720
             pixels as published, in proportion to the size of the images.
         crop_ratio: A crop shows the class that its image was drawn for if it holds more than ``crop_ratio *
-            min_pixels`` pixels of it (published 0.5 for crops of 512, 2.0 for crops of 1024); 0: any crop will do.
+            min_pixels`` pixels of it; 0: any crop will do. Pixels are those of the stored label map, at whatever size
+            training sees them, so the published 0.5 at half size and 2.0 at full size both are 0.5 here.
         tries: Crops that are drawn at most; the last is taken if none will do.
         largest_share: The most frequent class of a crop must hold less than this share of its labeled pixels; 1 asks
             for nothing.
