@@ -393,6 +393,66 @@ def test_a_mask_for_each_class(tmp_path: Path) -> None:
         ).train_dataset()
 
 
+RED, BLUE = (128, 64, 128), (0, 0, 142)
+
+
+def colored_masks(root: Path, left: str, right: str) -> None:
+    """One image and two masks on black: the left half in red, the last column in blue."""
+    (root / "cam").mkdir()
+    Image.new("RGB", (4, 2)).save(root / "cam/0.png")
+    masks = np.zeros((2, 2, 4, 3), np.uint8)
+    masks[0, :, :2], masks[1, :, 3] = RED, BLUE
+    for name, mask in zip((left, right), masks, strict=True):
+        (root / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / name)
+
+
+@pytest.mark.parametrize("black", ["unnamed", "ignored first", "ignored last", "a class"])
+def test_masks_of_colors_are_laid_over_each_other(tmp_path: Path, black: str) -> None:
+    colored_masks(tmp_path, "seg/0_0.png", "seg/0_1.png")
+    names, table = ["road", "car"], {"128,64,128": "road", "0,0,142": "car"}
+    if black == "a class":
+        names, table = [*names, "rest"], {**table, "0,0,0": "rest"}
+    elif black != "unnamed":
+        table = {"0,0,0": None, **table} if black == "ignored first" else {**table, "0,0,0": None}
+    module = FolderDataModule(
+        tmp_path, "cam/{name}.png", "seg/{name}_*.png", names=names, label_colors=table, join_labels=True
+    )
+    rest = 2 if black == "a class" else 255
+    assert module.train_dataset().read_label(0).tolist() == [[0, 0, rest, 1]] * 2
+
+
+@pytest.mark.parametrize("black", [{}, {"0,0,0": "car"}])
+def test_masks_of_classes_may_be_colored(tmp_path: Path, black: dict[str, str]) -> None:
+    colored_masks(tmp_path, "seg/0_car.png", "seg/0_road.png")
+    module = FolderDataModule(
+        tmp_path,
+        "cam/{name}.png",
+        "seg/{name}_{class}.png",
+        names=["road", "car"],
+        label_colors={"128,64,128": "road", "0,0,142": "car", **black},
+        join_labels=True,
+    )
+    assert module.train_dataset().read_label(0).tolist() == [[1, 1, 255, 0]] * 2
+
+
+def test_masks_of_channels_are_laid_over_each_other(tmp_path: Path) -> None:
+    colored_masks(tmp_path, "seg/0_0.png", "seg/0_1.png")
+    for name, channel, columns in (("0_0", 0, slice(0, 2)), ("0_1", 1, slice(3, 4))):
+        mask = np.zeros((2, 4, 3), np.uint8)
+        mask[:, columns, channel] = 255
+        Image.fromarray(mask).save(tmp_path / f"seg/{name}.png")
+    module = FolderDataModule(
+        tmp_path,
+        "cam/{name}.png",
+        "seg/{name}_*.png",
+        names=["road", "car", "sky"],
+        one_hot=True,
+        join_labels=True,
+    )
+    assert module.train_dataset().read_label(0).tolist() == [[0, 0, 255, 1]] * 2
+
+
 class Annotated:
     """Annotations of two of six images."""
 

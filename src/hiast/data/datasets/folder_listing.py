@@ -9,6 +9,7 @@ from typing import Literal
 from hiast.classes import IGNORED, LabelSpace
 from hiast.data.datasets.label_tables import LabelCoding, LabelTable
 from hiast.data.io.images import ImageReader
+from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.label_groups import AnnotationLabels, JoinedLabels, Mask, match_items
 from hiast.data.io.labels import Decode
 from hiast.data.io.listing import Listing, Pair, SizeMismatch
@@ -98,9 +99,13 @@ def _pair(
         paths = [None] * len(files.images)
     elif join_labels:
         masks = [tuple(_mask(file, classes, table, name) for file in group) for group in files.labels]
-        background = table.raw_id("background") if "class" in Pattern(labels).fields else 0
+        background: int | None = table.background
+        if "class" in Pattern(labels).fields:
+            background = table.raw_id("background")
+        if background is None:
+            background = UNKNOWN_COLOR if isinstance(decode, ColorIds) else IGNORED
         groups = {group[0].path: group for group in masks if group}
-        decode = JoinedLabels(decode, groups, IGNORED if background is None else background)
+        decode = JoinedLabels(decode, groups, background, table.uncovered)
         paths = [group[0].path if group else None for group in masks]
     else:
         paths = only_labels(files.labels, labels)

@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from hiast.classes import IGNORED, Color, LabelSpace
-from hiast.data.io.label_colors import ColorIds
-from hiast.data.io.labels import MINUS_ONE, Decode, Threshold, read_first_channel, read_ids, read_one_hot
+from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
+from hiast.data.io.labels import (
+    MINUS_ONE,
+    NO_CHANNEL,
+    Decode,
+    Threshold,
+    read_first_channel,
+    read_ids,
+    read_one_hot,
+)
 from hiast.errors import InputError
 
 _LARGEST = 65535
@@ -34,6 +42,19 @@ class LabelTable:
     def void(self) -> frozenset[int]:
         """Raw ids that stand for no class."""
         return self.assumed | {raw for raw, name in self.names.items() if name is None}
+
+    @property
+    def background(self) -> int:
+        """Raw id of pixels that none of several masks of an image covers: that of black, or of no channel."""
+        if isinstance(self.decode, ColorIds):
+            return self.decode.raw_id((0, 0, 0))
+        return NO_CHANNEL if self.decode is read_one_hot else 0
+
+    @property
+    def uncovered(self) -> frozenset[int]:
+        """Raw ids where one of several masks does not cover the image; of colors: black, ignored and unknown ones."""
+        rest = self.void | {UNKNOWN_COLOR} if isinstance(self.decode, ColorIds) else frozenset()
+        return rest | {self.background}
 
     def indices(self, classes: LabelSpace) -> dict[int, int]:
         """Raw id -> index in ``classes``."""

@@ -30,6 +30,11 @@ class ColorIds:
     def __init__(self, colors: Mapping[tuple[int, int, int], int]) -> None:
         self.colors = tuple(sorted((r << 16 | g << 8 | b, raw) for (r, g, b), raw in colors.items()))
 
+    def raw_id(self, color: tuple[int, int, int]) -> int:
+        """Raw id of (red, green, blue); ``UNKNOWN_COLOR``: it has none."""
+        red, green, blue = color
+        return dict(self.colors).get(red << 16 | green << 8 | blue, UNKNOWN_COLOR)
+
     def named(self, ids: Collection[int]) -> list[str]:
         """The colors that stand for some raw ids, as "red,green,blue"."""
         return [_text(color) for color, raw in self.colors if raw in ids]

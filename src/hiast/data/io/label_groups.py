@@ -23,7 +23,7 @@ class Mask:
 
     Attributes:
         path: Mask file.
-        raw: Raw id of the pixels that are not 0; None: the mask's own ids.
+        raw: Raw id of the pixels that the mask covers; None: the mask's own ids.
     """
 
     path: Path
@@ -34,18 +34,20 @@ class Mask:
 class JoinedLabels:
     """Reads labels that consist of several mask files, such as one for each object or one for each class.
 
-    The masks of an image are laid over each other in the order of their names: where a mask is not 0, it counts; the
-    last one wins.
+    The masks of an image are laid over each other in the order of their names: where a mask covers the image, it
+    counts; the last one wins.
 
     Args:
         decode: Reads raw ids from one mask file.
         groups: First mask file of an image -> all of them.
-        background: Raw id of pixels that are 0 in all masks.
+        background: Raw id of pixels that no mask covers.
+        uncovered: Raw ids in a mask where it does not cover the image.
     """
 
     decode: Decode
     groups: Mapping[Path, tuple[Mask, ...]]
     background: int = 0
+    uncovered: frozenset[int] = frozenset({0})
 
     def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
         """Raw ids uint16 [H, W] of the image whose first mask file is ``path``.
@@ -63,7 +65,9 @@ class JoinedLabels:
                     f"{mask.path} has {ids.shape[1]} x {ids.shape[0]} pixels and {path} "
                     f"{joined.shape[1]} x {joined.shape[0]}: masks of one image have to be of one size."
                 )
-            here = ids != 0
+            here = np.ones(ids.shape, np.bool_)
+            for raw in self.uncovered:
+                here &= ids != raw
             joined[here] = ids[here] if mask.raw is None else mask.raw
         assert joined is not None
         return joined
