@@ -489,6 +489,32 @@ def test_annotations_of_another_program(tmp_path: Path) -> None:
         folder(tmp_path, format=Annotated)
 
 
+@pytest.mark.parametrize(
+    "key", ["ids", "label_colors", "first_channel", "one_hot", "threshold", "id_factor", "join_labels"]
+)
+def test_annotations_need_no_coding(tmp_path: Path, key: str) -> None:
+    write(tmp_path)
+    values = {
+        "ids": {1: "ground", 2: "thing"},
+        "label_colors": {"1,2,3": "sky"},
+        "threshold": 128,
+        "id_factor": 2,
+    }
+    names = ["ground", "thing"] if key == "threshold" else NAMES
+    given = {"names": names, "ids": None, key: values.get(key, True)}
+    with pytest.raises(InputError, match=f"{key} is given together with format, .*; remove {key}"):
+        folder(tmp_path, labels=None, format=Annotated, **given)
+
+
+def test_a_coding_is_that_of_the_label_files_beside_annotations(tmp_path: Path) -> None:
+    write(tmp_path)
+    split = {"labels": None, "val_images": "cam/{name}.png", "val_labels": "seg/{name}_label.png"}
+    module = folder(tmp_path, **split, format=Annotated, unlabeled="skip", ids={4: "sky", 9: "ground"})
+    assert module.train_dataset().read_label(1).max() == 1
+    assert set(np.unique(module.val_dataset().read_label(0)).tolist()) == {0, 2, 255}
+    assert module.own_classes_present == set(NAMES)
+
+
 def test_a_value_range_is_a_key_of_the_dataset(tmp_path: Path) -> None:
     write(tmp_path, count=1)
     gray = np.linspace(0, 1023, 12 * 16).astype(np.uint16).reshape(12, 16)

@@ -135,6 +135,8 @@ class FolderDataModule(DatasetDataModule):
     @property
     def own_classes_present(self) -> frozenset[str]:
         """The classes that the id or color table names."""
+        if self.annotations["train"] is not None:
+            return super().own_classes_present
         names = self.coding.table(self.own_classes, self.title).names
         return frozenset(name for name in names.values() if name is not None)
 
@@ -192,6 +194,13 @@ class FolderDataModule(DatasetDataModule):
         """Refuse settings that contradict each other."""
         if self.patterns["train"][1] is not None and self.annotations["train"] is not None:
             raise InputError(f"{self.title}: labels and format are given; give one of them.")
+        coded = self.coding.given + ["join_labels"] * self.join_labels
+        annotated = any(reader is not None for reader in self.annotations.values())
+        if coded and annotated and not any(labels for _, labels in self.patterns.values()):
+            raise InputError(
+                f"{self.title}: {coded[0]} is given together with format, and annotations name their classes "
+                f"themselves; remove {' and '.join(coded)}."
+            )
         if self.one_split and val_labels is not None:
             raise InputError(
                 f"{self.title}: val_labels is given without val_images; give both, or use val_list."

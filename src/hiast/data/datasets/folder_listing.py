@@ -45,7 +45,7 @@ def list_folder(
         images: Pattern of the images, see ``patterns.Pattern``: "rgb/{name}.{jpg,png}", "**/camera/*.png".
         labels: Pattern of the labels; None: there are no labels. Paired as ``patterns.group_labels`` says.
         classes: The dataset's own classes.
-        coding: How labels are coded; None: id 0 is the first class, and so on.
+        coding: How label files are coded; None: id 0 is the first class, and so on, as it is for annotations.
         reader: Reads the images; None: without settings.
         size_mismatch: What to do with a pair whose image and label differ in size.
         unlabeled: What to do with images that have no label.
@@ -58,7 +58,8 @@ def list_folder(
         InputError: A folder is missing or empty, or a table does not make sense.
         MissingLabelsError: An image has no label, and ``unlabeled`` is "error".
     """
-    table = (coding or LabelCoding()).table(classes, name)
+    coded = LabelCoding() if coding is None or annotations is not None else coding
+    table = coded.table(classes, name)
     files = list_files(Path(root), images, labels, name)
     pairs, decode = _pair(files, labels, classes, table, join_labels, annotations, name)
     if labels is not None or annotations is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hiast.classes import IGNORED, Color, LabelSpace
@@ -87,6 +87,11 @@ class LabelCoding:
     one_hot: bool = False
     threshold: float | None = None
     id_factor: int = 1
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that are not left at their defaults."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
     def table(self, classes: LabelSpace, dataset: str) -> LabelTable:
         """The label reader and the meaning of what it reads.
