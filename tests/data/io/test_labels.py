@@ -119,6 +119,28 @@ def test_minus_one_and_sixteen_bits(tmp_path: Path) -> None:
             read_ids(tmp_path / "a.npy")
 
 
+PNM = {
+    "P5 of 5 bits": (b"P5\n4 1\n18\n\x00\x01\x05\x12", [0, 1, 5, 18]),
+    "P2 of 5 bits": (b"P2\n4 1\n18\n0 1 5 18\n", [0, 1, 5, 18]),
+    "P6 of 5 bits": (b"P6\n2 1\n18\n\x01\x01\x01\x12\x12\x12", [1, 18]),
+    "P5 with larger values than noted": (b"P5\n4 1\n18\n\x00\x01\x05\xff", [0, 1, 5, 255]),
+    "P5 of 10 bits": (b"P5\n4 1\n1000\n" + np.array([0, 1, 500, 1000], ">u2").tobytes(), [0, 1, 500, 1000]),
+    "P2 of 10 bits": (b"P2\n4 1\n1000\n0 1 500 1000\n", [0, 1, 500, 1000]),
+    "P5 of 16 bits": (
+        b"P5\n4 1\n65535\n" + np.array([0, 1, 500, 65535], ">u2").tobytes(),
+        [0, 1, 500, 65535],
+    ),
+    "P2 of 16 bits": (b"P2\n4 1\n65535\n0 1 500 65535\n", [0, 1, 500, 65535]),
+}
+
+
+@pytest.mark.parametrize("kind", PNM)
+def test_ids_of_pnm_files_are_as_stored(tmp_path: Path, kind: str) -> None:
+    data, ids = PNM[kind]
+    (tmp_path / "a.pnm").write_bytes(data)
+    assert read_ids(tmp_path / "a.pnm").tolist() == [ids]
+
+
 def test_pixels_of_no_channel_are_255(tmp_path: Path) -> None:
     hot = np.zeros((4, 3, 5), np.float32)
     hot[2, 1, :4] = 1

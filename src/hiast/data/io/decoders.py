@@ -146,6 +146,8 @@ def decode_by_pillow(image: ImageFile.ImageFile, *, indices: bool) -> Decoded:
     Raises:
         OSError: The file is cut off or damaged; also other errors of ``DECODER_ERRORS``.
     """
+    if indices and image.format == "PPM":
+        image.tile = [_unscaled(tile, 65535 if image.mode == "I" else 255) for tile in image.tile]
     image.load()
     if image.mode == "1":
         gray: NDArray[Any] = np.asarray(image).astype(np.uint8)
@@ -157,6 +159,12 @@ def decode_by_pillow(image: ImageFile.ImageFile, *, indices: bool) -> Decoded:
     if image.mode == "I" and pixels.min() >= 0 and pixels.max() < 65536:
         pixels = pixels.astype(np.uint16)  # Pillow reads the 16 bits of a PGM as 32.
     return Decoded(pixels, image.mode in ("LA", "RGBA"), 8 * pixels.dtype.itemsize)
+
+
+def _unscaled(tile: Any, largest: int) -> Any:
+    """What Pillow is to decode of a PNM file, without spreading its values over all that fit."""
+    named = isinstance(tile.args, tuple) and len(tile.args) == 2  # (mode, largest value of the header)
+    return tile._replace(args=(tile.args[0], largest)) if named else tile
 
 
 def _indices(image: Image.Image) -> NDArray[Any]:
