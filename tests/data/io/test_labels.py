@@ -16,6 +16,7 @@ from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.label_groups import AnnotationLabels, JoinedLabels, Mask, match_items
 from hiast.data.io.labels import Threshold, label_size, read_first_channel, read_ids, read_one_hot
 from hiast.errors import InputError
+from hiast.formats.names import voc_colors
 
 IDS = np.random.default_rng(0).integers(0, 6, (13, 21)).astype(np.uint8)
 PALETTE = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
@@ -117,6 +118,16 @@ def test_minus_one_and_sixteen_bits(tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", np.full((2, 2), value))
         with pytest.raises(InputError, match=f"holds the value {value}; ids are whole numbers from -1"):
             read_ids(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "tif"])
+def test_indices_of_a_colored_palette_whose_used_colors_are_gray(tmp_path: Path, suffix: str) -> None:
+    ids = np.zeros((4, 6), np.uint8)
+    ids[1:, 2:] = 7  # (128, 128, 128) in the palette of Pascal VOC
+    image = Image.fromarray(ids)
+    image.putpalette(np.array(voc_colors(), np.uint8).tobytes())
+    image.save(tmp_path / f"a.{suffix}", **({"optimize": False} if suffix == "gif" else {}))
+    np.testing.assert_array_equal(read_ids(tmp_path / f"a.{suffix}"), ids)
 
 
 PNM = {

@@ -168,11 +168,11 @@ def _unscaled(tile: Any, largest: int) -> Any:
 
 
 def _indices(image: Image.Image) -> NDArray[Any]:
-    """Palette indices; gray values where the palette is gray, for writers of GIF and BMP renumber gray values."""
+    """Palette indices; gray values where the whole palette is gray, for writers of GIF and BMP renumber gray values."""
     found: NDArray[Any] = np.asarray(image)
     palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     used = palette[np.minimum(np.unique(found), len(palette) - 1)]
-    if (used == used[:, :1]).all() and len(np.unique(used[:, 0])) == len(used):
+    if (palette == palette[:, :1]).all() and len(np.unique(used[:, 0])) == len(used):
         gray: NDArray[Any] = palette[np.minimum(found, len(palette) - 1), 0]
         return gray
     return found
