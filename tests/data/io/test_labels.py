@@ -108,6 +108,27 @@ def test_a_flipped_bit_of_a_packed_array_is_refused(tmp_path: Path, bit: int) ->
         read_ids(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "float16", "float32", "float64"])
+def test_minus_one_in_arrays_of_any_type(tmp_path: Path, dtype: str) -> None:
+    np.save(tmp_path / "a.npy", np.array([[-1, 0], [1, 100]], dtype))
+    np.testing.assert_array_equal(read_ids(tmp_path / "a.npy"), [[65535, 0], [1, 100]])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_floats_hold_instead_of_ids_is_said(tmp_path: Path, dtype: str) -> None:
+    for value, said in (
+        (np.nan, "holds NaN where"),
+        (np.inf, "holds the value inf"),
+        (0.5, "holds fractions"),
+    ):
+        array = np.array([[value, 0], [1, 5]], dtype)
+        np.save(tmp_path / "a.npy", array)
+        tifffile.imwrite(tmp_path / "a.tif", array)
+        for name in ("a.npy", "a.tif"):
+            with pytest.raises(InputError, match=f"{name} {said}"):
+                read_ids(tmp_path / name)
+
+
 def test_minus_one_and_sixteen_bits(tmp_path: Path) -> None:
     ids = np.array([[-1, 0], [300, 65535]])
     np.save(tmp_path / "a.npy", ids)

@@ -244,14 +244,18 @@ def _whole(pixels: NDArray[Any], path: Path) -> Ids:
         return pixels.astype(np.uint8)
     if pixels.dtype in (np.uint8, np.uint16):
         return np.ascontiguousarray(pixels)
-    if pixels.dtype.kind == "f" and not (np.isfinite(pixels).all() and (pixels == np.floor(pixels)).all()):
+    if pixels.dtype.kind == "f" and np.isnan(pixels).any():
+        raise InputError(
+            f"{path} holds NaN where ids are expected: save whole numbers, with 255 or -1 for pixels to ignore."
+        )
+    if pixels.dtype.kind == "f" and not (pixels == np.floor(pixels)).all():
         raise InputError(
             f"{path} holds fractions where ids are expected: save whole numbers, or set threshold for two classes."
         )
-    low, high = pixels.min(), pixels.max()
+    low, high = pixels.min().item(), pixels.max().item()
     if low < -1 or high > _LARGEST:
         raise InputError(
             f"{path} holds the value {low if low < -1 else high}; ids are whole numbers from -1 to 65535."
         )
-    ids: Ids = np.where(pixels == -1, MINUS_ONE, pixels).astype(np.uint16)
+    ids: Ids = np.where(pixels == -1, MINUS_ONE, pixels.astype(np.int64)).astype(np.uint16)
     return ids
