@@ -393,6 +393,24 @@ def test_a_mask_for_each_class(tmp_path: Path) -> None:
         ).train_dataset()
 
 
+@pytest.mark.parametrize("annotated", [False, True])
+def test_a_held_out_image_is_not_trained_on_where_some_lack_labels(tmp_path: Path, annotated: bool) -> None:
+    write(tmp_path, count=20)
+    every = folder(tmp_path, val_fraction=0.3, unlabeled="skip")
+    whole = set(every.val_dataset().names), set(every.train_dataset(labeled=False).names)
+    plain = folder(tmp_path, val_fraction=0.3)
+    assert whole == (set(plain.val_dataset().names), set(plain.train_dataset(labeled=False).names))
+    for path in (tmp_path / "seg/b").glob("*.png"):
+        path.unlink()
+    options = {"labels": None, "ids": None, "format": Annotated} if annotated else {}
+    module = folder(tmp_path, val_fraction=0.3, unlabeled="skip", **options)
+    val, train = set(module.val_dataset().names), set(module.train_dataset(labeled=False).names)
+    assert len(val) == (1 if annotated else 3)
+    assert not val & train and len(val) + len(train) == 20
+    assert set(module.train_dataset().names) <= train
+    assert {pair.name for pair in module.files("val", labeled=False).pairs} == val
+
+
 RED, BLUE = (128, 64, 128), (0, 0, 142)
 
 

@@ -308,12 +308,16 @@ class DatasetDataModule(pl.LightningDataModule):
             listing if self.max_images is None else replace(listing, pairs=listing.pairs[: self.max_images])
         )
 
+    def _divide(self, listing: Listing, split: Split) -> Listing:
+        """One side of the division of a dataset of one split by ``val_fraction``."""
+        return listing.hold_out(self.val_fraction, self.seed, split)
+
     def _choose(self, listing: Listing, split: Split) -> Listing:
         if self.one_split and self.val_list is not None:
             held = listing.keep(self.val_list, self.list_folders)
             listing = held if split == "val" else listing.without({pair.name for pair in held.pairs})
         elif self.one_split and self.val_fraction:
-            listing = listing.hold_out(self.val_fraction, self.seed, split)
+            listing = self._divide(listing, split)
         elif self.one_split and split == "val":
             raise InputError(f"{listing.name} has no validation split: set val_fraction or val_list.")
         elif self.val_list is not None and split == "val":

@@ -187,6 +187,14 @@ class FolderDataModule(DatasetDataModule):
             )
         return replace(every, pairs=rest)
 
+    def _divide(self, listing: Listing, split: Split) -> Listing:
+        """As the labeled images alone are divided, where only these are for validation: no image is on both sides."""
+        if listing.labeled or self.unlabeled == "error" or not self._has_labels(split):
+            return super()._divide(listing, split)
+        held = {pair.name for pair in super()._divide(self._list(split, labeled=True), "val").pairs}
+        pairs = tuple(pair for pair in listing.pairs if (pair.name in held) == (split == "val"))
+        return replace(listing, name=f"{self.title} {split}", pairs=pairs)
+
     def _has_labels(self, split: Split) -> bool:
         return self.patterns[split][1] is not None or self.annotations[split] is not None
 
