@@ -27,4 +27,5 @@ class Stream(IntEnum):
     SOURCE_CROP = 22
     TARGET_CROP = 23
     JOINED_SOURCE = 1000
-    """The dataset of a joined source that an image is drawn from; plus 1, 2, ...: the order within each of them."""
+    """Times the stream of joined datasets plus one: the dataset that an image is drawn from. Plus 1, 2, ... (below
+    1000): the order within each of them."""

@@ -13,6 +13,7 @@ from hiast.data.loading.sampler import (
     StreamKey,
     Weighted,
 )
+from hiast.data.random_streams import Stream
 from hiast.errors import InputError
 
 KEY = StreamKey(888, 2, 20)
@@ -127,6 +128,23 @@ def test_weighted_sources_show_no_pattern() -> None:
     np.testing.assert_allclose(in_batch, chance, atol=0.03)
     for lag in (1, 2, 3, 8, 1000):
         assert abs((source[lag:] == source[:-lag]).mean() - 1 / 3) < 0.02
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_joined_source_and_a_joined_target_are_drawn_independently(first: int) -> None:
+    """The same images at the same positions in a dataset of one and a dataset of the other only by chance."""
+    streams = (Stream.SOURCE_ORDER, Stream.TARGET_ORDER)
+    keys = [StreamKey(888, 0, stream) for stream in streams]
+    weights = [[1, 0], [0, 1]]
+    for mine, other in itertools.product(weights, weights):
+        orders = [weighted(mine, [100, 100]), weighted(other, [100, 100])]
+        drawn = [
+            [order.index(key, p) % 100 for p in range(100)] for order, key in zip(orders, keys, strict=True)
+        ]
+        assert sum(a == b for a, b in zip(*drawn, strict=True)) < 10
+    plain = [Shuffled(100).index(keys[first], p) for p in range(100)]
+    joined = [weighted([1, 0], [100, 100]).index(keys[1 - first], p) for p in range(100)]
+    assert sum(a == b for a, b in zip(plain, joined, strict=True)) < 10
 
 
 def test_weighted_sources_start_anywhere_at_once() -> None:

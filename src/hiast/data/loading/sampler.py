@@ -109,7 +109,7 @@ class Weighted:
 
     def index(self, key: StreamKey, position: int) -> int:
         """Index of the image at ``position``."""
-        base = key.stream + Stream.JOINED_SOURCE
+        base = (key.stream + 1) * Stream.JOINED_SOURCE
         rng = np.random.default_rng([key.seed, key.round, position, base])
         source = int(rng.choice(len(self.orders), p=self.probabilities))
         inner = key._replace(stream=base + source + 1)
