@@ -524,6 +524,19 @@ def test_annotations_need_no_coding(tmp_path: Path, key: str) -> None:
         folder(tmp_path, labels=None, format=Annotated, **given)
 
 
+@pytest.mark.parametrize("annotations", ["arrays", "~/own/arrays"])
+def test_annotations_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, annotations: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "own", count=1)
+    (tmp_path / "own/arrays").mkdir()
+    np.save(tmp_path / "own/arrays/0.npy", np.full((12, 16), 2, np.uint8))
+    options = {"format": "arrays", "annotations": annotations}
+    module = FolderDataModule("~/own", "cam/a/{name}.png", names=NAMES, **options)
+    assert (module.train_dataset().read_label(0) == 2).all()
+
+
 def test_a_coding_is_that_of_the_label_files_beside_annotations(tmp_path: Path) -> None:
     write(tmp_path)
     split = {"labels": None, "val_images": "cam/{name}.png", "val_labels": "seg/{name}_label.png"}

@@ -32,6 +32,17 @@ def write_video(path: Path, count: int = 25, coding: str = "MJPG") -> Path:
     return path
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for options, folder in (
+        ({}, "a/frames"),
+        ({"cache_folder": "~/b"}, "b/frames"),
+        ({"frames": "~/c"}, "c"),
+    ):
+        module = VideoDataModule("~/a", "*.mp4", CITYSCAPES_19, statistics="~/d", **options)
+        assert (module.frames, module.statistics) == (tmp_path / folder, tmp_path / "d")
+
+
 @pytest.mark.parametrize(("coding", "suffix"), [("MJPG", "avi"), ("mp4v", "mp4")])
 @pytest.mark.parametrize("every", [1, 7, 100])
 def test_every_nth_frame(tmp_path: Path, coding: str, suffix: str, every: int) -> None:

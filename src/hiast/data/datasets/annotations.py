@@ -43,7 +43,7 @@ def open_format(
     if isinstance(format, str):
         if annotations is None:
             raise InputError(f"{dataset}: format is {format}; say where the annotations are (annotations).")
-        return open_annotations(format, root / annotations, names, **dict(options or {}))
+        return open_annotations(format, root / Path(annotations).expanduser(), names, **dict(options or {}))
     if annotations is not None or options:
         raise InputError(
             f"{dataset}: annotations belong to a format given by name, and format is a reader itself."

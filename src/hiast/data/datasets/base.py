@@ -143,7 +143,7 @@ class DatasetDataModule(pl.LightningDataModule):
         self.rare_class_sampling = (
             RareClassSampling(**settings) if isinstance(settings, Mapping) else settings
         )
-        self.statistics = None if statistics is None else Path(statistics)
+        self.statistics = None if statistics is None else Path(statistics).expanduser()
         self.cache = cache
         self.max_pixels = max_pixels
         if max_images is not None and max_images < 1:

@@ -116,8 +116,9 @@ class FolderDataModule(DatasetDataModule):
             "train": (images, labels),
             "val": (val_images or images, val_labels if val_images else labels),
         }
+        root = Path(data_root).expanduser()
         opened = partial(
-            open_format, format, options=format_options, root=Path(data_root), names=own.names, dataset=name
+            open_format, format, options=format_options, root=root, names=own.names, dataset=name
         )
         of_val_alone = annotations is None and val_annotations is not None
         train = None if of_val_alone else opened(annotations)

@@ -57,7 +57,8 @@ class VideoDataModule(DatasetDataModule):
         self.own_classes = classes
         self.videos = videos
         self.every = every
-        self.frames = Path(cache_folder or data_root) / "frames" if frames is None else Path(frames)
+        folder = Path(cache_folder or data_root) / "frames" if frames is None else Path(frames)
+        self.frames = folder.expanduser()
         self.title = name
         super().__init__(data_root, classes, **options)
 
