@@ -225,6 +225,23 @@ def test_data_and_cache_can_move(listing, tmp_path: Path):
     np.testing.assert_array_equal(read(reader, pairs[1]), read_image(pairs[1].image))
 
 
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("tiles", [None, SMALL_TILES])
+def test_a_cache_moved_to_a_far_longer_path_is_kept(listing, tmp_path: Path, tiles: Tiles | None):
+    make(listing, tmp_path, tiles)
+    moved = tmp_path / "/".join(["far" * 60] * 4)
+    moved.mkdir(parents=True)
+    for name in ("data", "cache"):
+        (tmp_path / name).rename(moved / name)
+    pairs = tuple(replace(pair, image=moved / pair.image.relative_to(tmp_path)) for pair in listing.pairs)
+    for pair in pairs:
+        pair.image.touch()
+    there = replace(listing, pairs=pairs)
+    assert not any(prepare(there, moved / "data", moved / "cache", tiles=tiles))
+    reader = CachedReader(there, moved / "data", moved / "cache")
+    np.testing.assert_array_equal(read(reader, pairs[1]), read_image(pairs[1].image))
+
+
 def test_an_image_that_is_missing_in_the_cache_stops_at_once(listing, tmp_path: Path):
     reader = make(listing, tmp_path)
     first, second = (cached_path(tmp_path / "cache", tmp_path / "data", pair.image) for pair in listing.pairs)

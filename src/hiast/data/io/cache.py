@@ -116,7 +116,6 @@ def prepare_image(
         return False
     digest = _digest(image)
     notes = {
-        "image": str(image),
         "digest": digest,
         "stamp": stamp if _is_settled(stamp) else None,
         "settings": _settings(images),

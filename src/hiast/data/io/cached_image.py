@@ -1,9 +1,9 @@
 """The files of the cache: images as TIFF, raw or in compressed tiles, of which any window is read by itself.
 
 tifffile writes and reads them, so that any viewer opens them. What it leaves open is added in the image description,
-as JSON behind its own CRC-32: where the image comes from, the CRC-32 of each compressed tile (Zstandard frames as
-tifffile writes them hold none), and that of all tags that decide how pixels are read. Each is compared before pixels
-are decoded.
+as JSON behind its own CRC-32: the hash of the image that it comes from, the CRC-32 of each compressed tile (Zstandard
+frames as tifffile writes them hold none), and that of all tags that decide how pixels are read. Each is compared before
+pixels are decoded.
 
 Measured on three drawn scenes of 2048 x 1024 pixels, one thread, files in memory, against the file format of version
 0.1 that this replaces (tiles of delta and Zstandard, or JPEG, in a container of its own): 2.65 MB per image for both, a
