@@ -260,6 +260,12 @@ def test_an_image_that_is_gone_is_refused(listing, tmp_path: Path):
         read(reader, listing.pairs[0])
 
 
+def test_an_error_while_a_cached_image_is_open_stays_what_it_is(listing, tmp_path: Path):
+    reader = make(listing, tmp_path)
+    with pytest.raises(FileNotFoundError, match="elsewhere"), reader.open(listing.pairs[0]):
+        (tmp_path / "elsewhere").read_bytes()
+
+
 @pytest.mark.parametrize("tiles", [None, SMALL_TILES])
 @pytest.mark.parametrize("length", [0, 10, 20, 100, 5000, -1])
 def test_a_cut_file_is_refused_and_made_anew(listing, tmp_path: Path, length: int, tiles: Tiles | None):

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -194,14 +194,15 @@ class CachedReader:
             InputError: The image is gone or its content has changed since it was prepared, or its cached file is
                 missing, damaged, or made with other bands or another value range.
         """
-        try:
-            with open_image(self._targets[pair.image]) as image:
+        with ExitStack() as stack:
+            try:
+                image = stack.enter_context(open_image(self._targets[pair.image]))
                 self._check(pair, image.notes)
-                yield image
-        except OSError as error:
-            raise InputError(
-                f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
-            ) from error
+            except OSError as error:
+                raise InputError(
+                    f"{pair.image} cannot be read from the cache {self.directory} ({error.strerror}): {_PREPARE}."
+                ) from error
+            yield image
 
     def label(self, pair: Pair) -> Ids:
         """Raw ids [H, W] of the label, decoded from its file."""
