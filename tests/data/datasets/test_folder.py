@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from hiast.classes import LabelSpace
 from hiast.data import FolderDataModule
 from hiast.data.datasets.folder import label_space, parse_color
+from hiast.data.loading.class_counts import count_class_pixels
 from hiast.errors import InputError
 
 NAMES = ["ground", "thing", "sky"]
@@ -438,6 +440,29 @@ def test_masks_of_colors_are_laid_over_each_other(tmp_path: Path, black: str) ->
     )
     rest = 2 if black == "a class" else 255
     assert module.train_dataset().read_label(0).tolist() == [[0, 0, rest, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    "coding", [{"label_colors": {"128,64,128": "road", "0,0,142": "car"}}, {"one_hot": True}]
+)
+def test_counts_of_joined_masks_are_reused_until_a_mask_changes(tmp_path: Path, coding: dict) -> None:
+    colored_masks(tmp_path, "seg/0_0.png", "seg/0_1.png")
+    if "one_hot" in coding:
+        for number in (0, 1):
+            Image.fromarray(np.eye(3, dtype=np.uint8)[[[0, 1, 0, number]] * 2]).save(
+                tmp_path / f"seg/0_{number}.png"
+            )
+
+    def count() -> int:
+        """Number of kept counts, after another look at the dataset."""
+        options = {"names": ["road", "car", "sky"], "join_labels": True, **coding}
+        module = FolderDataModule(tmp_path, "cam/{name}.png", "seg/{name}_*.png", **options)
+        count_class_pixels(module.train_dataset(), tmp_path / "counts")
+        return len(list((tmp_path / "counts").iterdir()))
+
+    assert [count(), count()] == [1, 1]
+    os.utime(tmp_path / "seg/0_1.png", (1, 1))
+    assert [count(), count()] == [2, 2]
 
 
 @pytest.mark.parametrize("black", [{}, {"0,0,0": "car"}])

@@ -12,9 +12,17 @@ import pytest
 import tifffile
 from PIL import Image
 
+from hiast.data.datasets.idd_labels import IDDLabels
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.label_groups import AnnotationLabels, JoinedLabels, Mask, match_items
-from hiast.data.io.labels import Threshold, label_size, read_first_channel, read_ids, read_one_hot
+from hiast.data.io.labels import (
+    Threshold,
+    describe_decode,
+    label_size,
+    read_first_channel,
+    read_ids,
+    read_one_hot,
+)
 from hiast.errors import InputError
 from hiast.formats.names import voc_colors
 
@@ -149,6 +157,13 @@ def test_indices_of_a_colored_palette_whose_used_colors_are_gray(tmp_path: Path,
     image.putpalette(np.array(voc_colors(), np.uint8).tobytes())
     image.save(tmp_path / f"a.{suffix}", **({"optimize": False} if suffix == "gif" else {}))
     np.testing.assert_array_equal(read_ids(tmp_path / f"a.{suffix}"), ids)
+
+
+def test_readers_are_described_alike_in_every_process() -> None:
+    readers = [lambda: read_ids, lambda: Threshold(3), lambda: ColorIds({(1, 2, 3): 4}), IDDLabels]
+    said = [describe_decode(make()) for make in readers]
+    assert said == [describe_decode(make()) for make in readers]
+    assert len(set(said)) == 4 and not any(" at 0x" in text for text in said)
 
 
 PNM = {

@@ -88,6 +88,10 @@ class IDDLabels:
             return read_translated(path, max_pixels, _OF_LEVEL_3, _UNLABELED)
         return read_ids(path, max_pixels)
 
+    def describe(self) -> str:
+        """Its name: there are no settings."""
+        return type(self).__qualname__
+
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of a label.
 

@@ -30,6 +30,10 @@ class ColorIds:
     def __init__(self, colors: Mapping[tuple[int, int, int], int]) -> None:
         self.colors = tuple(sorted((r << 16 | g << 8 | b, raw) for (r, g, b), raw in colors.items()))
 
+    def describe(self) -> str:
+        """The color table."""
+        return repr(self.colors)
+
     def raw_id(self, color: tuple[int, int, int]) -> int:
         """Raw id of (red, green, blue); ``UNKNOWN_COLOR``: it has none."""
         red, green, blue = color

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.data.io.images import image_size
-from hiast.data.io.labels import Decode, Ids, label_size
+from hiast.data.io.labels import Decode, Ids, describe_decode, label_size
 from hiast.data.io.sniff import MAX_PIXELS
 from hiast.errors import InputError
 from hiast.formats import AnnotationReader
@@ -71,6 +71,16 @@ class JoinedLabels:
             joined[here] = ids[here] if mask.raw is None else mask.raw
         assert joined is not None
         return joined
+
+    def describe(self) -> str:
+        """The reader of the masks, and names, sizes and times of all mask files."""
+        files = [
+            (str(mask.path), mask.raw, status.st_size, status.st_mtime_ns)
+            for masks in self.groups.values()
+            for mask in masks
+            for status in (mask.path.stat(),)
+        ]
+        return repr((describe_decode(self.decode), self.background, sorted(self.uncovered), files))
 
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of the first mask, from its header."""

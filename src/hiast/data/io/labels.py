@@ -148,6 +148,16 @@ def label_size(path: Path, max_pixels: int = MAX_PIXELS, decode: Decode | None =
     return header.size
 
 
+def describe_decode(decode: Decode) -> str:
+    """What decides about the ids that a label reader gives, besides the pairs' label files; equal in every process.
+
+    Args:
+        decode: The reader; one that has a method ``describe`` is asked, of a function its name counts.
+    """
+    describe = getattr(decode, "describe", None)
+    return str(getattr(decode, "__qualname__", repr(decode)) if describe is None else describe())
+
+
 def read_label_raster(path: Path, max_pixels: int, *, indices: bool) -> Raster:
     """A label image as stored, after the checks that hold for all labels.
 

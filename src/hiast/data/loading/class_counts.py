@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiast.data.io.label_colors import ColorIds, row_blocks
+from hiast.data.io.label_colors import row_blocks
+from hiast.data.io.labels import describe_decode
 from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.files import write_atomically
 
@@ -81,9 +82,8 @@ def _write(path: Path, counts: NDArray[np.int64]) -> None:
 
 
 def _fingerprint(dataset: SegmentationDataset) -> str:
-    decode = dataset.listing.decode
     # A corrected color table changes neither the files nor, often, the ids.
-    reading = decode.colors if isinstance(decode, ColorIds) else getattr(decode, "__qualname__", repr(decode))
+    reading = describe_decode(dataset.listing.decode)
     meaning = (dataset.classes.names, sorted(dataset.ids.items()), reading, dataset.size_mismatch)
     digest = hashlib.sha256(repr(meaning).encode())
     for pair in dataset.listing.pairs:
