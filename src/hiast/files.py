@@ -82,3 +82,8 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def absolute(path: Path) -> Path:
+    """An absolute path without "..", which ``Path.absolute`` keeps; links are not followed."""
+    return Path(os.path.normpath(path.absolute()))

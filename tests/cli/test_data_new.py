@@ -140,3 +140,15 @@ def test_a_forgotten_config_dir_is_named(run: Run, tmp_path: Path) -> None:
         assert code == 2 and "a file my_conf/scenario/mine.yaml: add --config-dir my_conf." in err
     code, _, err = run("data_check", "+scenario=demo", "trainer=gpu")
     assert code == 2 and "did you mean multi_gpu or single_gpu?" in err
+
+
+def test_words_of_the_templates_in_paths_and_names_stay(run: Run, tmp_path: Path) -> None:
+    write_data(tmp_path / "NEW_FOLDER/FILENAME", 3)
+    (tmp_path / "NEW_FOLDER/FILENAME/source/classes.txt").write_text("NAMED road\nFOLDER\nsky\n")
+    images, labels = (f"{key}=NEW_FOLDER/FILENAME/source/{key}" for key in ("images", "labels"))
+    code, _, err = run("data_new", images, labels, "out=cc", "name=own")
+    assert code == 0, err
+    source = yaml.safe_load((tmp_path / "cc/dataset/own_source.yaml").read_text("utf-8"))
+    assert source["data_root"].endswith("NEW_FOLDER/FILENAME/source")
+    assert source["names"] == ["NAMED road", "FOLDER", "sky"]
+    assert "+scenario=own" in (tmp_path / "cc/scenario/own.yaml").read_text("utf-8")

@@ -251,3 +251,35 @@ def test_files_are_the_same_each_time(maps, make_items, classes, tmp_path):
     )
     assert first == second
     assert Path("cvat.zip") in first
+
+
+@pytest.mark.parametrize("form", ["cvat", "datumaro"])
+def test_masks_with_a_suffix_in_capitals_are_read(form, maps, make_items, classes, tmp_path):
+    write, name, options = FORMS[form]
+    write(tmp_path / "out", make_items(maps), classes)
+    for path in list((tmp_path / "out").rglob("*.png")):
+        path.rename(path.with_suffix(".PNG"))
+    reader = open_annotations(name, tmp_path / "out", classes.names, **options)
+    for one, labels in maps.items():
+        np.testing.assert_array_equal(reader.read(name_in(form, one), labels.shape), labels)
+
+
+def test_a_part_is_closed_when_it_is_written(maps, make_items, classes, tmp_path, monkeypatch):
+    """A temporary file each would reach the limit of open files."""
+    from hiast.formats import label_studio
+
+    opened = []
+
+    class Counted(label_studio.Spool):
+        def __enter__(self):
+            opened.append(1)
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            opened.append(-1)
+            return super().__exit__(*error)
+
+    monkeypatch.setattr(label_studio, "Spool", Counted)
+    partial(STUDIO, tasks_per_file=1)(tmp_path / "out", make_items(maps), classes)
+    sums = np.cumsum(opened)
+    assert len(maps) > 2 and sums.max() == 1 and sums[-1] == 0

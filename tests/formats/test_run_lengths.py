@@ -156,3 +156,10 @@ def test_the_loop_of_this_test_counts_right():
     mask = np.array([[True, False], [True, True]])
     assert counted(mask) == [0, 2, 1, 1]
     assert [len(list(run)) for _, run in groupby(mask.T.ravel())] == [2, 1, 1]
+
+
+def test_a_number_of_too_many_bits_is_damage() -> None:
+    with pytest.raises(InputError, match=r"file: .*damaged"):
+        rle.as_lengths([1, 1 << 70], "file")
+    with pytest.raises(InputError, match=r"file: .*damaged"):
+        rle.from_text("oooooooooooo_" * 8, "file")

@@ -180,6 +180,7 @@ def test_ids_in_the_first_of_several_channels(tmp_path: Path) -> None:
         ("classes.txt", "road\nhouse\nsky\n", {0: "road", 1: "house", 2: "sky"}),
         ("classes.txt", "0 road\n7: house\n", {0: "road", 7: "house"}),
         ("labelmap.txt", "# label:color_rgb:parts:actions\nroad:128,64,128::\nsky:70,130,180::\n", COLORS),
+        ("labels.txt", "road, 128, 64, 128\nsky, 70, 130, 180\n", COLORS),
         ("label_colors.txt", "128 64 128\troad\n70 130 180\tsky\n", COLORS),
         ("class_dict.csv", "name,r,g,b\nroad,128,64,128\nsky,70,130,180\n", COLORS),
         ("_classes.csv", "Pixel Value, Class\n0, background\n1, crack\n", {0: "background", 1: "crack"}),
@@ -322,3 +323,29 @@ def test_placeholders_of_colors_and_of_ids_are_kept_apart(tmp_path: Path) -> Non
     )
     _, notes = fill_in_scenario(folders, TEMPLATES, ["a", "b", "c"])
     assert "No list" not in notes[-1]
+
+
+def test_tiff_labels_with_a_band_for_each_class(tmp_path: Path) -> None:
+    """Pillow does not know them."""
+    import tifffile
+
+    write(tmp_path, "i/{name}.png", "l/{name}.png", lambda ids: ids)
+    for path in sorted((tmp_path / "l").iterdir()):
+        ids = np.array(Image.open(path))
+        bands = np.stack([ids == k for k in range(5)], -1).astype(np.uint8) * 255
+        tifffile.imwrite(path.with_suffix(".tif"), bands, photometric="minisblack", planarconfig="contig")
+        path.unlink()
+    keys = filled(tmp_path, "i", "l")["source"]
+    assert list(keys["ids"]) == [0, 1, 2]
+
+
+def test_folders_above_and_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "photos/{name}.png", "work/masks/{name}.png", lambda ids: ids)
+    (tmp_path / "work").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+    found = find_layout(Path("../photos"), Path("masks"))
+    assert (found.root, found.images, found.labels) == (
+        tmp_path,
+        "photos/{name}.png",
+        "work/masks/{name}.png",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,22 +64,24 @@ def write_templates(config: DictConfig) -> None:
         require(config, "name", "name=NAME is needed: a name for the scenario; or images=DIR labels=DIR.")
     )
     files = _destinations(name, Path(config.out))
+    place = {"NAME": name, "FOLDER": shlex.quote(str(config.out))}
     console = Console(soft_wrap=True, highlight=False)
     if config.images is None:
-        texts = _templates(config)
+        texts = _templates(config, place)
     else:
-        texts, said = _filled_in(config)
+        texts, said = _filled_in(config, place)
         for line in said:
             console.print(line, markup=False)
-    folder = shlex.quote(str(config.out))
     for role, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, texts[role].replace("NAME", name).replace("FOLDER", folder).encode())
+        write_atomically(path, texts[role].encode())
     console.print("Read through:" if config.images else "Fill in, from the top:")
     for path in files.values():
         console.print(f"  {path}", markup=False)
     root = "" if config.images else " data_root=DIR"
-    console.print(f"Then: hiast-data-check --config-dir {folder} +scenario={name}{root}", markup=False)
+    console.print(
+        f"Then: hiast-data-check --config-dir {place['FOLDER']} +scenario={name}{root}", markup=False
+    )
 
 
 def _destinations(name: str, out: Path) -> dict[str, Path]:
@@ -104,13 +107,15 @@ def _destinations(name: str, out: Path) -> dict[str, Path]:
     return files
 
 
-def _template(name: str) -> str:
+def _template(name: str, place: Mapping[str, str]) -> str:
+    """A template; ``place``: the words NAME and FOLDER in it, and what they stand for."""
     from hiast.cli.conf_files import conf_directory
 
-    return (conf_directory() / "template" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (conf_directory() / "template" / f"{name}.yaml").read_text(encoding="utf-8")
+    return re.sub("|".join(place), lambda word: place[word[0]], text)
 
 
-def _templates(config: DictConfig) -> dict[str, str]:
+def _templates(config: DictConfig, place: Mapping[str, str]) -> dict[str, str]:
     """Role -> template.
 
     Raises:
@@ -124,10 +129,13 @@ def _templates(config: DictConfig) -> dict[str, str]:
             f"{given[0] if given else 'target'} is given without images: add images=DIR labels=DIR."
         )
     target = {"folder": "target", "video": "video"}[config.target]
-    return {"source": _template("source"), "target": _template(target), "scenario": _template("scenario")}
+    return {
+        role: _template(name, place)
+        for role, name in {"source": "source", "target": target, "scenario": "scenario"}.items()
+    }
 
 
-def _filled_in(config: DictConfig) -> tuple[dict[str, str], list[str]]:
+def _filled_in(config: DictConfig, place: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Role -> text of the file, and what was found, in lines."""
     from hiast.inspection.new_scenario import Folders, fill_in_scenario
 
@@ -143,6 +151,6 @@ def _filled_in(config: DictConfig) -> tuple[dict[str, str], list[str]]:
         val_images=None if config.val_images is None else Path(config.val_images),
         val_labels=None if config.val_labels is None else Path(config.val_labels),
     )
-    templates = {name: _template(name) for name in ("source", "target", "video", "scenario")}
+    templates = {name: _template(name, place) for name in ("source", "target", "video", "scenario")}
     texts, said = fill_in_scenario(folders, templates, list(config.names or ()), video=target == "video")
     return texts, said

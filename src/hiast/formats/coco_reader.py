@@ -207,7 +207,7 @@ def _draw(columns: Labels, segmentation: Any, index: int, where: str) -> None:
     if isinstance(counts, str):
         lengths = rle.from_text(counts, where)
     elif all(type(count) is int for count in counts):
-        lengths = np.array(counts, np.int64)
+        lengths = rle.as_lengths(counts, where)
     else:
         raise InputError(f"{where}: 'counts' should hold whole numbers; the file is damaged.")
     columns.reshape(-1)[rle.pixels(lengths, size, where)] = index

@@ -18,7 +18,7 @@ from hiast.formats.items import Images, Item, Labels, Size, checked
 from hiast.formats.names import BLACK, NameTable, distinct_colors, name_of_ignored, voc_colors
 from hiast.formats.pictures import check_size, color_png, from_colors, from_values, paint, read_png
 from hiast.formats.sink import open_sink, place_image
-from hiast.formats.source import Files, as_json, expect, stem, take
+from hiast.formats.source import Files, as_json, expect, take
 
 META = "dataset_meta.json"
 MASKS = "masks"
@@ -101,11 +101,11 @@ class DatumaroReader:
         self._colors = table.split(
             {color: names[value] for value, color in _colors(meta, names, where).items()}
         )
-        self._items = tuple(stem(name.removeprefix(f"{MASKS}/")) for name in self._files.names(MASKS, ".png"))
+        self._masks = self._files.named(MASKS, ".png")
 
     def items(self) -> tuple[str, ...]:
         """Names of the labeled images, sorted."""
-        return self._items
+        return tuple(self._masks)
 
     def read(self, name: str, size: Size | None = None) -> Labels:
         """Label map uint8 [H, W] of an image: class indices, 255 for ignored.
@@ -117,7 +117,7 @@ class DatumaroReader:
         Raises:
             InputError: The mask is missing, damaged, of another size, or holds what stands for no class.
         """
-        file = f"{MASKS}/{name}.png"
+        file = self._masks.get(name, f"{MASKS}/{name}.png")
         where = self._files.where(file)
         picture = read_png(self._files.read(file), where)
         colors = picture.colors(where)

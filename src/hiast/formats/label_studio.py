@@ -66,14 +66,17 @@ def write_label_studio(
             f"tasks_per_file is {tasks_per_file}; give a number of at least 1, or null for one file."
         )
     count = 0
-    with ExitStack() as stack:
-        sink = stack.enter_context(open_sink(path, (_CONFIG, "tasks*.json", _IMAGES), overwrite=overwrite))
+    with (
+        open_sink(path, (_CONFIG, "tasks*.json", _IMAGES), overwrite=overwrite) as sink,
+        ExitStack() as spools,
+    ):
         sink.write(_CONFIG, label_config(classes).encode("utf-8"))
-        spool = stack.enter_context(Spool(sink))
+        spool = spools.enter_context(Spool(sink))
         for item in checked(items, classes):
             if spool.count == tasks_per_file:
                 _write_tasks(sink, spool, count // spool.count)
-                spool = stack.enter_context(Spool(sink))
+                spools.close()
+                spool = spools.enter_context(Spool(sink))
             spool.add_json(_task(item, classes, model_version, _address(item, image_url, Path(image_root))))
             place_image(sink, f"{_IMAGES}/{item.file_name}", item, images)
             count += 1

@@ -6,6 +6,8 @@ background. The compressed form writes them as text (source: COCO API, common/ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,4 +107,16 @@ def from_text(text: str, where: object) -> Counts:
         number = shift = 0
     if shift:
         raise InputError(f"{where}: the compressed run lengths are cut off.")
-    return np.array(counts, np.int64)
+    return as_lengths(counts, where)
+
+
+def as_lengths(counts: Sequence[int], where: object) -> Counts:
+    """Run lengths as an array.
+
+    Raises:
+        InputError: A number has more than 64 bits.
+    """
+    try:
+        return np.array(counts, np.int64)
+    except OverflowError as error:
+        raise InputError(f"{where}: the run lengths are damaged.") from error

@@ -72,6 +72,11 @@ class Files:
             and not PurePosixPath(name).name.startswith(".")
         )
 
+    def named(self, folder: str, suffix: str) -> dict[str, str]:
+        """Names of ``names`` below the folder and without their suffix, and the files."""
+        start = f"{folder}/" if folder else ""
+        return {stem(file.removeprefix(start)): file for file in self.names(folder, suffix)}
+
     def __contains__(self, name: str) -> bool:
         return name in self._names
 

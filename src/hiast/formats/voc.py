@@ -14,7 +14,7 @@ from hiast.errors import InputError
 from hiast.formats.items import Labels, Size
 from hiast.formats.names import NameTable, voc_colors
 from hiast.formats.pictures import check_size, from_colors, from_values, read_png
-from hiast.formats.source import Files, stem
+from hiast.formats.source import Files
 
 MASKS = "SegmentationClass"
 OBJECTS = "SegmentationObject"
@@ -62,6 +62,7 @@ class VocReader:
         by_color, by_value = self._tables()
         self._colors = self._names.split(by_color)
         self._values = self._names.split(by_value)
+        self._masks = self._files.named(self._folder, ".png")
         self._items = self._list(subset)
 
     def _find_masks(self) -> tuple[str, str]:
@@ -92,8 +93,7 @@ class VocReader:
         return colors, {number: name for number, (name, _) in enumerate(known)}
 
     def _list(self, subset: str | None) -> tuple[str, ...]:
-        folder = f"{self._folder}/" if self._folder else ""
-        masks = [stem(name.removeprefix(folder)) for name in self._files.names(self._folder, ".png")]
+        masks = self._masks
         if subset is None:
             return tuple(masks)
         file = f"{self._root}{LISTS}/{subset}.txt"
@@ -118,7 +118,7 @@ class VocReader:
         Raises:
             InputError: The mask is missing, damaged, of another size, or holds what stands for no class.
         """
-        file = f"{self._folder}/{name}.png" if self._folder else f"{name}.png"
+        file = self._masks.get(name, f"{self._folder}/{name}.png" if self._folder else f"{name}.png")
         where = self._files.where(file)
         picture = read_png(self._files.read(file), where)
         if picture.values.ndim == 3:

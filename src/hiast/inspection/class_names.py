@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hiast.classes import CITYSCAPES_19, CITYSCAPES_IDS, IGNORED
 from hiast.data.datasets.label_tables import parse_color
@@ -140,8 +140,13 @@ def _palette(table: ValueTable) -> dict[Value, str]:
     example = next((found.example for found in table.values.values()), None)
     if example is None or example.suffix.lower() not in (".png", ".gif", ".bmp", ".tif", ".tiff"):
         return {}
-    with Image.open(example) as picture:
-        colors = picture.getpalette("RGB") if picture.mode == "P" else None
+    try:
+        with Image.open(example) as picture:
+            colors = picture.getpalette("RGB") if picture.mode == "P" else None
+    except (
+        UnidentifiedImageError
+    ):  # Pillow knows fewer forms of TIFF than are read here, and these have no palette.
+        return {}
     ids = [raw for raw in table.values if isinstance(raw, int) and raw not in _USUAL_IGNORE]
     if colors is None or not all(3 * raw + 2 < len(colors) for raw in ids):
         return {}
@@ -186,7 +191,7 @@ def read_names(path: Path) -> dict[Value, str]:
         return _from_table(list(csv.reader(lines)))
     named: dict[Value, str] = {}
     for place, line in enumerate(lines):
-        color = re.fullmatch(r"(.+?)[:\s]\s*(\d{1,3}[,\s]+\d{1,3}[,\s]+\d{1,3})(:.*)?", line)
+        color = re.fullmatch(r"(.+?)[:,\s]\s*(\d{1,3}[,\s]+\d{1,3}[,\s]+\d{1,3})(:.*)?", line)
         by_color = re.fullmatch(r"(\d{1,3}[,\s]+\d{1,3}[,\s]+\d{1,3})[:,\s]\s*(\D.*)", line)
         number = re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(\D.*)", line)
         if by_color:

@@ -14,6 +14,7 @@ from hiast.data.io.listing import Pair
 from hiast.data.io.pairing import Files, list_files
 from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files, walk_files
 from hiast.errors import InputError
+from hiast.files import absolute
 
 LABEL_SUFFIXES = IMAGE_SUFFIXES | {"npy", "npz"}
 """Suffixes of label files, in lower case and without dot."""
@@ -91,10 +92,11 @@ def find_layout(images: Path, labels: Path | None = None) -> Layout:
     if labels is None:
         return _listed(images, f"{{name}}{_suffix(files)}", None, images)
     label_files = _files(labels, LABEL_SUFFIXES, "labels")
-    one_folder = images.absolute() == labels.absolute()
+    one_folder = absolute(images) == absolute(labels)
     if one_folder:
         files, label_files = _photographs(files, label_files)
-    root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
+    images, labels = absolute(images), absolute(labels)
+    root = Path(os.path.commonpath([images, labels]))
     of_images, of_labels = _below(images, root), _below(labels, root)
     by_folder = _by_folder(files, label_files, of_images, of_labels)
     if by_folder is not None:
@@ -138,14 +140,14 @@ def _photographs(files: list[str], labels: list[str]) -> tuple[list[str], list[s
 
 
 def _below(folder: Path, root: Path) -> str:
-    inner = folder.absolute().relative_to(root).as_posix()
+    inner = absolute(folder).relative_to(root).as_posix()
     return "" if inner == "." else f"{inner}/"
 
 
 def _listed(
     root: Path, images: str, labels: str | None, folder: Path, others: tuple[str, ...] = ()
 ) -> Layout:
-    root = root.absolute()
+    root = absolute(root)
     files: Files = list_files(root, images, labels, folder.name)
     pairs = tuple(
         Pair(image.name, image.path, group[0].path if group else None)

@@ -16,6 +16,7 @@ from hiast.data.io.images import ImageReader, ValueRangeError, image_size
 from hiast.data.io.label_groups import match_items
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
+from hiast.files import absolute
 from hiast.inspection.annotations import Annotations, find_annotations
 from hiast.inspection.class_names import PLACEHOLDER, is_placeholder, name_values
 from hiast.inspection.crops import ScenarioSizes, Windows
@@ -77,7 +78,7 @@ def look_at_labeled(
     pairs = tuple(replace(pair, label=pair.image if pair.image in matched else None) for pair in layout.pairs)
     layout = replace(layout, pairs=pairs)
     folder = annotations.path if annotations.path.is_dir() else annotations.path.parent
-    layout = layout.seen_from(Path(os.path.commonpath([layout.root, folder.absolute()])))
+    layout = layout.seen_from(Path(os.path.commonpath([layout.root, absolute(folder)])))
     sizes, value_range = _look_at_images(pairs)
     table = ValueTable()
     for pair in _spread(layout.labeled, LOOKED_AT):

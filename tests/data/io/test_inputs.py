@@ -50,6 +50,9 @@ def test_a_single_image_a_pattern_and_a_list(folder: Path) -> None:
     assert names(f"{folder}/**/0.*") == ["0", "night/0"]
     (folder.parent / "some.txt").write_text("images/night/0.webp\n# comment\nimages/0.png\n")
     assert names(folder.parent / "some.txt") == ["0", "night/0"]
+    (folder / "lists").mkdir()
+    (folder / "lists/some.txt").write_text("../0.png\n../night/0.webp\n")
+    assert names(folder / "lists/some.txt") == ["0", "night/0"]
     (folder.parent / "some.txt").write_text("images/9.png\n")
     with pytest.raises(InputError, match=r"some\.txt names 'images/9\.png', which is not a file"):
         find_images(folder.parent / "some.txt")

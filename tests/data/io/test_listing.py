@@ -304,9 +304,15 @@ def test_list_files_may_name_paths(tmp_path: Path) -> None:
     touch(tmp_path, "images/x/a.png", "images/x/b.png")
     found = make_pairs(tmp_path, "images/**/*.png", None, "set")[0]
     listing = replace(make("0"), pairs=found)
-    for line in ("x/a", "x/a.png", "images/x/a.png", str(tmp_path / "images/x/a.png")):
+    inner = f"../{tmp_path.name}/images/x/a.png"
+    for line in ("x/a", "x/a.png", "images/x/a.png", str(tmp_path / "images/x/a.png"), inner):
         (tmp_path / "list.txt").write_text(line)
         assert [pair.name for pair in listing.keep(tmp_path / "list.txt").pairs] == ["x/a"]
+    # A folder that was named with "..".
+    there = tmp_path / "images/.."
+    listing = replace(listing, pairs=make_pairs(there, "images/**/*.png", None, "set")[0])
+    (tmp_path / "list.txt").write_text(str(tmp_path / "images/x/a.png"))
+    assert [pair.name for pair in listing.keep(tmp_path / "list.txt").pairs] == ["x/a"]
 
 
 def test_hold_out_divides_and_is_seeded() -> None:

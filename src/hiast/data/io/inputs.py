@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,7 +103,7 @@ def _listed(path: Path) -> list[Path]:
             raise InputError(
                 f"{path} names '{line}', which is not a file in {path.parent} or in the current folder."
             )
-        files.append(found)
+        files.append(Path(os.path.normpath(found)))  # Without "..", which would get into names of outputs.
     if not files:
         raise InputError(f"{path} names no file; write one path per line.")
     return list(dict.fromkeys(files))

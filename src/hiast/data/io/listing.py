@@ -15,6 +15,7 @@ from hiast.data.io.labels import Decode
 from hiast.data.io.list_files import find_list_file, read_list
 from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
+from hiast.files import absolute
 
 Split = Literal["train", "val"]
 Unreadable = Literal["stop", "skip"]
@@ -133,10 +134,10 @@ class Listing:
         path = find_list_file(list_file, folders)
         known = {pair.name: pair for pair in self.pairs}
         known |= {pair.name + pair.image.suffix: pair for pair in self.pairs}
-        by_path = {pair.image.absolute(): pair for pair in self.pairs}
+        by_path = {absolute(pair.image): pair for pair in self.pairs}
         wanted = {}
         for line in read_list(path):
-            places = (folder.absolute() / line for folder in (path.parent, Path(), *folders))
+            places = (absolute(folder / line) for folder in (path.parent, Path(), *folders))
             pair = known.get(line) or next((by_path[place] for place in places if place in by_path), None)
             if pair is None:
                 raise InputError(
