@@ -38,6 +38,8 @@ FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
 """Suffixes of exported files: ONNX, OpenVINO, torch.export and TensorRT."""
+_CHECKPOINTS = (".ckpt", ".pth", ".pt", ".bin", ".safetensors", *EXPORTED)
+"""Suffixes of files, which no repository is asked for."""
 
 
 class SegmentationModel(
@@ -262,7 +264,8 @@ def load_model(
         raise InputError(no_checkpoint(place))
     if place.is_dir():
         return SegmentationModel.from_pretrained(str(place), map_location=device)
-    if not (place.exists() or place.suffix):
+    # A repository may have a dot in its name, as version numbers have.
+    if not place.exists() and place.suffix.lower() not in _CHECKPOINTS:
         return _from_repository(str(path), device)
     return SegmentationModel.from_checkpoint(place, device, teacher=teacher)
 

@@ -13,11 +13,13 @@ import pytorch_lightning as pl
 import torch
 from small_network import CLASSES, batches, fit
 
+from hiast.callbacks.hashing import weights_hash
 from hiast.data.geometry import resize_labels
 from hiast.models import DeepLabV2
 from hiast.pseudo_labels.round_reader import RoundReader
+from hiast.run.modules import start_from
 from hiast.scenes import draw_scene
-from hiast.training import SourceOnlyModule
+from hiast.training import HIASTModule, OnlineModule, SourceOnlyModule
 
 Run = Callable[..., tuple[int, str, str]]
 SIZES = [(48, 96), (40, 72), (64, 64)]
@@ -214,3 +216,43 @@ def test_images_of_sixteen_bits_are_read_as_the_target_in_training(
     assert len(thermal) == 3 and all((a == b).all() for a, b in zip(thermal, plain, strict=True))
     code, _, err = run("label", *words(checkpoints, tmp_path / "thermal", "output=unscaled"))
     assert code == 2 and "value_range" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("evaluate", "teacher", "wanted"), [
+    ("teacher", "true", "teacher"), ("teacher", "false", "student"), ("student", "true", "student"),
+])  # fmt: skip
+def test_online_checkpoints_label_with_the_network_that_was_evaluated(
+    run: Run, images: Path, tmp_path: Path, evaluate: str, teacher: str, wanted: str
+) -> None:
+    torch.manual_seed(0)
+    network = DeepLabV2(len(CLASSES), pretrained=None, layers=(1, 1, 1, 1), width=8)
+    module = OnlineModule(network, CLASSES, max_steps=1, validation_size=(32, 64), evaluate=evaluate)
+    for parameter in module.teacher.network.parameters():
+        parameter.data.normal_(0, 0.1)
+    checkpoint: dict = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "online.ckpt")
+    code, _, err = run("label", *words(tmp_path, images, f"teacher={teacher}", name="online"))
+    assert code == 0, err
+    networks = {"student": module.network, "teacher": module.teacher.network}
+    manifest = json.loads((tmp_path / "labels/manifest.json").read_text("utf-8"))
+    assert weights_hash(networks[wanted]) in json.dumps(manifest)
+
+
+@pytest.mark.parametrize("evaluate", ["teacher", "student"])
+@pytest.mark.parametrize("kind", [OnlineModule, SourceOnlyModule, HIASTModule])
+def test_the_next_stage_starts_from_the_network_that_was_evaluated(
+    tmp_path: Path, evaluate: str, kind: type
+) -> None:
+    def build() -> DeepLabV2:
+        return DeepLabV2(len(CLASSES), pretrained=None, layers=(1, 1, 1, 1), width=8)
+
+    module = OnlineModule(build(), CLASSES, max_steps=1, evaluate=evaluate)
+    for parameter in module.teacher.network.parameters():
+        parameter.data.normal_(0, 0.1)
+    checkpoint: dict = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "online.ckpt")
+    made = kind(build(), CLASSES, max_steps=1)
+    start_from(made, tmp_path / "online.ckpt")
+    assert weights_hash(made.network) == weights_hash(module.evaluation_network)

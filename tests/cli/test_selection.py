@@ -169,6 +169,53 @@ def test_a_run_that_ends_while_its_end_is_measured_measures_it_when_resumed(
     assert (tmp_path / "first/selected.ckpt").is_file()
 
 
+@pytest.mark.parametrize("place", ["compare", "_keep"])
+def test_a_run_that_is_killed_while_a_look_is_measured_has_all_candidates_in_the_end(
+    tmp_path: Path, run: Callable, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    write_data(tmp_path / "data", images=5)
+    write_conf(tmp_path)
+    words = [
+        *WORDS,
+        *SHORT,
+        "source_only.max_steps=1",
+        "online.max_steps=2",
+        "online.batch_size=2",
+        "selection.looks=1",
+        "checkpoint_every_n_steps=1",
+    ]
+    code, _, err = run("train", *words, "run=whole")
+    assert code == 0, err
+    method, calls = getattr(CandidateKeeper, place), []
+
+    def dies(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == {"_keep": 2, "compare": 7}[place]:  # at the look; at the end
+            _fails()
+        method(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CandidateKeeper, place, dies)
+        with pytest.raises(RuntimeError, match="the machine stops here"):
+            run("train", *words, "run=killed")
+    gc.collect()  # The run that has failed still locks its directory.
+    code, _, err = run("train", *words, "run=killed")
+    assert code == 0, err
+    one, other = candidates(tmp_path / "killed"), candidates(tmp_path / "whole")
+    assert list(one) == list(other) and "online-00001" in one
+    for name, record in one.items():
+        assert record["scores"]["ensemble_miou"] == other[name]["scores"]["ensemble_miou"] is not None
+
+
+def test_source_images_can_be_left_out(tmp_path: Path, run: Callable) -> None:
+    write_data(tmp_path / "data", images=5)
+    write_conf(tmp_path)
+    words = ["stages=[source_only]", "selection.source_images=0", "run=none"]
+    code, _, err = run("train", *WORDS, *SHORT, *words)
+    assert code == 0, err
+    assert all(record["scores"]["source_miou"] is None for record in candidates(tmp_path / "none").values())
+
+
 def _fails(*_: object) -> None:
     raise RuntimeError("the machine stops here")
 

@@ -38,6 +38,7 @@ def test_only_label_maps_are_written(labels: np.ndarray, tmp_path: Path) -> None
 
 def test_names_become_paths_with_their_folders_and_dots(tmp_path: Path) -> None:
     assert mask_path(tmp_path, "city/a_1.5_x") == tmp_path / "city" / "a_1.5_x.png"
+    assert mask_path(tmp_path, "12:30") == tmp_path / "12:30.png"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../a", "a/../../b", "/etc/a", "a\\..\\b", "C:/a"])

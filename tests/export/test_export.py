@@ -133,6 +133,17 @@ def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path):
         found.predict(next(drawn_images()), flip=True)
 
 
+@pytest.mark.parametrize("options", [{"window": (32, 32, 16)}, {"sizes": [(32, 48)]}, {"scales": (0.5, 1.0)}])
+def test_a_size_within_the_graph_is_that_of_windows_and_scaled_images_too(tmp_path: Path, options: dict):
+    network = deeplab().eval()
+    about = description(network, size=(64, 96), outputs=("labels", "confidence", "logits"))
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    with pytest.raises(InputError, match=r"resizes every image to 64 x 96 .* size=native"):
+        found.predict(next(drawn_images()), **options)
+    with pytest.raises(InputError, match="sizes is 'nativ'"):
+        found.predict(next(drawn_images()), sizes="nativ")
+
+
 @pytest.mark.slow
 def test_half_precision_is_close(tmp_path: Path):
     network = deeplab().eval()

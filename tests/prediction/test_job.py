@@ -98,6 +98,32 @@ def test_a_record_that_was_cut_off_is_made_again(folder: Path, tmp_path: Path):
     assert run(folder, out)[0].seen == 0
 
 
+def test_the_newest_record_of_an_image_counts(folder: Path, tmp_path: Path):
+    """Another number of processes has divided the images otherwise."""
+    out = tmp_path / "out"
+    for rank in range(2):
+        run(folder, out, rank=rank, world_size=2)
+    lines = (out / ".progress/1.jsonl").read_bytes().split(b"\n")
+    names = [json.loads(line)["name"] for line in lines if line]
+    assert len(names) == 2
+    for path in (each for each in folder.rglob("*") if each.suffix.lower() in (".png", ".jpg")):
+        Image.fromarray(picture(9, (40, 40))).save(path)
+    assert run(folder, out)[0].seen == 4
+    assert all(Records(out).known[name]["height"] == 40 for name in names)
+    assert run(folder, out)[0].seen == 0
+
+
+def test_a_record_cut_within_a_letter_is_made_again(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(folder, out)
+    path = out / ".progress" / "0.jsonl"
+    content = path.read_bytes()
+    assert "ü".encode() in content
+    path.write_bytes(content[: content.index("ü".encode()) + 1])
+    assert run(folder, out)[0].seen >= 1
+    assert run(folder, out)[0].seen == 0
+
+
 def test_processes_share_the_images(folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     seen = [run(folder, out, rank=rank, world_size=3)[0].seen for rank in range(3)]

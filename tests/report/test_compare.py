@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 from run_folders import IOU, write_run
 
 from hiast.errors import InputError
@@ -39,6 +40,15 @@ def test_seeds_are_one_group_with_mean_and_deviation(sweep: Path) -> None:
     )
     assert seeds.iou("road").mean == pytest.approx(0.9 + 0.03)
     assert seeds.gain.mean == pytest.approx(base - sum(IOU["source_only"]) / 4)
+
+
+def test_what_the_machine_chose_makes_no_other_group(sweep: Path, tmp_path: Path) -> None:
+    for place, chosen in enumerate((["trainer", "data.num_workers"], ["trainer"])):
+        write_run(tmp_path / str(place), seed=place, lr=1e-4, shift=0.0)
+        config = tmp_path / str(place) / "config.yaml"
+        settings = yaml.safe_load(config.read_text("utf-8")) | {"chosen_by_machine": chosen}
+        config.write_text(yaml.safe_dump(settings), "utf-8")
+    assert len(compare(find_runs([str(tmp_path)])).groups) == 1
 
 
 def test_groups_are_named_by_what_was_set(sweep: Path) -> None:

@@ -50,7 +50,7 @@ class SelectionSettings:
     Attributes:
         images: Target images that every candidate is measured on, evenly spaced; 0 measures nothing.
         source_fraction: Share of a source without validation images that is held out to measure candidates on.
-        source_images: Held-out source images at most.
+        source_images: Held-out source images at most; 0: candidates are not measured on the source.
         shrink: Stored predictions are smaller than the image by this factor.
         looks: Candidates within online training besides its end, evenly spaced over the steps.
         target_statistics: Shares of batch-norm statistics of the target, of which each makes a candidate of the first
@@ -118,11 +118,14 @@ class CandidateKeeper(pl.Callback):
         self.labeled = LabeledScores(folder, settings.images)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the checkpoint that the run starts from."""
+        """Keep the checkpoint that the run starts from, and a look that an interruption has cost."""
         assert isinstance(pl_module, AdaptationModule)
         if self.settings.images and self.is_first and self.init_stage and not pl_module.batches_done:
             self._measure(trainer, pl_module, "start", source_trained=self.init_stage == SOURCE_ONLY)
             self._measure_statistics(trainer, pl_module)
+        # A run that was killed while it measured a look resumes behind the look.
+        if self.settings.images and pl_module.batches_done and is_look(pl_module, self.settings.looks):
+            self._keep(trainer, pl_module, f"{self.name}-{pl_module.steps_done:05d}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         """Keep a candidate at each look."""
@@ -173,6 +176,11 @@ class CandidateKeeper(pl.Callback):
         network = module.evaluation_network
         identity = weights_hash(network)
         if self.records.find(name, identity) is not None:
+            # A run that was killed while its candidates were compared has recorded the last one without.
+            recorded = [each for each in self.records.read() if each.checkpoint]
+            if trainer.is_global_zero and any(math.isnan(each.scores.ensemble_miou) for each in recorded):
+                self.compare(module.classes)
+            trainer.strategy.barrier("candidate known")
             return
         checkpoint = self.folder / "candidates" / f"{name}.ckpt"
         log.info("%s: measuring on target images, without their labels.", name)
@@ -235,7 +243,7 @@ class CandidateKeeper(pl.Callback):
         )
         plain: Iterable[tuple[Tensor, Tensor]] = ()
         colored: Iterable[tuple[Tensor, Tensor]] = ()
-        if data.source.has_val:
+        if data.source.has_val and self.settings.source_images:
             source, count = data.source.val_dataset(), self.settings.source_images
             plain = labeled_images(trainer, module, source, count)
             samples = colored_images(trainer, module, source, data.labeling_images(), count, self.seed)

@@ -183,8 +183,8 @@ def _published(path: Path, scenario: DictConfig, classes: LabelSpace) -> Adaptat
 
 
 def _teacher(module: AdaptationModule, path: str) -> Any:
-    from hiast.training import HIASTModule
+    from hiast.training import HIASTModule, OnlineModule
 
-    if not isinstance(module, HIASTModule):
+    if not isinstance(module, HIASTModule | OnlineModule):
         raise InputError(f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out.")
     return module.teacher.network

@@ -79,6 +79,10 @@ def export(config: DictConfig) -> None:
     path = Path(config.output or checkpoint.with_name(checkpoint.stem + suffix))
     if path.suffix != suffix:
         raise InputError(f"output: a file of format {kind} ends with {suffix}, not as {path.name} does.")
+    if path.resolve() == checkpoint.resolve():
+        raise InputError(
+            f"output: the file would take the place of {checkpoint}, that it is made of: name another."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
         write_safetensors(model.network, model.to_config(), path, config.precision)

@@ -68,7 +68,11 @@ def label(config: DictConfig) -> None:
     size = _network_size(config.size, module)
     images = _images_of(paths["input"], paths["output"])
     _check_headers(config, images, size)
-    network = module.teacher.network if config.teacher and isinstance(module, HIASTModule) else module.network
+    if isinstance(module, HIASTModule):
+        network = module.teacher.network if config.teacher else module.network
+    else:
+        # Of online training the network that was evaluated, which is the teacher of some methods.
+        network = module.evaluation_network if config.teacher else module.network
     policy = instantiate(config.policy, num_classes=len(module.classes))
     reader, is_rank_zero = _generate(config, module, network, images, policy, size)
     if is_rank_zero:
@@ -221,6 +225,7 @@ def _generate(
 
 
 def _summary(reader: RoundReader, names: tuple[str, ...]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     from hiast.counted import counted
@@ -237,7 +242,7 @@ def _summary(reader: RoundReader, names: tuple[str, ...]) -> Any:
     thresholds, confidence = reader.thresholds, reader.class_mean_confidence
     for index, name in enumerate(names):
         table.add_row(
-            name,
+            escape(name),
             f"{int(reader.image_pixels[:, index].sum()):,}",
             "-" if math.isnan(confidence[index]) else f"{confidence[index]:.3f}",
             "-" if thresholds is None else f"{thresholds[-1, index]:.4f}",

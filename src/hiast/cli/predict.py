@@ -172,9 +172,12 @@ def _settings(values: dict[str, Any], model: Any) -> Any:
 
     size, window, scales = values["size"], values["window"], values["scales"]
     given = size if size is None or isinstance(size, str) else [size]
+    factors = scales if isinstance(scales, list) else [scales]
+    if not all(isinstance(factor, int | float) for factor in factors):
+        raise InputError(f"scales is {scales}: give numbers, such as [0.75, 1.0, 1.25].")
     return InferenceSettings(
         sizes=model.sizes_to_see(given),
-        scales=tuple(scales if isinstance(scales, list) else [scales]),
+        scales=tuple(factors),
         flip=bool(values["flip"]),
         window=None if window is None else tuple(window) if isinstance(window, list) else window,
         blend=values["blend"],
@@ -221,6 +224,7 @@ def _check_places(source: Path, folder: Path) -> None:
 
 
 def _summary(records: list[dict[str, Any]], classes: Any, title: str) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     from hiast.evaluation.tables import percent
@@ -230,5 +234,7 @@ def _summary(records: list[dict[str, Any]], classes: Any, title: str) -> Any:
     table.add_column("class")
     table.add_column("share of the pixels in percent", justify="right")
     for index, name in enumerate(classes.names):
-        table.add_row(name, percent(sum(record["counts"][index] for record in records) / max(1, pixels)))
+        table.add_row(
+            escape(name), percent(sum(record["counts"][index] for record in records) / max(1, pixels))
+        )
     return table

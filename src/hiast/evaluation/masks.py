@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,7 +25,8 @@ def mask_path(folder: Path | str, name: str) -> Path:
         InputError: The name is empty or leads out of the folder.
     """
     relative = PurePosixPath(name.replace("\\", "/"))
-    if not relative.parts or relative.is_absolute() or ".." in relative.parts or ":" in relative.parts[0]:
+    drive = re.match(r"[A-Za-z]:", name)
+    if not relative.parts or relative.is_absolute() or ".." in relative.parts or drive:
         raise InputError(
             f"The image name '{name}' leads out of the folder {folder}: use a relative name without '..'."
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from hiast.classes import LabelSpace
@@ -37,7 +38,7 @@ def stage_table(results: Sequence[Result]) -> Table:
     for position, title in enumerate(header):
         table.add_column(title, justify="left" if position == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -55,11 +56,11 @@ def class_table(scores: Scores, classes: LabelSpace) -> Table:
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for name, value in scores.iou.items():
-        shown = name if name in reported else f"{name} (in no mean)"
+        shown = escape(name if name in reported else f"{name} (in no mean)")
         table.add_row(shown, "absent" if name in scores.absent else percent(value))
     table.add_section()
     for title, value in scores.means.items():
-        table.add_row(title, percent(value), style="bold")
+        table.add_row(escape(title), percent(value), style="bold")
     if scores.absent:
         for title, value in scores.published_means.items():
             table.add_row(f"{title} (absent = 0)", percent(value), style="dim")

@@ -74,6 +74,8 @@ class ExportedModel:
 
     def sizes_to_see(self, sizes: Sizes) -> tuple[tuple[int, int], ...] | None:
         """As ``PredictionModule.sizes_to_see``; None and "native" hand images over at their own size."""
+        if isinstance(sizes, str) and sizes != "native":
+            raise InputError(f"sizes is '{sizes}': give 'native', or a list of (height, width).")
         return None if isinstance(sizes, str) else sizes  # type: ignore[return-value]
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
@@ -88,6 +90,12 @@ class ExportedModel:
             raise InputError(
                 "This exported file gives labels and confidence only: export it with "
                 "outputs=[labels,confidence,logits] to use sizes, scales, flip or windows."
+            )
+        size = self.description.size
+        if size is not None and (settings.window or settings.sizes or settings.scales != (1.0,)):
+            raise InputError(
+                f"This exported file resizes every image to {size[0]} x {size[1]} pixels by itself, windows and scaled "
+                "images, too: export it with size=native to use sizes, scales or windows."
             )
         # The graph normalizes by itself: with mean 0 and std 1/255 the values stay 0..255.
         return predict_arrays(self._logits, images, settings, mean=(0.0,) * 3, std=(1 / 255,) * 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,15 @@ class Records:
         """All records of all processes: name -> record."""
         found: dict[str, dict[str, Any]] = {}
         for path in sorted((self.folder / _FOLDER).glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_bytes().split(b"\n"):
                 try:
                     record = json.loads(line)
                 except ValueError:
                     continue  # The last line of a process that was killed while it wrote.
-                found[record["name"]] = record
+                # Another number of processes has divided the images otherwise.
+                known = found.get(record["name"])
+                if known is None or known.get("written", 0) <= record.get("written", 0):
+                    found[record["name"]] = record
         return found
 
     def done(self, name: str, source: Path) -> bool:
@@ -57,6 +61,7 @@ class Records:
             "height": height,
             "width": width,
             "confidence": float(prediction.confidence.mean(dtype=np.float64)),
+            "written": time.time(),
             "counts": np.bincount(prediction.labels.ravel(), minlength=classes)[:classes].tolist(),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)

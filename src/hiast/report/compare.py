@@ -16,7 +16,20 @@ from hiast.report.facts import RunFacts, read_run
 from hiast.report.history import Round
 
 _SAME = frozenset(
-    {"run", "seed", "logger", "report", "data_root", "cache_folder", "num_workers", "pictures", "trainer"}
+    {
+        *(
+            "run",
+            "seed",
+            "logger",
+            "report",
+            "data_root",
+            "cache_folder",
+            "num_workers",
+            "pictures",
+            "trainer",
+        ),
+        *("chosen_by_machine", "compile_mode"),
+    }
 )
 """Settings that do not make two runs different."""
 

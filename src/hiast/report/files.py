@@ -73,8 +73,8 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     """Rows of a metrics file; a last line that a crash cut off is left out."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1].decode("utf-8")
     return [row for row in csv.DictReader(io.StringIO(whole)) if row.get("value") is not None]
 
 

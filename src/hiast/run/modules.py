@@ -55,9 +55,15 @@ class ModuleBuilder:
 
 
 def start_from(module: AdaptationModule, path: Path) -> None:
-    """Load the weights of the checkpoint of another stage or round into a new module."""
+    """Load the weights of the checkpoint of another stage or round into a new module.
+
+    They are those of the network that was evaluated: of online training with ``evaluate=teacher``, the teacher.
+    """
     checkpoint = read_checkpoint(path)
-    module.network.load_state_dict(network_weights(checkpoint))
+    of_teacher = checkpoint["hiast"]["arguments"].get("evaluate") == "teacher"
+    module.network.load_state_dict(
+        network_weights(checkpoint, "teacher.network." if of_teacher else "network.")
+    )
     if isinstance(module, OnlineModule):
         module.teacher.reset(module.network)
     elif isinstance(module, HIASTModule):
