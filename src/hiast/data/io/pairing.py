@@ -181,7 +181,7 @@ def group_labels(
                 f"{other} and {image.path} would share the label {groups[key(image.match)][0].path}: write a second "
                 f"field that distinguishes them in both patterns, '{image_pattern}' and '{label_pattern}'."
             )
-    suffix = images[0].path.suffix
+    suffix = images[0].path.suffix if images else ""
     if not any(match in groups for match in owners) and image_pattern.endswith("}") and suffix:
         bare = {tuple(text.removesuffix(suffix) for text in match) for match in owners}
         if bare & set(groups):
