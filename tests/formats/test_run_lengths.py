@@ -163,3 +163,5 @@ def test_a_number_of_too_many_bits_is_damage() -> None:
         rle.as_lengths([1, 1 << 70], "file")
     with pytest.raises(InputError, match=r"file: .*damaged"):
         rle.from_text("oooooooooooo_" * 8, "file")
+    with pytest.raises(InputError, match=r"do not fit the size 4 x 4"):
+        rle.pixels(np.array([2**62, 2**62, 2**62, 2**62 + 16]), (4, 4), "file")

@@ -349,3 +349,11 @@ def test_folders_above_and_below_the_current_one(tmp_path: Path, monkeypatch: py
         "photos/{name}.png",
         "work/masks/{name}.png",
     )
+
+
+def test_a_target_of_images_and_videos_is_asked_about(tmp_path: Path) -> None:
+    write(tmp_path, "i/{name}.png", "l/{name}.png")
+    write(tmp_path, "t/{name}.png", "m/{name}.png")
+    (tmp_path / "t/clip.mp4").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds 3 images and 1 video: name a folder of one kind"):
+        filled(tmp_path, "i", "l", target=tmp_path / "t")

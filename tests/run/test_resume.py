@@ -67,7 +67,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         "--kills",
         "1",
         "--per-run",
-        "5",
+        "3",
         "--folder",
         tmp_path / "kill_test",
     ]

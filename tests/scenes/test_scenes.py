@@ -300,3 +300,11 @@ def test_real_data_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="GTA5 holds files that were not drawn"):
         write_gta5(tmp_path, 1, (48, 96))
     assert genuine.read_bytes() == b"genuine"
+
+
+def test_a_scene_that_was_deleted_is_drawn_again(tmp_path: Path) -> None:
+    write_gta5(tmp_path, 2, (32, 64))
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.png"))}
+    next(iter(before)).unlink()
+    write_gta5(tmp_path, 2, (32, 64))
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*.png"))} == before

@@ -54,7 +54,9 @@ def pixels(counts: Counts, size: Size, where: object) -> NDArray[np.int64]:
     Raises:
         InputError: The lengths do not add up to the size; the message names ``where``.
     """
-    if (counts.size and counts.min() < 0) or counts.sum() != size[0] * size[1]:
+    # Their sum may have more bits than a number holds.
+    pixels = size[0] * size[1]
+    if (counts.size and not 0 <= counts.min() <= counts.max() <= pixels) or counts.sum() != pixels:
         raise InputError(
             f"{where}: the run lengths do not fit the size {size[1]} x {size[0]}; the file is damaged."
         )

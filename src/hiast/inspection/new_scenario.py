@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hiast.counted import counted
-from hiast.data.io.patterns import walk_files
+from hiast.data.io.patterns import IMAGE_SUFFIXES, walk_files
 from hiast.errors import InputError
 from hiast.inspection.annotations import WITH_BACKGROUND
 from hiast.inspection.class_names import is_placeholder
@@ -110,9 +111,15 @@ def _target(
             raise InputError("val_images and val_labels belong to a target: add target=DIR.")
         said = "target: not known yet; fill in its file, or add target=DIR."
         return templates["video" if video else "target"], None, [said]
-    suffixes = sorted(
-        {end for name in walk_files(folders.target) if (end := Path(name).suffix.lower()) in _VIDEOS}
-    )
+    ends = Counter(Path(name).suffix.lower() for name in walk_files(folders.target))
+    suffixes = sorted(end for end in ends if end in _VIDEOS)
+    images = sum(count for end, count in ends.items() if end[1:] in IMAGE_SUFFIXES)
+    if suffixes and images:
+        videos = sum(ends[end] for end in suffixes)
+        raise InputError(
+            f"target: {folders.target} holds {counted(images, 'image')} and {counted(videos, 'video')}: name a folder "
+            "of one kind, or move the others elsewhere."
+        )
     if suffixes:
         pattern = "**/*" + (
             suffixes[0] if len(suffixes) == 1 else f".{{{','.join(s[1:] for s in suffixes)}}}"

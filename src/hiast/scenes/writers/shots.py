@@ -69,7 +69,8 @@ def write_shots(folder: Path, shots: Sequence[Shot], size: Size, look: Look) -> 
     marker = folder / MARKER
     if marker.is_file():
         found = json.loads(marker.read_text(encoding="utf-8"))
-        if found == plan | {"files": names, "complete": True}:
+        is_whole = found == plan | {"files": names, "complete": True}
+        if is_whole and all((folder / name).is_file() for name in names):
             return folder
         for name in found["files"]:
             (folder / name).unlink(missing_ok=True)
