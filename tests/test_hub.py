@@ -234,6 +234,14 @@ def test_a_mistyped_path_is_not_looked_for_on_the_hub(
         load_model(name)
 
 
+def test_a_repository_may_have_a_dot_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SegmentationModel, "from_pretrained", lambda name, **_: name)
+    assert load_model("someone/hiast-v1.5") == "someone/hiast-v1.5"
+    with pytest.raises(InputError, match=r"someone/hiast\.ckpt"):
+        load_model("someone/hiast.ckpt")
+
+
 def test_a_repository_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def unreachable(*_: object, **__: object) -> None:
         raise LocalEntryNotFoundError("no network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
@@ -54,3 +55,20 @@ def test_a_self_test_that_fails_says_why(monkeypatch) -> None:
 def test_a_self_test_that_takes_too_long_is_a_warning() -> None:
     (check,) = doctor.self_test(0.01)
     assert check.verdict == "warning" and "slow or busy" in check.text
+
+
+def test_the_self_test_is_one_process_within_a_job_of_several(monkeypatch) -> None:
+    given = {}
+
+    def run(words, env, **_):
+        given.update(env)
+        return subprocess.CompletedProcess(words, 1, "", "stopped")
+
+    for name in ("SLURM_NTASKS", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "4")
+    monkeypatch.setattr(subprocess, "run", run)
+    (check,) = doctor.self_test(500)
+    assert check.text.endswith("stopped") and "PATH" in given
+    assert not [
+        name for name in given if name.startswith(("SLURM_", "LOCAL_", "WORLD_", "MASTER_", "TORCHELASTIC_"))
+    ]

@@ -99,6 +99,7 @@ def test_predict_through_windows_at_the_own_size(shared: Path):
         ("window=[3,3]", "window"),
         ("size=big", "[height, width] or native"),
         ("opacity=2", "opacity"),
+        ("scales=abc", "scales is abc"),
         ("batch_size=0", "batch_size"),
         ("unreadable=never", "unreadable"),
         ("input=nowhere", "nowhere"),
@@ -151,6 +152,12 @@ def test_safetensors_and_folders(shared: Path, capsys):
     )
     words = ["format=pretrained", f"output={shared}/again", "metrics={mIoU-3: 0.5}"]
     assert call_export(f"checkpoint={shared}/m.safetensors", *words) == 0
+    before = (shared / "m.safetensors").read_bytes()
+    assert call_export(f"checkpoint={shared}/m.safetensors", "format=safetensors", "precision=16") == 2
+    assert (
+        "would take the place of" in capsys.readouterr().err
+        and (shared / "m.safetensors").read_bytes() == before
+    )
     assert "50.00" in (shared / "again" / "README.md").read_text()
 
 

@@ -15,6 +15,7 @@ from hiast.callbacks.metrics_file import read_metrics
 from hiast.cli.command import run_command
 from hiast.cli.config import compose
 from hiast.cli.eval import _OWN, evaluate, split
+from hiast.errors import InputError
 from hiast.models import DeepLabV2
 from hiast.training import load_module
 
@@ -190,3 +191,16 @@ def test_the_best_checkpoint_of_a_stage_is_the_best_of_all_rounds(
     assert len(means) == 4
     scores = evaluated([f"checkpoint={tmp_path / 'run/self_training/checkpoints/best.ckpt'}"])
     assert scores["means"]["mIoU-19"] == max(means)
+
+
+def test_online_checkpoints_have_a_teacher_to_evaluate() -> None:
+    from hiast.classes import CITYSCAPES_19
+    from hiast.cli.eval import _teacher
+    from hiast.models import DeepLabV2
+    from hiast.training import OnlineModule, SourceOnlyModule
+
+    network = DeepLabV2(19, layers=(1, 1, 1, 1), width=4)
+    online = OnlineModule(network, CITYSCAPES_19)
+    assert _teacher(online, "online.ckpt") is online.teacher.network
+    with pytest.raises(InputError, match="is of stage source_only and has no teacher"):
+        _teacher(SourceOnlyModule(network, CITYSCAPES_19), "first.ckpt")
