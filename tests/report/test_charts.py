@@ -132,3 +132,10 @@ def test_names_of_the_stages_of_the_demo_do_not_touch() -> None:
         begin = band.text_at - (0 if band.anchor == "start" else length)
         assert begin > ends.get(band.row, -10) + 4, band.name
         ends[band.row] = begin + length
+
+
+def test_few_known_values_of_a_long_series_stay() -> None:
+    values = [math.nan] * 2000
+    values[3], values[997], values[998] = 1.0, 2.0, 3.0
+    chart = line_chart("loss", [Series("a", tuple((float(x), y) for x, y in enumerate(values)))])
+    assert "a from 1 to 3" in chart.summary

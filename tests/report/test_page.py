@@ -276,3 +276,30 @@ def test_the_plan_of_a_configuration() -> None:
     assert [planned_steps(config, "self_training", number) for number in (1, 2)] == [7, 9]
     assert planned_steps(config, "online", 1) == 14
     assert planned_rounds({}) == [] and planned_steps({}, "online", 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("validation_1.json", {"matrix": [[1, 0], [0, 1]]}),
+        (
+            "examples_1.json",
+            {"examples": [{"name": "a", "image": "", "before": "", "kept": None}], "training": []},
+        ),
+    ],
+)
+def test_records_that_lack_a_value_are_shown_without_it(tmp_path: Path, file: str, content: dict) -> None:
+    run = tmp_path / "run"
+    (run / "source_only").mkdir(parents=True)
+    (run / "config.yaml").write_text("name: t\nstages: [source_only]\nsource_only: {max_steps: 10}\n")
+    classes = {
+        "format": 1,
+        "names": ["a", "b"],
+        "colors": [[1, 2, 3], [4, 5, 6]],
+        "reported": {"m": ["a", "b"]},
+    }
+    (run / "classes.json").write_text(json.dumps(classes))
+    (run / "metrics.csv").write_text("stage,round,step,name,value\nsource_only,1,5,total,1.0\n")
+    (run / "source_only" / file).write_text(json.dumps({"format": 1} | content))
+    write_report(run)
+    assert (run / "report.html").is_file()

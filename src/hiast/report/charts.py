@@ -162,7 +162,9 @@ def line_chart(
     def place_y(y: float) -> float:
         return round(bottom - (y - y_low) / (y_high - y_low) * (bottom - TOP), 1)
 
-    shown = [_thinned(one) for one in series if any(math.isfinite(y) for _, y in one.points)]
+    shown = [
+        _thinned(one) for one in series if any(math.isfinite(x) and math.isfinite(y) for x, y in one.points)
+    ]
     x_ticks = [tick for tick in ticks(x_low, x_high, 6) if x_low <= tick <= x_high]
     return Chart(
         title=title,
@@ -230,14 +232,12 @@ def text(value: float, digits: int | None = None) -> str:
 
 def _thinned(series: Series) -> Series:
     """At most about ``MOST_POINTS`` points; gaps stay."""
-    stride = -(-len(series.points) // MOST_POINTS)
-    last = len(series.points) - 1
-    kept = tuple(
-        point
-        for place, point in enumerate(series.points)
-        if (last - place) % stride == 0 or not math.isfinite(point[0])
-    )
-    return replace(series, points=kept)
+    is_known = [math.isfinite(x) and math.isfinite(y) for x, y in series.points]
+    known = [place for place, found in enumerate(is_known) if found]
+    stride = max(1, -(-len(known) // MOST_POINTS))
+    kept = set(known[::-1][::stride])
+    kept |= {place for place in range(1, len(is_known)) if is_known[place - 1] and not is_known[place]}
+    return replace(series, points=tuple(series.points[place] for place in sorted(kept)))
 
 
 def _spread(low: float, high: float, margin: float = 0.0) -> tuple[float, float]:
