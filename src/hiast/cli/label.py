@@ -43,7 +43,7 @@ also after images were removed or added.
   value_range=[0,4095] bands=[3,2,1]
                                 how images of more bits or bands are read (default: as the target in training)
   unreadable=skip               leave out images that cannot be read, instead of stopping
-  teacher=false                 label with the student of a self-training checkpoint
+  teacher=false                 label with the student of a self-training or online checkpoint
   trainer.devices=2             several processes label together, with the same result
 """
 

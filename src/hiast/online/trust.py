@@ -16,8 +16,9 @@ from hiast.errors import InputError
 from hiast.online.checks import check_choice, check_predictions, check_shares
 
 Per = Literal["batch", "image"]
-Of = Literal["all", "valid"]
 """What is looked at together: all images of this process's batch, or each image by itself."""
+Of = Literal["all", "valid"]
+"""Pixels that a share is of: every one, or those outside of margins."""
 
 
 class Trusted(NamedTuple):

@@ -238,10 +238,7 @@ class OnlineModule(AdaptationModule):
             passes = tap.passes if self.joint_batch else tap.passes[len(tap.passes) // 2 :]
             features, seen = passes[0][: len(source["label"])], self.network.encoder_images(inputs[0])
             # Cells of the padding are of no class.
-            label = source["label"]
-            rows, columns = self.network.padded_size(*label.shape[-2:])
-            around = (0, columns - label.shape[-1], 0, rows - label.shape[-2])
-            label = functional.pad(label, around, value=IGNORED)
+            label = self._padded(source["label"], IGNORED)
             terms["feature_distance"] = self.feature_distance(features, seen, label)
             total = total + terms["feature_distance"]
         if self.class_floor:
@@ -365,11 +362,15 @@ class OnlineModule(AdaptationModule):
     def _floor(self, logits: Tensor, pasted: Tensor) -> Tensor:
         """Class-ratio floor of the target pixels of mixed images; ``pasted``: bool [B,H,W], pixels of the source."""
         prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
-        height, width = self.network.padded_size(*pasted.shape[-2:])
-        around = (0, width - pasted.shape[-1], 0, height - pasted.shape[-2])
-        target = functional.pad((~pasted).float(), around).unsqueeze(1)
+        target = self._padded((~pasted).float(), 0).unsqueeze(1)
         weights = functional.adaptive_avg_pool2d(target, (logits.shape[-2], logits.shape[-1])).squeeze(1)
         return class_ratio_floor(logits, prior, self.floor_share, weights=weights)
+
+    def _padded(self, maps: Tensor, value: int) -> Tensor:
+        """Maps [B,H,W] with ``value`` around them where the network pads images."""
+        height, width = maps.shape[-2:]
+        rows, columns = self.network.padded_size(height, width)
+        return functional.pad(maps, (0, columns - width, 0, rows - height), value=value)
 
     @property
     def evaluation_network(self) -> nn.Module:
