@@ -87,6 +87,18 @@ def test_the_loss_is_that_of_dacs():
     torch.testing.assert_close(terms["total"], by_hand(module_of(), batch))
 
 
+@pytest.mark.parametrize("normalization", ["labeled", "all"])
+def test_the_source_loss_is_a_mean_over_labeled_or_all_pixels(normalization):
+    batch = placed(1)[0]
+    label = batch["source"]["label"]
+    label[:, : SIZE // 2] = 255
+    term = losses_of(module_of(source_normalization=normalization), batch)["source_cross_entropy"]
+    known = (label != 255).sum()
+    mean = losses_of(module_of(), batch)["source_cross_entropy"]
+    torch.testing.assert_close(term * (known if normalization == "labeled" else label.numel()), mean * known)
+    assert known < label.numel()
+
+
 def test_every_part_can_be_on_at_once_and_all_weights_get_gradients():
     batch = placed(1, size=3)[0]
     module = module_of(

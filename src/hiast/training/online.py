@@ -49,6 +49,7 @@ _CHOICES = {
     "teacher_bn": ("running", "batch"),
     "labels": ("hard", "soft"),
     "evaluate": ("student", "teacher"),
+    "source_normalization": ("labeled", "all"),
 }
 
 
@@ -87,6 +88,8 @@ class OnlineModule(AdaptationModule):
         class_floor: Weight of ``class_ratio_floor`` on the target pixels of mixed images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
+        source_normalization: The source cross-entropy is divided by the ``"labeled"`` pixels, or by ``"all"`` (DAFormer,
+            MIC), so that images with few labels weigh less.
         target_weight: Weight of the loss of mixed images.
         target_ramp_steps: Optimizer steps over which the target losses grow linearly to their weights, since labels
             of an early teacher are the worst (the ramp-up of Laine and Aila, ICLR 2017, there along a Gaussian
@@ -134,6 +137,7 @@ class OnlineModule(AdaptationModule):
         class_floor: float = 0.0,
         floor_share: float = 0.5,
         source_weight: float = 1.0,
+        source_normalization: Literal["labeled", "all"] = "labeled",
         target_weight: float = 1.0,
         target_ramp_steps: int | None = 0,
         joint_batch: bool = True,
@@ -154,7 +158,12 @@ class OnlineModule(AdaptationModule):
             "target_ramp_steps": target_ramp_steps,
         }
         check_not_negative(self.stage, **numbers)
-        choices = {"teacher_bn": teacher_bn, "labels": labels, "evaluate": evaluate}
+        choices = {
+            "teacher_bn": teacher_bn,
+            "labels": labels,
+            "evaluate": evaluate,
+            "source_normalization": source_normalization,
+        }
         for name, value in choices.items():
             if value not in _CHOICES[name]:
                 raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
@@ -190,6 +199,7 @@ class OnlineModule(AdaptationModule):
         )
         self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
         self.source_weight, self.target_weight = source_weight, target_weight
+        self.source_normalization: Literal["labeled", "all"] = source_normalization
         self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
         self.feature_settings = None if feature_distance is None else dict(feature_distance)
         self.feature_distance = (
@@ -253,7 +263,9 @@ class OnlineModule(AdaptationModule):
 
     def _source_loss(self, logits: Tensor, labels: Tensor, upsampling: Upsampling) -> Tensor:
         weights = None if self.calibration is None else self.calibration(labels)
-        loss: Tensor = coarse_cross_entropy(logits, labels, upsampling, weights=weights)
+        loss: Tensor = coarse_cross_entropy(
+            logits, labels, upsampling, weights=weights, normalization=self.source_normalization
+        )
         if self.calibration is not None:
             self.calibration.update(read_out([View(logits.detach(), upsampling)]).labels, labels)
         return loss

@@ -115,6 +115,8 @@ def test_what_is_out_of_range_is_refused():
         choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, otherwise="first")
     with pytest.raises(InputError, match="largest_share"):
         choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, largest_share=-1)
+    with pytest.raises(InputError, match="share_tries"):
+        RareClassSampling(share_tries=-1)
 
 
 COUNTS = np.array([[900, 100, 0, 0], [950, 0, 50, 0], [1000, 0, 0, 0], [700, 290, 10, 0]])
@@ -147,6 +149,35 @@ def test_crops_show_the_class_that_the_image_was_drawn_for() -> None:
     shown = [(order.choose_window(0, labels, windows(), rng).of(labels) == 1).sum() for _ in range(50)]
     assert np.mean([pixels > 10 for pixels in shown]) > 0.9
     assert least == 20
+
+
+@pytest.mark.parametrize("pixels", [20, 25, 30])
+def test_a_crop_is_varied_first_and_shows_its_class_then(pixels):
+    """As DAFormer's dataset over mmsegmentation's random crop: redraws within redraws."""
+    labels = drawn_labels()
+    labels[15:, :20] = 1
+    share, tries, share_tries = 0.4, 3, 2
+    settings = RareClassSampling(
+        min_pixels=pixels, crop_ratio=1, tries=tries, largest_share=share, share_tries=share_tries
+    )
+    order = RareClassOrder(plan_rare_classes(np.array([[0, 0, 1, 0]]), min_pixels=0), settings, pixels)
+    ends = set()
+    for seed in range(40):
+        draws = np.random.default_rng(seed).integers(0, (21, 31), (500, 2)).tolist()
+        crops = (labels[top : top + 10, left : left + 10] for top, left in draws)
+        for _try in range(tries):
+            for _redraw in range(share_tries):
+                crop = next(crops)
+                known = [int((crop == k).sum()) for k in range(4)]
+                if max(known) < share * sum(known):
+                    break
+            if (crop == 2).sum() > pixels:
+                break
+        ends.add((max(known) < share * sum(known), bool((crop == 2).sum() > pixels)))
+        windows = (Window(top, left, 10, 10) for top, left in draws)
+        chosen = order.choose_window(0, labels, windows, np.random.default_rng(0))
+        np.testing.assert_array_equal(chosen.of(labels), crop)
+    assert len(ends) > 1, "the test sees crops that will do and crops that will not"
 
 
 def test_the_least_pixels_follow_the_size_of_the_images() -> None:

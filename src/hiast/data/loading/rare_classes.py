@@ -147,7 +147,7 @@ def choose_crop(
 ) -> int:
     """The first of several drawn crops that shows enough of a class.
 
-    Published: up to 10 crops, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images at half size
+    Published: one crop and up to 10 redraws, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images at half size
     (DAFormer) and 2.0 for crops of 1024 at full size (HRDA): the same part of the image, counted at
     four times the pixels.
 
@@ -177,14 +177,42 @@ def choose_crop(
     if not windows:
         raise InputError("rare class sampling: there is no crop to choose from; draw at least one.")
     pixels = np.zeros(len(windows), np.int64)
-    for place, (top, left, height, width) in enumerate(windows):
-        counts = np.bincount(labels[top : top + height, left : left + width].ravel(), minlength=IGNORED + 1)
+    for place, window in enumerate(windows):
+        counts = _class_counts(labels, window)
         pixels[place] = counts[class_index]
-        known = counts[:IGNORED]
-        varied = largest_share >= 1 or known.max() < largest_share * known.sum()
-        if pixels[place] > min_pixels and varied:
+        if pixels[place] > min_pixels and _is_varied(counts, largest_share):
             return place
     return len(windows) - 1 if otherwise == "last" else int(pixels.argmax())
+
+
+def varied_windows(
+    labels: NDArray[np.uint8], windows: Iterator[Window], largest_share: float, tries: int
+) -> Iterator[Window]:
+    """Of every ``tries`` windows the first whose most frequent class holds less than a share, or the last of them.
+
+    Args:
+        labels: uint8 [H,W], the whole label map, 255 = ignored.
+        windows: Windows without an end; no more are taken than are looked at.
+        largest_share: See :func:`choose_crop`.
+        tries: Windows that are looked at for one, 1 or more.
+    """
+    while True:
+        for window in islice(windows, tries):
+            if _is_varied(_class_counts(labels, window), largest_share):
+                break
+        yield window
+
+
+def _class_counts(labels: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArray[np.int64]:
+    """Pixels of each label 0..255 in a window."""
+    top, left, height, width = window
+    return np.bincount(labels[top : top + height, left : left + width].ravel(), minlength=IGNORED + 1)
+
+
+def _is_varied(counts: NDArray[np.int64], largest_share: float) -> bool:
+    """Whether the most frequent class holds less than a share of the labeled pixels; 1 or more: always."""
+    known = counts[:IGNORED]
+    return largest_share >= 1 or bool(known.max() < largest_share * known.sum())
 
 
 @dataclass(frozen=True)
@@ -201,6 +229,10 @@ class RareClassSampling:
         tries: Crops that are drawn at most; the last is taken if none will do.
         largest_share: The most frequent class of a crop must hold less than this share of its labeled pixels; 1 asks
             for nothing.
+        share_tries: 0: the same crop must show the class and hold ``largest_share`` (VFM-UDA). Otherwise ``largest_share``
+            is sought first: each of the ``tries`` is the first of this many crops that holds it, or the last of them,
+            and the class alone decides between the tries. DAFormer: 11 and 11, a crop that is redrawn up to ten times
+            within a sample that is redrawn up to ten times.
 
     Raises:
         InputError: A setting is out of range.
@@ -211,6 +243,7 @@ class RareClassSampling:
     crop_ratio: float = 0.5
     tries: int = 10
     largest_share: float = 1.0
+    share_tries: int = 0
 
     def __post_init__(self) -> None:
         check_not_negative(
@@ -219,6 +252,7 @@ class RareClassSampling:
             min_pixels=self.min_pixels or 0,
             crop_ratio=self.crop_ratio,
             largest_share=self.largest_share,
+            share_tries=self.share_tries,
         )
         if self.tries < 1:
             raise InputError(f"rare_class_sampling: tries is {self.tries}; give 1 or more.")
@@ -258,7 +292,10 @@ class RareClassOrder:
         self, index: int, labels: NDArray[np.uint8], windows: Iterator[Window], rng: np.random.Generator
     ) -> Window:
         """The first window that shows enough of the class that the image was drawn for, or the last of ``tries``."""
+        settings = self.settings
         wanted = self.plan.class_given_image(index, rng)
-        drawn = list(islice(windows, self.settings.tries))
-        least = self.settings.crop_ratio * self.min_pixels
-        return drawn[choose_crop(labels, drawn, wanted, least, self.settings.largest_share)]
+        share = settings.largest_share
+        if settings.share_tries:
+            windows, share = varied_windows(labels, windows, share, settings.share_tries), 1.0
+        drawn = list(islice(windows, settings.tries))
+        return drawn[choose_crop(labels, drawn, wanted, settings.crop_ratio * self.min_pixels, share)]
