@@ -88,8 +88,8 @@ class OnlineModule(AdaptationModule):
         class_floor: Weight of ``class_ratio_floor`` on the target pixels of mixed images; 0: not used.
         floor_share: Share of the class frequencies of the source that the floor asks for, 0..1.
         source_weight: Weight of the source cross-entropy.
-        source_normalization: The source cross-entropy is divided by the ``"labeled"`` pixels, or by ``"all"`` (DAFormer,
-            MIC), so that images with few labels weigh less.
+        source_normalization: The source cross-entropy is divided by the ``"labeled"`` pixels, or by ``"all"``
+            (DAFormer, MIC), so that batches with few labels weigh less.
         target_weight: Weight of the loss of mixed images.
         target_ramp_steps: Optimizer steps over which the target losses grow linearly to their weights, since labels
             of an early teacher are the worst (the ramp-up of Laine and Aila, ICLR 2017, there along a Gaussian

@@ -147,9 +147,9 @@ def choose_crop(
 ) -> int:
     """The first of several drawn crops that shows enough of a class.
 
-    Published: one crop and up to 10 redraws, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images at half size
-    (DAFormer) and 2.0 for crops of 1024 at full size (HRDA): the same part of the image, counted at
-    four times the pixels.
+    Published: one crop and up to 10 redraws, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images
+    at half size (DAFormer) and 2.0 for crops of 1024 at full size (HRDA): the same part of the image, counted at four
+    times the pixels.
 
     Args:
         labels: uint8 [H,W], the whole label map, 255 = ignored.
@@ -229,10 +229,10 @@ class RareClassSampling:
         tries: Crops that are drawn at most; the last is taken if none will do.
         largest_share: The most frequent class of a crop must hold less than this share of its labeled pixels; 1 asks
             for nothing.
-        share_tries: 0: the same crop must show the class and hold ``largest_share`` (VFM-UDA). Otherwise ``largest_share``
-            is sought first: each of the ``tries`` is the first of this many crops that holds it, or the last of them,
-            and the class alone decides between the tries. DAFormer: 11 and 11, a crop that is redrawn up to ten times
-            within a sample that is redrawn up to ten times.
+        share_tries: 0: one crop must show the class and satisfy ``largest_share`` (VFM-UDA). Otherwise each of the
+            ``tries`` is the first of this many crops that satisfies ``largest_share``, or the last of them, and the
+            class alone decides between the tries. DAFormer: 11 and 11, a crop that is redrawn up to ten times within
+            a sample that is redrawn up to ten times.
 
     Raises:
         InputError: A setting is out of range.
