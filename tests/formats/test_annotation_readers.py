@@ -106,6 +106,22 @@ def test_masks_of_ones_own_classes(tmp_path):
         open_annotations("voc", tmp_path, NAMES[:2]).read("x")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_palette_counts_where_the_labelmap_knows_its_colors(known, tmp_path):
+    """Editors that save a mask with a palette sort its colors as they like."""
+    colors = np.array([(255, 0, 0), (0, 0, 0), (0, 0, 255)], np.uint8)
+    (tmp_path / "SegmentationClass").mkdir()
+    lines = "background:0,0,0::\nroad:0,0,255::\ncar:255,0,0::\n"
+    (tmp_path / "labelmap.txt").write_text(lines if known else lines.replace("255,0,0", "250,0,0"))
+    indices = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
+    picture = Image.fromarray(indices)
+    picture.putpalette(colors.tobytes())
+    picture.save(tmp_path / "SegmentationClass/x.png")
+    expected = np.array([2, 0, 1], np.uint8)[indices] if known else indices
+    found = open_annotations("cvat", tmp_path, ["background", "road", "car"]).read("x")
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_lists_of_voc_choose_masks(tmp_path):
     for name in ("a", "b", "c"):
         (tmp_path / "SegmentationClass").mkdir(exist_ok=True)

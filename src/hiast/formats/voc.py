@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hiast.classes import IGNORED, Color
 from hiast.errors import InputError
 from hiast.formats.items import Labels, Size
 from hiast.formats.names import NameTable, voc_colors
-from hiast.formats.pictures import check_size, from_colors, from_values, read_png
+from hiast.formats.pictures import Picture, check_size, from_colors, from_values, read_png
 from hiast.formats.source import Files
 
 MASKS = "SegmentationClass"
@@ -33,8 +36,8 @@ _BORDER: Color = (224, 224, 192)
 class VocReader:
     """Reads PASCAL VOC and CVAT's "Segmentation mask 1.1", from a folder or a zip file.
 
-    With ``labelmap.txt`` the masks hold its colors, or its line numbers as values. Without it, the values (or the
-    colors of the VOC color map) count the classes: those of PASCAL VOC if all ``classes`` are among them, else
+    With ``labelmap.txt`` the masks hold its colors, directly or in their palette, or its line numbers as values. Without
+    it, the values (or the colors of the VOC color map) count the classes: those of PASCAL VOC if all ``classes`` are among them, else
     ``classes`` in their order. The value 255, which marks borders, is ignored.
 
     Args:
@@ -60,6 +63,7 @@ class VocReader:
         self._files = Files(path)
         self._root, self._folder = self._find_masks()
         by_color, by_value = self._tables()
+        self._palettes_count = self._root + LABELMAP in self._files
         self._colors = self._names.split(by_color)
         self._values = self._names.split(by_value)
         self._masks = self._files.named(self._folder, ".png")
@@ -121,12 +125,25 @@ class VocReader:
         file = self._masks.get(name, f"{self._folder}/{name}.png" if self._folder else f"{name}.png")
         where = self._files.where(file)
         picture = read_png(self._files.read(file), where)
-        if picture.values.ndim == 3:
-            labels = from_colors(picture.values, self._colors[0], where, self._colors[1])
+        colors = self._colors_of(picture, where)
+        if colors is not None:
+            labels = from_colors(colors, self._colors[0], where, self._colors[1])
         else:
             indices, unknown = self._values
             labels = from_values(picture.values, indices | {IGNORED: IGNORED}, where, unknown)
         return check_size(labels, size, where)
+
+    def _colors_of(self, picture: Picture, where: object) -> NDArray[np.uint8] | None:
+        """RGB colors [H, W, 3] of a mask that is read by its colors; None: by its values.
+
+        Image editors sort palettes anew, so that where ``labelmap.txt`` knows all colors of a palette, they count and
+        not their order.
+        """
+        if picture.palette is None or not self._palettes_count:
+            return picture.values if picture.values.ndim == 3 else None
+        colors = picture.colors(where)
+        used = {(int(r), int(g), int(b)) for r, g, b in picture.palette[np.unique(picture.values)]}
+        return colors if used <= self._colors[0].keys() | self._colors[1].keys() else None
 
     def image(self, name: str) -> Path | None:
         """The image file, if it lies in ``JPEGImages`` of the folder."""
