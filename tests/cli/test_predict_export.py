@@ -21,6 +21,7 @@ from hiast.cli.export import main as export_main
 from hiast.cli.predict import USAGE, predict
 from hiast.cli.predict import main as predict_main
 from hiast.hub import SegmentationModel
+from hiast.locks import lock_folder
 from hiast.models import DeepLabV2
 
 CLASSES = LabelSpace(("road", "sky", "car"), ((128, 64, 128), (70, 130, 180), (0, 0, 142)))
@@ -63,6 +64,26 @@ def test_predict_writes_what_python_predicts_and_resumes(shared: Path, capsys):
     assert call_predict(*words, "flip=true") == 2
     assert "flip" in capsys.readouterr().err
     assert call_predict(*words, "flip=true", "overwrite=true") == 0
+
+
+def test_two_calls_do_not_write_to_one_folder(shared: Path, capsys):
+    words = [f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/out"]
+    (shared / "out").mkdir()
+    lock = lock_folder(shared / "out", "busy")
+    assert call_predict(*words) == 2
+    assert "Another hiast-predict writes to" in capsys.readouterr().err
+    lock.release()
+    assert call_predict(*words) == 0
+    assert call_predict(*words, "flip=true") == 2
+    assert "other settings" in capsys.readouterr().err, "a call that fails holds no lock"
+
+
+def test_videos_alone_are_no_images_for_annotation_tools(shared: Path, capsys):
+    (shared / "drive.mp4").write_bytes(b"never opened")
+    words = [f"checkpoint={shared}/model", f"input={shared}/drive.mp4", f"output={shared}/out"]
+    assert call_predict(*words, "format=coco") == 2
+    assert "videos alone" in capsys.readouterr().err
+    assert not (shared / "out" / "coco").exists()
 
 
 def test_paths_need_no_keys(shared: Path, monkeypatch: pytest.MonkeyPatch):

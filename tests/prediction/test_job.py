@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from fractions import Fraction
@@ -22,6 +23,7 @@ from hiast.prediction.inputs import find_inputs
 from hiast.prediction.job import Job
 from hiast.prediction.outputs import Writer, check_kinds, overlay, polygon_json
 from hiast.prediction.records import Records, open_folder
+from hiast.prediction.video import VideoWriter, open_video
 
 
 class Brightness:
@@ -202,12 +204,14 @@ def test_unknown_outputs_are_refused(kinds):
         check_kinds(kinds)
 
 
-def make_video(path: Path, rotation: int = 0, rate: Fraction = Fraction(30000, 1001)) -> None:
+def make_video(
+    path: Path, rotation: int = 0, rate: Fraction = Fraction(30000, 1001), frames: int = 9
+) -> None:
     av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'hiast[video]'")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(9):
+        for number in range(frames):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 28, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -227,6 +231,53 @@ def test_videos_give_an_mp4_of_the_same_rate_and_files_per_frame(tmp_path: Path)
         assert (stream.width, stream.height) == (64, 48) and sum(1 for _ in container.decode(stream)) == 9
     assert run(tmp_path / "drive.mp4", out, ["labels", "overlay", "csv"])[0].seen == 0
     assert not list((out / "overlay").glob(".*"))
+
+
+def test_outputs_that_a_second_call_asks_for_are_written_for_each_frame(tmp_path: Path):
+    make_video(tmp_path / "drive.mp4")
+    out = tmp_path / "out"
+    run(tmp_path / "drive.mp4", out, ["labels"])
+    assert run(tmp_path / "drive.mp4", out, ["labels", "confidence"])[0].seen == 9
+    assert len(list((out / "confidence" / "drive").iterdir())) == 9
+    (out / "labels" / "drive" / "00000003.png").unlink()
+    assert run(tmp_path / "drive.mp4", out, ["labels"])[0].seen == 9
+    assert run(tmp_path / "drive.mp4", out, ["labels"])[0].seen == 0
+
+
+def test_a_shorter_video_leaves_no_frames_of_the_longer_one(tmp_path: Path):
+    make_video(tmp_path / "drive.mp4")
+    out = tmp_path / "out"
+    run(tmp_path / "drive.mp4", out, ["labels", "confidence"])
+    make_video(tmp_path / "drive.mp4", frames=4)
+    run(tmp_path / "drive.mp4", out, ["labels", "csv"])
+    expected = [f"{number:08d}.png" for number in range(4)]
+    for kind in ("labels", "confidence"):
+        assert sorted(path.name for path in (out / kind / "drive").iterdir()) == expected
+    assert set(Records(out).known) == {"drive/", *(f"drive/{number:08d}" for number in range(4))}
+
+
+def test_a_video_beside_a_folder_of_its_name_keeps_its_suffix(tmp_path: Path):
+    make_video(tmp_path / "in.mp4")
+    (tmp_path / "clips/in").mkdir(parents=True)
+    (tmp_path / "in.mp4").rename(tmp_path / "clips/in.mp4")
+    Image.fromarray(picture(1)).save(tmp_path / "clips/in/00000000.png")
+    found = find_inputs(tmp_path / "clips")
+    assert [pair.name for pair in found.images + found.videos] == ["in/00000000", "in.mp4"]
+
+
+def test_a_full_disk_is_no_damaged_video(tmp_path: Path):
+    av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'hiast[video]'")
+    make_video(tmp_path / "drive.mp4")
+    with pytest.raises(OSError, match="out") as raised:  # noqa: SIM117
+        with (
+            open_video(tmp_path / "drive.mp4") as (facts, frames),
+            VideoWriter(tmp_path / "out.mp4", facts) as out,
+        ):
+            for frame in frames:
+                out.write(frame.image, frame.time)
+                with out._writing():
+                    raise av.error.FFmpegError(errno.ENOSPC, "No space left on device")
+    assert raised.value.errno == errno.ENOSPC and not list(tmp_path.glob("*out*"))
 
 
 def test_a_damaged_video_leaves_no_file(tmp_path: Path):

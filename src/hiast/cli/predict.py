@@ -43,11 +43,14 @@ def main() -> None:
 
 def predict(config: DictConfig) -> None:
     """Predict, or resume an interrupted call."""
+    from contextlib import ExitStack
+
     from lightning_fabric import Fabric
     from rich.console import Console
 
     from hiast.cli.config import plain, require
     from hiast.cli.hardware import settle_inference
+    from hiast.locks import lock_folder
     from hiast.prediction.inputs import find_inputs
     from hiast.prediction.records import Records, open_folder
     from hiast.progress import ProgressFunction
@@ -65,18 +68,27 @@ def predict(config: DictConfig) -> None:
     with trainer_refusals():
         fabric = Fabric(**options | {"strategy": fabric_strategy(options)})
     fabric.launch()
+    if config.format is not None and not inputs.images:
+        raise InputError(
+            f"format={config.format} hands over images, and {source} holds videos alone: save their frames as images, "
+            "and predict those."
+        )
     job, identity = _job(config, plain(config), checkpoint, folder, fabric)
-    if fabric.is_global_zero:
-        open_folder(folder, identity, overwrite=config.overwrite)
-    fabric.barrier()
-    job.records = Records(folder, fabric.global_rank)
-    with ProgressFunction("predicting", unit="files") as progress:
-        left_out = job.run(inputs, progress)
-    fabric.barrier()
-    if fabric.is_global_zero:
-        console = Console(soft_wrap=True, highlight=False)
-        console.print(_finish(job, inputs, config.format, Path(checkpoint).name))
-        console.print(f"Predictions: {folder}", markup=False)
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            busy = f"Another hiast-predict writes to {folder}: wait for it, or name another output."
+            stack.callback(lock_folder(folder, busy).release)
+            open_folder(folder, identity, overwrite=config.overwrite)
+        fabric.barrier()
+        job.records = Records(folder, fabric.global_rank)
+        with ProgressFunction("predicting", unit="files") as progress:
+            left_out = job.run(inputs, progress)
+        fabric.barrier()
+        if fabric.is_global_zero:
+            console = Console(soft_wrap=True, highlight=False)
+            console.print(_finish(job, inputs, config.format, Path(checkpoint).name))
+            console.print(f"Predictions: {folder}", markup=False)
     for sentence in left_out:
         sys.stderr.write(f"Left out: {sentence}\n")
 

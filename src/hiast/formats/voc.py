@@ -36,9 +36,9 @@ _BORDER: Color = (224, 224, 192)
 class VocReader:
     """Reads PASCAL VOC and CVAT's "Segmentation mask 1.1", from a folder or a zip file.
 
-    With ``labelmap.txt`` the masks hold its colors, directly or in their palette, or its line numbers as values. Without
-    it, the values (or the colors of the VOC color map) count the classes: those of PASCAL VOC if all ``classes`` are among them, else
-    ``classes`` in their order. The value 255, which marks borders, is ignored.
+    With ``labelmap.txt`` the masks hold its colors, directly or in their palette, or its line numbers as values.
+    Without it, the values (or the colors of the VOC color map) count the classes: those of PASCAL VOC if all
+    ``classes`` are among them, else ``classes`` in their order. The value 255, which marks borders, is ignored.
 
     Args:
         path: Folder or zip file with ``SegmentationClass``, or a folder of masks.

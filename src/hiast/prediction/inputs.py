@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hiast.data.io.inputs import find_files, find_images, name_files
 from hiast.data.io.listing import Pair
@@ -65,6 +65,7 @@ def find_inputs(source: Path | str) -> Inputs:
         if not videos:
             raise
         images = ()
-    taken = {pair.name for pair in images}
+    # The frames of a video lie in a folder of its name.
+    taken = {name for pair in images for name in (pair.name, *map(str, PurePosixPath(pair.name).parents))}
     videos = tuple(Pair(v.name + v.image.suffix, v.image, None) if v.name in taken else v for v in videos)
     return Inputs(images, videos)

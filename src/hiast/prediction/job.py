@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
 from hiast.prediction.inference import InferenceSettings, in_batches
 from hiast.prediction.inputs import Inputs
-from hiast.prediction.outputs import Writer, overlay
+from hiast.prediction.outputs import KINDS, Writer, overlay
 from hiast.prediction.records import Records
 from hiast.prediction.video import VideoWriter, open_video
 
@@ -148,13 +149,16 @@ class Job:
         folder, opacity, kinds = self.writer.folder, self.writer.opacity, self.writer.kinds
         target = folder / "overlay" / f"{video.name}.mp4"
         marker = f"{video.name}/"
-        if self.records.done(marker, video.image) and ("overlay" not in kinds or target.is_file()):
-            return
         per_frame = Writer(
             folder, tuple(k for k in kinds if k != "overlay"), self.writer.classes, self.writer.ids
         )
+        written = self.records.frames(marker, video.image)
+        if written is not None and ("overlay" not in kinds or target.is_file()):
+            names = (_frame_name(video, number) for number in range(written))
+            if all(path.is_file() for name in names for path in per_frame.paths(name).values()):
+                return
         target.parent.mkdir(parents=True, exist_ok=True)
-        count, last = 0, None
+        done, last = 0, None
         with (
             open_video(video.image) as (facts, frames),
             VideoWriter(target, facts) if "overlay" in kinds else nullcontext() as out,
@@ -168,12 +172,28 @@ class Job:
                         out.write(
                             overlay(frame.image, prediction.labels, self.writer.classes, opacity), frame.time
                         )
-                    name = f"{video.name}/{count:08d}"
+                    name = _frame_name(video, done)
                     per_frame.write(name, frame.image, prediction)
                     self.records.add(name, video.image, prediction, len(self.model.classes))
-                    count, last = count + 1, prediction
+                    done, last = done + 1, prediction
         if last is None:
             raise InputError(f"{video.image} holds no frame that can be read.")
-        if facts.frames and count < facts.frames * 0.98 - 2:
-            log.warning("%s ends at frame %d of %d.", video.image, count, facts.frames)
-        self.records.add(marker, video.image, last, len(self.model.classes))
+        if facts.frames and done < facts.frames * 0.98 - 2:
+            log.warning("%s ends at frame %d of %d.", video.image, done, facts.frames)
+        self._remove_frames(video, done)
+        self.records.add(marker, video.image, last, len(self.model.classes), frames=done)
+
+    def _remove_frames(self, video: Pair, first: int) -> None:
+        """Remove what an earlier, longer file of the same name has left, from the frame ``first`` on."""
+        everything = Writer(self.writer.folder, KINDS, self.writer.classes, self.writer.ids)
+        for number in count(first):
+            name = _frame_name(video, number)
+            if name not in self.records.known:
+                return
+            for path in everything.paths(name).values():
+                path.unlink(missing_ok=True)
+            self.records.forget(name)
+
+
+def _frame_name(video: Pair, number: int) -> str:
+    return f"{video.name}/{number:08d}"

@@ -45,15 +45,24 @@ class Records:
                 known = found.get(record["name"])
                 if known is None or known.get("written", 0) <= record.get("written", 0):
                     found[record["name"]] = record
-        return found
+        return {name: record for name, record in found.items() if not record.get("forgotten")}
 
     def done(self, name: str, source: Path) -> bool:
         """Whether an image is recorded, and its file has not changed since."""
         record = self.known.get(name)
         return record is not None and record["source"] == signature(source)
 
-    def add(self, name: str, source: Path, prediction: Prediction, classes: int) -> None:
-        """Record an image whose files are written."""
+    def frames(self, name: str, source: Path) -> int | None:
+        """Number of frames of a video that is recorded and has not changed since; None: it is not."""
+        if not self.done(name, source):
+            return None
+        frames: int | None = self.known[name].get("frames")
+        return frames
+
+    def add(
+        self, name: str, source: Path, prediction: Prediction, classes: int, frames: int | None = None
+    ) -> None:
+        """Record an image whose files are written; ``frames``: number of frames of a whole video."""
         height, width = prediction.labels.shape
         record = {
             "name": name,
@@ -64,11 +73,21 @@ class Records:
             "written": time.time(),
             "counts": np.bincount(prediction.labels.ravel(), minlength=classes)[:classes].tolist(),
         }
+        if frames is not None:
+            record["frames"] = frames
+        self._append(record)
+        self.known[name] = record
+
+    def forget(self, name: str) -> None:
+        """Take a record back."""
+        self._append({"name": name, "forgotten": True, "written": time.time()})
+        self.known.pop(name, None)
+
+    def _append(self, record: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             # A line break first ends a line that a killed process has left half.
             file.write("\n" + json.dumps(record, ensure_ascii=False))
-        self.known[name] = record
 
 
 def signature(path: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,23 +56,38 @@ def open_video(path: Path) -> Iterator[tuple[VideoFacts, Iterator[Frame]]]:
     Raises:
         InputError: The file is not a video, or is damaged, or PyAV is missing.
     """
-    av = import_av()
+    with _reading(path):
+        container = import_av().open(str(path))
+    with container:
+        if not container.streams.video:
+            raise InputError(f"{path} holds no video.")
+        stream = container.streams.video[0]
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        yield (
+            VideoFacts(rate, Fraction(stream.time_base), int(stream.frames)),
+            _frames(container, stream, path),
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of an error within that the video cannot be read."""
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path} holds no video.")
-            stream = container.streams.video[0]
-            rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            yield VideoFacts(rate, Fraction(stream.time_base), int(stream.frames)), _frames(container, stream)
-    except av.error.FFmpegError as error:
+        yield
+    except import_av().error.FFmpegError as error:
         raise InputError(
             f"{path} cannot be read as a video ({error.strerror}): fetch it again or convert it."
         ) from error
 
 
-def _frames(container: Any, stream: Any) -> Iterator[Frame]:
-    for frame in container.decode(stream):
-        pixels = frame.to_ndarray(format="rgb24")
+def _frames(container: Any, stream: Any, path: Path) -> Iterator[Frame]:
+    decoded = container.decode(stream)
+    while True:
+        with _reading(path):
+            frame = next(decoded, None)
+            if frame is None:
+                return
+            pixels = frame.to_ndarray(format="rgb24")
         yield Frame(np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))), frame.pts)
 
 
@@ -99,9 +115,10 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
+            with self._writing():
+                if kind is None and self._stream is not None:
+                    self._container.mux(self._stream.encode(None))
+                self._container.close()
             if kind is None and self._stream is not None:
                 self._beside.replace(self.path)
         finally:
@@ -127,4 +144,15 @@ class VideoWriter:
             max(self._last + 1, time) if time is not None else self._last + (step if self._last >= 0 else 1)
         )
         frame.pts, frame.time_base = self._last, self.facts.time_base
-        self._container.mux(self._stream.encode(frame))
+        with self._writing():
+            self._container.mux(self._stream.encode(frame))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise the errors of the operating system, such as a full disk, as what they are."""
+        try:
+            yield
+        except import_av().error.FFmpegError as error:
+            if error.errno not in errno.errorcode:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
