@@ -133,6 +133,39 @@ def test_a_size_within_the_graph_and_labels_alone(tmp_path: Path):
         found.predict(next(drawn_images()), flip=True)
 
 
+@pytest.mark.parametrize(("output", "other"), [("labels", "confidence"), ("confidence", "labels")])
+def test_a_file_of_one_output_is_compared_by_it(tmp_path: Path, output: str, other: str):
+    network = deeplab().eval()
+    about = description(network, outputs=(output,))
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    difference = largest_difference(SegmentationModel(network, CLASSES), found, drawn_images(), None)
+    assert getattr(difference, output) < 1e-3 and getattr(difference, other) is None
+    with pytest.raises(InputError, match=rf"gives {output} only.*\[labels,confidence\]"):
+        found.predict(next(drawn_images()))
+
+
+def test_a_fixed_size_is_said(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network, fixed=(64, 96))
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    image = next(drawn_images())[:64, :96]
+    assert found.predict(image).labels.shape == (64, 96)
+    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 60 x 80"):
+        found.predict(image[:60, :80])
+    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 32 x 32"):
+        found.predict(image, window=(32, 32, 16))
+
+
+def test_windows_around_small_images_are_padded_as_those_of_the_network(tmp_path: Path):
+    network = deeplab().eval()
+    about = description(network)
+    found = written(trace(network, about), about, "torch_export", tmp_path)
+    image, options = next(drawn_images())[:50, :50], {"window": (64, 64, 32)}
+    expected = SegmentationModel(network, CLASSES).predict(image, **options)
+    # A mean color in whole numbers, so not the same to the last digit.
+    np.testing.assert_allclose(found.predict(image, **options).confidence, expected.confidence, atol=5e-3)
+
+
 @pytest.mark.parametrize("options", [{"window": (32, 32, 16)}, {"sizes": [(32, 48)]}, {"scales": (0.5, 1.0)}])
 def test_a_size_within_the_graph_is_that_of_windows_and_scaled_images_too(tmp_path: Path, options: dict):
     network = deeplab().eval()

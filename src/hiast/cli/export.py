@@ -122,10 +122,12 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
 
     exported = load_exported(path)
     found = largest_difference(model, exported, _images(source, description.fixed), description.size)
-    sys.stdout.write(
-        f"Compared with PyTorch on {counted(found.images, 'image')}: the confidence differs by at most "
-        f"{found.confidence:.2g}, and {100 * found.labels:.4f} % of the pixels have another label.\n"
-    )
+    facts = []
+    if found.confidence is not None:
+        facts.append(f"the confidence differs by at most {found.confidence:.2g}")
+    if found.labels is not None:
+        facts.append(f"{100 * found.labels:.4f} % of the pixels have another label")
+    sys.stdout.write(f"Compared with PyTorch on {counted(found.images, 'image')}: {', and '.join(facts)}.\n")
 
 
 def _images(source: str | None, fixed: tuple[int, int] | None) -> Iterator[Any]:

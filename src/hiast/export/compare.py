@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hiast.export.exported import ExportedModel
 from hiast.prediction.inference import InferenceSettings
 from hiast.prediction.job import Model
 
@@ -18,18 +20,18 @@ class Difference:
 
     Attributes:
         images: Number of images.
-        confidence: Largest difference of the confidence of a pixel, 0..1.
-        labels: Share of pixels with another label, 0..1.
+        confidence: Largest difference of the confidence of a pixel, 0..1; None: the file does not give it.
+        labels: Share of pixels with another label, 0..1; None: the file does not give labels.
     """
 
     images: int
-    confidence: float
-    labels: float
+    confidence: float | None
+    labels: float | None
 
 
 def largest_difference(
     model: Model,
-    exported: Model,
+    exported: ExportedModel,
     images: Iterable[NDArray[np.uint8]],
     size: tuple[int, int] | None,
 ) -> Difference:
@@ -42,11 +44,23 @@ def largest_difference(
         size: (height, width) to which the exported graph resizes images; None: it does not.
     """
     settings = InferenceSettings(sizes=None if size is None else (size,))
-    count, confidence, other, pixels = 0, 0.0, 0, 0
+    count, confidences, others, pixels = 0, [], [], 0
     for image in images:
         (wanted,) = model.predict_arrays(image[None], settings)
-        (found,) = exported.predict_arrays(image[None], InferenceSettings())
-        confidence = max(confidence, float(np.abs(wanted.confidence - found.confidence).max()))
-        other += int((wanted.labels != found.labels).sum())
+        found = _outputs(exported, image[None])
+        if "confidence" in found:
+            confidences.append(float(np.abs(wanted.confidence - found["confidence"][0]).max()))
+        if "labels" in found:
+            others.append(int((wanted.labels != found["labels"][0]).sum()))
         count, pixels = count + 1, pixels + wanted.labels.size
-    return Difference(count, confidence, other / max(1, pixels))
+    return Difference(
+        count, max(confidences) if confidences else None, sum(others) / pixels if others else None
+    )
+
+
+def _outputs(exported: ExportedModel, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Labels and confidence [B, H, W], as far as the file gives them."""
+    if "logits" not in exported.description.outputs:
+        return exported.outputs(images)
+    (found,) = exported.predict_arrays(images, InferenceSettings())
+    return {"labels": found.labels[None], "confidence": found.confidence[None]}

@@ -80,16 +80,20 @@ class ExportedModel:
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size."""
-        if settings.plain and {"labels", "confidence"} <= set(self.description.outputs):
-            found = self.run(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        known = set(self.description.outputs)
+        if settings.plain and {"labels", "confidence"} <= known:
+            found = self.outputs(images)
             labels, confidence = (
                 torch.from_numpy(np.array(found[name])) for name in ("labels", "confidence")
             )
             return to_predictions(labels, confidence)
-        if "logits" not in self.description.outputs:
+        if "logits" not in known:
+            wanted, use = "labels,confidence", "predict with it here"
+            if not settings.plain:
+                wanted, use = f"{wanted},logits", "use sizes, scales, flip or windows"
             raise InputError(
-                "This exported file gives labels and confidence only: export it with "
-                "outputs=[labels,confidence,logits] to use sizes, scales, flip or windows."
+                f"This exported file gives {' and '.join(self.description.outputs)} only: export it with "
+                f"outputs=[{wanted}] to {use}."
             )
         size = self.description.size
         if size is not None and (settings.window or settings.sizes or settings.scales != (1.0,)):
@@ -97,12 +101,33 @@ class ExportedModel:
                 f"This exported file resizes every image to {size[0]} x {size[1]} pixels by itself, windows and scaled "
                 "images, too: export it with size=native to use sizes, scales or windows."
             )
-        # The graph normalizes by itself: with mean 0 and std 1/255 the values stay 0..255.
-        return predict_arrays(self._logits, images, settings, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+        mean, std = self.description.mean, self.description.std
+        return predict_arrays(self._logits, images, settings, mean=mean, std=std)
+
+    def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """What the file gives for images uint8 [B, H, W, 3] of one size, by the names of ``description.outputs``.
+
+        Raises:
+            InputError: The graph takes images of another size.
+        """
+        return self._run(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
     def _logits(self, images: Tensor) -> Tensor:
-        pixels = images.round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
-        return torch.from_numpy(np.array(self.run(pixels)["logits"], np.float32))
+        # The graph normalizes by itself. Padding, which is 0 behind the normalization, becomes the mean color.
+        mean, std = (
+            torch.tensor(value).view(3, 1, 1) for value in (self.description.mean, self.description.std)
+        )
+        pixels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return torch.from_numpy(np.array(self._run(pixels.contiguous().numpy())["logits"], np.float32))
+
+    def _run(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        fixed, size = self.description.fixed, pixels.shape[-2:]
+        if fixed is not None and size != fixed:
+            raise InputError(
+                f"This exported file takes images of {fixed[0]} x {fixed[1]} pixels (height x width), and one has "
+                f"{size[0]} x {size[1]}: resize images before, or export it without fixed."
+            )
+        return self.run(pixels)
 
 
 def load_exported(path: Path, device: str | torch.device = "cpu") -> ExportedModel:
