@@ -1,11 +1,11 @@
-"""The library's own files: written atomically, and read back."""
+"""Files: the library's own are written atomically and read back; folders are listed."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -82,6 +82,33 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def walk_files(folder: Path) -> Iterator[str]:
+    """Paths of files relative to ``folder``, with "/"; hidden folders are left out, hidden files are not.
+
+    Links are followed. There are no files in a folder that does not exist.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    # A folder that several links lead to is entered once, so that loops of links end.
+    entered: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unless_missing):
+        real = os.path.realpath(place)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inner = Path(place).relative_to(folder).as_posix()
+        prefix = "" if inner == "." else f"{inner}/"
+        yield from (prefix + name for name in sorted(files))
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def absolute(path: Path) -> Path:

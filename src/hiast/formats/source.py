@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from hiast.errors import InputError
+from hiast.files import walk_files
 
 T = TypeVar("T")
 
@@ -44,12 +45,7 @@ class Files:
 
     def _list(self) -> list[str]:
         if self.path.is_dir():
-            found = (
-                Path(folder) / name
-                for folder, _, names in os.walk(self.path, followlinks=True)
-                for name in names
-            )
-            return [path.relative_to(self.path).as_posix() for path in found]
+            return list(walk_files(self.path))
         return [name for name in self._archive().namelist() if not name.endswith("/")]
 
     def _archive(self) -> zipfile.ZipFile:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hiast.data.io.patterns import walk_files
 from hiast.errors import InputError
+from hiast.files import walk_files
 from hiast.formats.source import load_json, stem
 
 PER_IMAGE = ("labelme", "cityscapes_polygons")

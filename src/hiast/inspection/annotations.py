@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hiast.classes import CITYSCAPES_19
-from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files, walk_files
+from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files
 from hiast.errors import InputError
+from hiast.files import walk_files
 from hiast.formats import AnnotationReader, open_annotations
 from hiast.formats.cityscapes import NOT_EVALUATED
 from hiast.formats.names import NOT_A_CLASS

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hiast.data.io.listing import Pair
 from hiast.data.io.pairing import Files, list_files
-from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files, walk_files
+from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files
 from hiast.errors import InputError
-from hiast.files import absolute
+from hiast.files import absolute, walk_files
 
 LABEL_SUFFIXES = IMAGE_SUFFIXES | {"npy", "npz"}
 """Suffixes of label files, in lower case and without dot."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hiast.counted import counted
-from hiast.data.io.patterns import IMAGE_SUFFIXES, walk_files
+from hiast.data.io.patterns import IMAGE_SUFFIXES
 from hiast.errors import InputError
+from hiast.files import walk_files
 from hiast.inspection.annotations import WITH_BACKGROUND
 from hiast.inspection.class_names import is_placeholder
 from hiast.inspection.crops import propose_sizes

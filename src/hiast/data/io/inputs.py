@@ -11,9 +11,10 @@ from pathlib import Path
 
 from hiast.data.io.list_files import read_list
 from hiast.data.io.listing import Pair
-from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files, walk_files
+from hiast.data.io.patterns import IMAGE_SUFFIXES, describe_files
 from hiast.data.io.sniff import looks_like_image
 from hiast.errors import InputError
+from hiast.files import walk_files
 
 log = logging.getLogger(__name__)
 

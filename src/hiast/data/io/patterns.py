@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hiast.errors import InputError
+from hiast.files import walk_files
 
 _WILDCARD = re.compile(r"\*\*/|\*\*|\*|\?|\{[A-Za-z_]\w*\}")
 _TOKEN = re.compile(_WILDCARD.pattern + r"|\{[^{}/]*,[^{}/]*\}")
@@ -233,19 +233,3 @@ def _nothing_matches(root: Path, folder: Path, pattern: str, purpose: str, other
 def _without_suffix(inner: str) -> str:
     stem, _, suffix = inner.rpartition(".")
     return stem if suffix and stem and "/" not in suffix else inner
-
-
-def walk_files(folder: Path) -> Iterator[str]:
-    """Paths of files relative to ``folder``, with "/"; hidden folders are left out, hidden files are not."""
-    # A folder that several links lead to is entered once, so that loops of links end.
-    entered: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = Path(place).relative_to(folder).as_posix()
-        prefix = "" if inner == "." else f"{inner}/"
-        yield from (prefix + name for name in sorted(files))

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hiast.data.io.inputs import find_files
+from hiast.files import walk_files
+from hiast.formats.source import Files
+
+
+def test_links_that_lead_back_end(tmp_path: Path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/x.png").touch()
+    (tmp_path / "a/b/up").symlink_to(tmp_path)
+    assert list(walk_files(tmp_path)) == ["a/b/x.png"]
+    assert Files(tmp_path).names() == ["a/b/x.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open/x.png").touch()
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refused(place):
+        if Path(place).name == "locked":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    for reader in (lambda: list(walk_files(tmp_path)), lambda: find_files(tmp_path), lambda: Files(tmp_path)):
+        with pytest.raises(PermissionError, match="locked"):
+            reader()
+    assert list(walk_files(tmp_path / "missing")) == []
