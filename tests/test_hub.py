@@ -175,6 +175,27 @@ def test_damaged_folders_are_refused_in_a_sentence(tmp_path: Path, model: Segmen
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_config_is_one_sentence(tmp_path: Path, model: SegmentationModel, content: str):
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        load_model(tmp_path)
+
+
+def test_weights_that_cannot_be_written_leave_nothing(
+    tmp_path: Path, model: SegmentationModel, monkeypatch: pytest.MonkeyPatch
+):
+    def full(state, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hiast.hub.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_a_teacher_is_asked_of_checkpoints_only(tmp_path: Path, model: SegmentationModel):
     model.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="single network"):

@@ -151,12 +151,15 @@ class SegmentationModel(
         write_atomically(save_directory / CONFIG, config.encode("utf-8"))
         state = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
         partial = save_directory / f".{WEIGHTS}.part"
-        partial.touch()
-        allowed = partial.stat().st_mode
-        save_file(_unshared(state), partial, metadata={"format": "pt"})
-        # safetensors keeps new files from other users; a folder to share has the usual permissions of the user.
-        partial.chmod(allowed)
-        partial.replace(save_directory / WEIGHTS)
+        try:
+            partial.touch()
+            allowed = partial.stat().st_mode
+            save_file(_unshared(state), partial, metadata={"format": "pt"})
+            # safetensors keeps new files from other users; a folder to share has the usual permissions of the user.
+            partial.chmod(allowed)
+            partial.replace(save_directory / WEIGHTS)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def _from_pretrained(  # type: ignore[override]
@@ -263,11 +266,21 @@ def load_model(
     if place.is_dir() and not (place / CONFIG).is_file():
         raise InputError(no_checkpoint(place))
     if place.is_dir():
+        _check_config(place / CONFIG)
         return SegmentationModel.from_pretrained(str(place), map_location=device)
     # A repository may have a dot in its name, as version numbers have.
     if not place.exists() and place.suffix.lower() not in _CHECKPOINTS:
         return _from_repository(str(path), device)
     return SegmentationModel.from_checkpoint(place, device, teacher=teacher)
+
+
+def _check_config(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): save or download the model again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged (it holds no object): save or download the model again.")
 
 
 def _check_device(device: str | torch.device) -> None:
