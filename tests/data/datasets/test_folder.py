@@ -15,6 +15,7 @@ from hiast.classes import LabelSpace
 from hiast.data import FolderDataModule
 from hiast.data.datasets.folder import label_space, parse_color
 from hiast.data.loading.class_counts import count_class_pixels
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.errors import InputError
 
 NAMES = ["ground", "thing", "sky"]
@@ -560,6 +561,25 @@ def test_annotations_below_the_home_folder(
     options = {"format": "arrays", "annotations": annotations}
     module = FolderDataModule("~/own", "cam/a/{name}.png", names=NAMES, **options)
     assert (module.train_dataset().read_label(0) == 2).all()
+
+
+def test_annotations_of_another_size_are_resized_or_skipped(tmp_path: Path) -> None:
+    write(tmp_path, count=3)
+    (tmp_path / "arrays").mkdir()
+    half = np.repeat(np.array([[0, 2]], np.uint8), 6, 0).repeat(4, 1)
+    np.save(tmp_path / "arrays/0.npy", half)
+    np.save(tmp_path / "arrays/1.npy", np.full((12, 16), 1, np.uint8))
+
+    def dataset(choice: str | None) -> SegmentationDataset:
+        options = {"names": NAMES, "format": "arrays", "annotations": "arrays", "size_mismatch": choice}
+        return FolderDataModule(tmp_path, "cam/a/{name}.png", **options).train_dataset()
+
+    resized = dataset("resize")
+    np.testing.assert_array_equal(resized.read_label(0), half.repeat(2, 0).repeat(2, 1))
+    assert (resized.read_label(1) == 1).all() and len(resized) == 2
+    assert dataset("skip").names == ("1",)
+    with pytest.raises(InputError, match="annotate the image at its own size"):
+        dataset(None).read_label(0)
 
 
 def test_a_coding_is_that_of_the_label_files_beside_annotations(tmp_path: Path) -> None:

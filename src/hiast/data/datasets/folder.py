@@ -163,6 +163,7 @@ class FolderDataModule(DatasetDataModule):
             self.own_classes,
             coding=self.coding,
             reader=self.reader,
+            size_mismatch=self.size_mismatch or "error",
             unlabeled=unlabeled or self.unlabeled,
             join_labels=self.join_labels,
             annotations=self.annotations[split] if labeled else None,

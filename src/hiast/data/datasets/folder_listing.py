@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,8 @@ def list_folder(
     table = coded.table(classes, name)
     files = list_files(Path(root), images, labels, name)
     pairs, decode = _pair(files, labels, classes, table, join_labels, annotations, name)
+    if isinstance(decode, AnnotationLabels):
+        decode = replace(decode, any_size=size_mismatch != "error")
     if labels is not None or annotations is not None:
         if unlabeled == "skip":
             pairs = _labeled(pairs, name)

@@ -94,23 +94,35 @@ class AnnotationLabels:
     Args:
         reader: The annotations.
         items: Image file -> name of the image in the annotations.
+        any_size: Annotations of another size than the image are read too, at their own size.
     """
 
     reader: AnnotationReader
     items: Mapping[Path, str]
+    any_size: bool = False
 
     def __call__(self, path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
         """Class indices uint8 [H, W] of the image ``path``, 255 for ignored pixels.
 
         Raises:
-            InputError: The annotations are damaged.
+            InputError: The annotations are damaged, or of another size than the image and ``any_size`` is not set.
         """
-        ids: Ids = self.reader.read(self.items[path], image_size(path, max_pixels))
+        name = self.items[path]
+        try:
+            ids: Ids = self.reader.read(name, image_size(path, max_pixels))
+        except InputError:
+            if not self.any_size:
+                raise
+            # Readers refuse another size. What else is wrong is said again.
+            ids = self.reader.read(name)
         return ids
 
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-        """(height, width) of the image; annotations of another size are refused by their reader."""
-        return image_size(path, max_pixels)
+        """(height, width) of the image; with ``any_size`` that of its annotations, which are read for it."""
+        if not self.any_size:
+            return image_size(path, max_pixels)
+        height, width = self(path, max_pixels).shape
+        return height, width
 
 
 def match_items(reader: AnnotationReader, images: Mapping[str, Path], dataset: str) -> dict[Path, str]:
