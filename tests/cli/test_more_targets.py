@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_labeled_target_images_have_their_share(folder: Path) -> None:
     share = np.mean([name.startswith("own_labeled") for name in drawn])
     assert share == pytest.approx(0.4, abs=0.05)
     assert [module.title for module in target.modules] == ["day", "night"]
+
+
+def test_a_source_that_is_not_unpacked_yet_is_not_listed(folder: Path) -> None:
+    shutil.rmtree(folder / "data")
+    source, _ = domains(folder, "+dataset@data.labeled_target=own_labeled", "data.labeled_target_share=0.4")
+    assert source.weights == pytest.approx([0.6, 0.4])
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-0.5"])

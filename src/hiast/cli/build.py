@@ -92,6 +92,8 @@ def build_domains(
 def _weights(source: DatasetDataModule | JoinedDataModule) -> list[float]:
     """How often each dataset of a source is drawn; the weights sum to 1."""
     modules = single_datasets(source)
+    if len(modules) == 1:
+        return [1.0]  # Its images may still be packed in archives.
     given = getattr(source, "weights", None)
     weights = [len(module.train_dataset()) for module in modules] if given is None else list(given)
     return [weight / sum(weights) for weight in weights]
