@@ -109,6 +109,21 @@ def test_of_several_kinds_of_label_files_the_ids_are_taken(tmp_path: Path) -> No
     assert keys["ids"] == {7: "road", 8: "sidewalk", 9: None}
 
 
+def test_all_masks_of_an_image_are_looked_at(tmp_path: Path) -> None:
+    """The first mask of each image holds one of three classes alone."""
+    for value in (1, 2):
+        write(
+            tmp_path,
+            "i/{name}.png",
+            f"l/{{name}}/{value}.png",
+            lambda ids, value=value: np.where(ids == value, ids, 0).astype(np.uint8),
+        )
+    keys = filled(tmp_path, "i", "l")["source"]
+    assert keys["join_labels"] is True and list(keys["ids"]) == [0, 1, 2]
+    labels = opened(keys).train_dataset().read_label(0)
+    np.testing.assert_array_equal(labels, ids_of(0))
+
+
 def painted(ids: np.ndarray) -> np.ndarray:
     return np.array([STREET[i] for i in range(3)], np.uint8)[ids]
 

@@ -35,7 +35,7 @@ class Layout:
         images: Pattern of the images.
         labels: Pattern of the labels; None: there are none.
         pairs: Images, each with its first label file.
-        joined: Whether an image has several label files.
+        further: Label files of images that have several, but for the first.
         others: Label files of other kinds that the pattern leaves out, one of each kind.
     """
 
@@ -43,8 +43,13 @@ class Layout:
     images: str
     labels: str | None
     pairs: tuple[Pair, ...]
-    joined: bool = False
+    further: tuple[Path, ...] = ()
     others: tuple[str, ...] = ()
+
+    @property
+    def joined(self) -> bool:
+        """Whether an image has several label files."""
+        return bool(self.further)
 
     @property
     def labeled(self) -> tuple[Pair, ...]:
@@ -153,8 +158,8 @@ def _listed(
         Pair(image.name, image.path, group[0].path if group else None)
         for image, group in zip(files.images, files.labels, strict=True)
     )
-    joined = any(len(group) > 1 for group in files.labels)
-    return Layout(root, images, labels, pairs, joined, others)
+    further = tuple(file.path for group in files.labels for file in group[1:])
+    return Layout(root, images, labels, pairs, further, others)
 
 
 def _by_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,6 +106,8 @@ def look_at_folder(
     if layout.labels is None:
         return FolderProposal(layout, sizes, value_range=value_range)
     labels = [pair.label for pair in _spread(layout.labeled, LOOKED_AT) if pair.label is not None]
+    # At random, since every so many of them might all be of the same class.
+    labels += random.Random(0).sample(layout.further, min(len(layout.further), 5 * LOOKED_AT))
     kind, table = look_at_labels(labels)
     if like is not None and like.kind == kind and like.meaning is not None:
         meaning = {
