@@ -64,38 +64,42 @@ def drawn_labels():
 
 
 @pytest.mark.parametrize("largest_share", [1.0, 0.4])
-@pytest.mark.parametrize("otherwise", ["last", "most"])
-def test_the_first_crop_that_will_do_is_chosen(largest_share, otherwise):
+def test_the_first_crop_that_will_do_is_chosen(largest_share):
     labels, rng = drawn_labels(), np.random.default_rng(2)
     outcomes = set()
     for trial in range(60):
-        windows = [(int(rng.integers(0, 20)), int(rng.integers(0, 30)), 10, 10) for _ in range(1 + trial % 5)]
-        wanted, most = None, []
-        for place, (top, left, height, width) in enumerate(windows):
+        tries = 1 + trial % 5
+        drawn = [Window(int(rng.integers(0, 20)), int(rng.integers(0, 30)), 10, 10) for _ in range(tries + 2)]
+        wanted = None
+        for place, (top, left, height, width) in enumerate(drawn[:tries]):
             crop = [int(labels[top + i, left + j]) for i in range(height) for j in range(width)]
             known = [k for k in crop if k != 255]
-            most.append(crop.count(2))
             largest = max((known.count(k) for k in set(known)), default=0)
             varied = largest_share >= 1 or largest < largest_share * len(known)
             if wanted is None and crop.count(2) > 28 and varied:
                 wanted = place
         outcomes.add("found" if wanted is not None else "not")
-        if wanted is None:
-            wanted = len(windows) - 1 if otherwise == "last" else most.index(max(most))
-        assert choose_crop(labels, windows, 2, 28, largest_share, otherwise) == wanted
+        wanted = tries - 1 if wanted is None else wanted
+        windows = iter(drawn)
+        assert choose_crop(labels, windows, 2, 28, tries=tries, largest_share=largest_share) == drawn[wanted]
+        assert list(windows) == drawn[wanted + 1 :], "no more crops are looked at than are needed"
     assert outcomes == {"found", "not"}
 
 
 def test_a_crop_needs_more_than_the_number_and_less_than_the_share():
     labels = np.array([[1, 1, 0, 0, 255, 255]], np.uint8)
-    windows = [(0, 0, 1, 4), (0, 0, 1, 6)]
-    assert choose_crop(labels, windows, 1, 1.9) == 0
-    assert choose_crop(labels, windows, 1, 2) == 1, "no crop will do, so the last"
-    assert choose_crop(labels, windows, 1, 1, 0.5) == 1
-    assert choose_crop(labels, windows, 1, 1, 0.51) == 0
-    assert choose_crop(labels, windows[::-1], 1, 1, 0.5) == 1, "ignored pixels do not make a crop varied"
-    ignored = np.full((2, 2), 255, np.uint8)
-    assert choose_crop(ignored, [(0, 0, 2, 2)] * 3, 1, 0, 0.75, "most") == 0
+    narrow, whole = Window(0, 0, 1, 4), Window(0, 0, 1, 6)
+
+    def chosen(windows: list[Window], min_pixels: float, largest_share: float = 1.0) -> Window:
+        return choose_crop(
+            labels, iter(windows), 1, min_pixels, tries=len(windows), largest_share=largest_share
+        )
+
+    assert chosen([narrow, whole], 1.9) == narrow
+    assert chosen([narrow, whole], 2) == whole, "no crop will do, so the last"
+    assert chosen([narrow, whole], 1, 0.5) == whole
+    assert chosen([narrow, whole], 1, 0.51) == narrow
+    assert chosen([whole, narrow], 1, 0.5) == narrow, "ignored pixels do not make a crop varied"
 
 
 def test_what_is_out_of_range_is_refused():
@@ -109,12 +113,8 @@ def test_what_is_out_of_range_is_refused():
         plan_rare_classes(PIXELS, min_pixels=-1)
     with pytest.raises(InputError, match="names"):
         plan_rare_classes(PIXELS, names=["road"])
-    with pytest.raises(InputError, match="crop"):
-        choose_crop(drawn_labels(), [], 0, 0)
-    with pytest.raises(InputError, match="otherwise"):
-        choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, otherwise="first")
     with pytest.raises(InputError, match="largest_share"):
-        choose_crop(drawn_labels(), [(0, 0, 1, 1)], 0, 0, largest_share=-1)
+        RareClassSampling(largest_share=-1)
     with pytest.raises(InputError, match="share_tries"):
         RareClassSampling(share_tries=-1)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from hiast.classes import IGNORED
 from hiast.data.geometry import Window
 from hiast.data.loading.sampler import StreamKey
 from hiast.errors import InputError, check_not_negative
-
-Otherwise = Literal["last", "most"]
-"""Which crop is taken where none will do: the last one (published) or the one with most pixels of the class."""
 
 
 def rare_class_probabilities(
@@ -139,13 +135,15 @@ def _warning(
 
 def choose_crop(
     labels: NDArray[np.uint8],
-    windows: Sequence[tuple[int, int, int, int]],
+    windows: Iterator[Window],
     class_index: int,
     min_pixels: float,
+    *,
+    tries: int = 10,
     largest_share: float = 1.0,
-    otherwise: Otherwise = "last",
-) -> int:
-    """The first of several drawn crops that shows enough of a class.
+    share_tries: int = 0,
+) -> Window:
+    """The first crop that shows enough of a class, or the last that is looked at.
 
     Published: one crop and up to 10 redraws, ``min_pixels`` = ratio * 3,000 with ratio 0.5 for crops of 512 of images
     at half size (DAFormer) and 2.0 for crops of 1024 at full size (HRDA): the same part of the image, counted at four
@@ -153,66 +151,30 @@ def choose_crop(
 
     Args:
         labels: uint8 [H,W], the whole label map, 255 = ignored.
-        windows: Top, left, height and width of each crop in pixels of ``labels``, at least one.
+        windows: Crops in pixels of ``labels``, without an end; no more are taken than are looked at.
         class_index: The class.
         min_pixels: A crop needs more pixels of the class than this, in pixels of ``labels``.
+        tries: See :class:`RareClassSampling`, also for the others; 1 or more.
         largest_share: A crop's most frequent class must hold less than this share of its labeled pixels; 1 or more
-            asks for nothing (VFM-UDA 0.75).
-        otherwise: Which crop is taken where none will do.
-
-    Returns:
-        The index of the crop in ``windows``.
-
-    Raises:
-        InputError: There is no window or a setting is out of range.
+            asks for nothing.
+        share_tries: 0 or more.
 
     Examples:
         >>> labels = np.array([[0, 0, 1, 1]], np.uint8)
-        >>> choose_crop(labels, [(0, 0, 1, 2), (0, 1, 1, 2), (0, 2, 1, 2)], class_index=1, min_pixels=1)
-        2
+        >>> windows = iter([Window(0, 0, 1, 2), Window(0, 1, 1, 2), Window(0, 2, 1, 2)])
+        >>> choose_crop(labels, windows, class_index=1, min_pixels=1)
+        Window(top=0, left=2, height=1, width=2)
     """
-    if otherwise not in get_args(Otherwise):
-        raise InputError(f"rare class sampling: otherwise is '{otherwise}'; choose last or most.")
-    check_not_negative("rare class sampling", largest_share=largest_share)
-    if not windows:
-        raise InputError("rare class sampling: there is no crop to choose from; draw at least one.")
-    pixels = np.zeros(len(windows), np.int64)
-    for place, window in enumerate(windows):
-        counts = _class_counts(labels, window)
-        pixels[place] = counts[class_index]
-        if pixels[place] > min_pixels and _is_varied(counts, largest_share):
-            return place
-    return len(windows) - 1 if otherwise == "last" else int(pixels.argmax())
-
-
-def varied_windows(
-    labels: NDArray[np.uint8], windows: Iterator[Window], largest_share: float, tries: int
-) -> Iterator[Window]:
-    """Of every ``tries`` windows the first whose most frequent class holds less than a share, or the last of them.
-
-    Args:
-        labels: uint8 [H,W], the whole label map, 255 = ignored.
-        windows: Windows without an end; no more are taken than are looked at.
-        largest_share: See :func:`choose_crop`.
-        tries: Windows that are looked at for one, 1 or more.
-    """
-    while True:
-        for window in islice(windows, tries):
-            if _is_varied(_class_counts(labels, window), largest_share):
+    for _ in range(tries):
+        for window in islice(windows, max(1, share_tries)):
+            counts = np.bincount(window.of(labels).ravel(), minlength=IGNORED + 1)
+            known = counts[:IGNORED]
+            varied = largest_share >= 1 or known.max() < largest_share * known.sum()
+            if varied:
                 break
-        yield window
-
-
-def _class_counts(labels: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArray[np.int64]:
-    """Pixels of each label 0..255 in a window."""
-    top, left, height, width = window
-    return np.bincount(labels[top : top + height, left : left + width].ravel(), minlength=IGNORED + 1)
-
-
-def _is_varied(counts: NDArray[np.int64], largest_share: float) -> bool:
-    """Whether the most frequent class holds less than a share of the labeled pixels; 1 or more: always."""
-    known = counts[:IGNORED]
-    return largest_share >= 1 or bool(known.max() < largest_share * known.sum())
+        if counts[class_index] > min_pixels and (varied or share_tries):
+            break
+    return window
 
 
 @dataclass(frozen=True)
@@ -293,9 +255,12 @@ class RareClassOrder:
     ) -> Window:
         """The first window that shows enough of the class that the image was drawn for, or the last of ``tries``."""
         settings = self.settings
-        wanted = self.plan.class_given_image(index, rng)
-        share = settings.largest_share
-        if settings.share_tries:
-            windows, share = varied_windows(labels, windows, share, settings.share_tries), 1.0
-        drawn = list(islice(windows, settings.tries))
-        return drawn[choose_crop(labels, drawn, wanted, settings.crop_ratio * self.min_pixels, share)]
+        return choose_crop(
+            labels,
+            windows,
+            self.plan.class_given_image(index, rng),
+            settings.crop_ratio * self.min_pixels,
+            tries=settings.tries,
+            largest_share=settings.largest_share,
+            share_tries=settings.share_tries,
+        )
