@@ -25,7 +25,7 @@ def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, monkeyp
     scandir = os.scandir
 
     def refused(place):
-        if Path(place).name == "locked":
+        if Path(place).name in ("locked", "lost+found"):
             raise PermissionError(13, "Permission denied", str(place))
         return scandir(place)
 
@@ -34,3 +34,5 @@ def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, monkeyp
         with pytest.raises(PermissionError, match="locked"):
             reader()
     assert list(walk_files(tmp_path / "missing")) == []
+    (tmp_path / "locked").rename(tmp_path / "lost+found")
+    assert list(walk_files(tmp_path)) == ["open/x.png"]

@@ -84,10 +84,14 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+_OF_THE_DISK = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+
+
 def walk_files(folder: Path) -> Iterator[str]:
     """Paths of files relative to ``folder``, with "/"; hidden folders are left out, hidden files are not.
 
-    Links are followed. There are no files in a folder that does not exist.
+    Folders that a file system makes at the top of a disk are left out too, since users may not read them. Links are
+    followed. There are no files in a folder that does not exist.
 
     Raises:
         OSError: A folder cannot be read.
@@ -100,7 +104,7 @@ def walk_files(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or name in _OF_THE_DISK))
         inner = Path(place).relative_to(folder).as_posix()
         prefix = "" if inner == "." else f"{inner}/"
         yield from (prefix + name for name in sorted(files))
