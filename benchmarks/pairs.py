@@ -28,6 +28,14 @@ from typing import Any, TextIO
 STEPS = 300
 """Optimizer steps of the source-only checkpoint, and of each row after it."""
 
+SAME_KERNELS = {
+    "OMP_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+"""Instructions that all processors of the last ten years have, so that rows of several machines are of the same digits."""
+
 SCORES = ("entropy", "infomax", "consistency", "source_miou", "colored_miou", "ensemble_miou")
 """Label-free scores that are kept beside the mIoU."""
 COMMON = ["selection.source_fraction=0.1", "pictures=0", "validation.every_n_steps=100000"]
@@ -84,10 +92,10 @@ def train(words: Sequence[str], run: Path, arguments: argparse.Namespace, seed: 
 
 
 def waited_for(command: list[str], log: TextIO) -> float:
-    """Run a command with one thread for torch; its seconds of processor time, children included."""
+    """Run a command with one thread and ``SAME_KERNELS``; its seconds of processor time, children included."""
     log.write(" ".join(command) + "\n")
     log.flush()
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | SAME_KERNELS)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
