@@ -49,7 +49,7 @@ def write_run(folder: Path, *, seed: int = 1, lr: float = 1e-4, shift: float = 0
     start = {
         "time": "2026-01-01T00:00:00+0000", "command": ["hiast-train", "+scenario=<x>"], "seed": seed, "python": "3.12",
         "platform": "Linux", "packages": {"torch": "2.11"}, "git": "abc", "cpu_count": 2, "torch_threads": 1,
-        "cuda": None, "devices": [],
+        "cpu_instructions": "AVX2", "cuda": None, "devices": [],
     }  # fmt: skip
     write_json(folder / "environment.json", {"starts": [start]})
     write_json(folder / "classes.json", {"format": 1, **CLASSES.to_dict()})

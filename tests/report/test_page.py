@@ -99,7 +99,7 @@ def test_the_page_shows_what_the_run_holds(page: str) -> None:
     assert "self_training-2 is selected" in text
     assert "50 % of the pixels have a pseudo-label" in text and "60.0 % wrong" in text
     assert "road 80.0 85.0 90.0 +10.0" in text  # IoU of the class after each round, and its change
-    assert "2026-01-01" in text and "torch 2.11" in text
+    assert "2026-01-01" in text and "torch 2.11" in text and "AVX2" in text
     assert "2 x GPU <7>" in text.replace("&lt;", "<").replace("&gt;", ">")
     assert "mIoU-4 on 2 of 2 labeled images" in text
 

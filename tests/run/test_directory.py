@@ -152,7 +152,9 @@ def test_every_start_is_recorded(tmp_path: Path) -> None:
         start(tmp_path, CONFIG)
     starts = json.loads((tmp_path / "environment.json").read_text())["starts"]
     assert [start["seed"] for start in starts] == [1, 1]
-    assert {"command", "git", "packages", "python", "time", "torch_threads"} <= starts[1].keys()
+    assert {"command", "git", "packages", "python", "time", "torch_threads", "cpu_instructions"} <= starts[
+        1
+    ].keys()
 
 
 def test_a_refused_lock_is_refused_again(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _START: dict[str, tuple[type, ...]] = {
     "platform": (str,),
     "cpu_count": (int,),
     "torch_threads": (int,),
+    "cpu_instructions": (str,),
     "devices": (list,),
     "cuda": (str,),
     "packages": (dict,),

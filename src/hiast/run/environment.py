@@ -35,6 +35,8 @@ def environment(seed: int) -> dict[str, Any]:
         "git": _git_commit(),
         "cpu_count": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
+        # Such as AVX2 or AVX512: results differ by rounding between processors of other instructions.
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
