@@ -189,10 +189,25 @@ def collect(arguments: argparse.Namespace) -> None:
         pair, seed, row = file.parts[-4:-1]
         record = {"pair": pair, "seed": int(seed), "row": row.replace("_", " "), **_record(file.parent)}
         found[record["pair"], record["seed"], record["row"]] = record
+    check_starts(list(found.values()))
     lines = [json.dumps(found[key], separators=(",", ":")) for key in sorted(found)]
     arguments.to.parent.mkdir(parents=True, exist_ok=True)
     arguments.to.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     sys.stdout.write(f"{arguments.to}: {len(lines)} rows\n")
+
+
+def check_starts(records: Sequence[dict[str, Any]]) -> None:
+    """Stop where rows of a pair and seed did not start from the same network, seen by its mIoU."""
+    first: dict[tuple[str, int], dict[str, float]] = {}
+    for record in records:
+        starts = first.setdefault((record["pair"], record["seed"]), {})
+        name = "source_only" if record["row"] == "source only" else "start"
+        for candidate in record["candidates"]:
+            if candidate["name"] == name:
+                starts[record["row"]] = candidate["miou"]
+    for (pair, seed), starts in first.items():
+        if len(set(starts.values())) > 1:
+            raise SystemExit(f"The rows of {pair}, seed {seed}, start from different networks: {starts}.")
 
 
 def _record(run: Path) -> dict[str, Any]:

@@ -14,8 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = ROOT / "docs/_scripts/make_pairs.py"
-    specification = importlib.util.spec_from_file_location("make_pairs", path)
+    return loaded(ROOT / "docs/_scripts/make_pairs.py")
+
+
+def loaded(path: Path) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -91,3 +94,11 @@ def test_the_page_is_current(script: ModuleType) -> None:
         drawn = script.chart(pair, [record for record in records if record["pair"] == pair])
         file = script.ASSETS / f"pairs_{pair}.svg"
         assert (file.read_text() if file.is_file() else "") == drawn
+
+
+def test_rows_that_start_from_different_networks_are_refused() -> None:
+    pairs = loaded(ROOT / "benchmarks/pairs.py")
+    pairs.check_starts(json.loads((ROOT / "benchmarks/results/pairs.json").read_text()))
+    pairs.check_starts(RECORDS)
+    with pytest.raises(SystemExit, match=r"rows of p, seed 1, start from different networks: .*'mic': 0\.41"):
+        pairs.check_starts([*RECORDS, record("mic", 1, "online", "online", start=0.41, online=0.5)])
