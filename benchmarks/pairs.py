@@ -34,7 +34,7 @@ SAME_KERNELS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
 }
-"""Instructions that all x86 processors since 2015 have, so that rows of several machines have the same digits."""
+"""Instructions of x86 processors with and without AVX-512, so that rows of several machines have the same digits."""
 
 SCORES = ("entropy", "infomax", "consistency", "source_miou", "colored_miou", "ensemble_miou")
 """Label-free scores that are kept beside the mIoU."""
