@@ -29,6 +29,21 @@ def test_help_wherever_it_stands(words: list[str], capsys) -> None:
     assert output.startswith("hiast-x DIR\n") and "--multirun" in output and "--shell-completion" in output
 
 
+def test_operations_that_apple_gpus_lack_run_on_the_cpu_unless_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str | None] = []
+
+    def job(config: object) -> None:
+        seen.append(os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK"))
+
+    monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "0")
+    assert run_command(job, DEMO, "", []) == 0
+    monkeypatch.delenv("PYTORCH_ENABLE_MPS_FALLBACK")
+    assert run_command(job, DEMO, "", []) == 0
+    assert seen == ["0", "1"]
+
+
 def test_version(capsys) -> None:
     import hiast
 

@@ -7,6 +7,7 @@ import torch
 
 from hiast import online
 from hiast.online import Labeled, generator_at
+from hiast.upsampling import sum_dtype
 
 B, C, H, W = 2, 5, 32, 48
 
@@ -57,7 +58,9 @@ CALLS = {
     "RunningConfidence": lambda: [confidence()],
     "hard_classes": lambda: online.hard_classes(confidence(), 3, CLASSES),
     "draw_donors": lambda: [
-        online.draw_donors(meta(torch.uint8, B, H, W), meta(torch.float64, C), generator_at(0))
+        online.draw_donors(
+            meta(torch.uint8, B, H, W), meta(sum_dtype(torch.device("meta")), C), generator_at(0)
+        )
     ],
     "BlockMasking": lambda: online.BlockMasking(block=8)(meta(torch.float32, B, 3, H, W), generator_at(0)),
     "Margins": lambda: [

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from selection_reference import density, infomax, mean_entropy, mean_probabilities, softmax
+from without_float64 import RefuseFloat64
 
 from hiast.selection.samples import pixel_positions
 from hiast.selection.scores import TargetScores, soft_neighborhood_density
+from hiast.upsampling import precision
 
 SIZES = ((6, 7), (6, 7), (4, 9), (5, 5))
 
@@ -160,3 +162,12 @@ def test_processes_add_up() -> None:
     assert found.pixels.tolist() == whole.pixels.tolist()
     assert found.snd == pytest.approx(whole.snd, abs=1e-12)
     assert found.infomax == pytest.approx(whole.infomax, abs=1e-12)
+
+
+def test_the_scores_need_no_float64_where_the_device_has_none(monkeypatch):
+    monkeypatch.setattr(precision, "WITHOUT_FLOAT64", {"meta"})
+    scores = TargetScores(3).to("meta")
+    with RefuseFloat64():
+        scores.update(torch.empty(2, 3, 8, 8, device="meta"), [0, 1])
+        scores.reset()
+        scores.update(torch.empty(2, 3, 8, 8, device="meta"), [0, 1])

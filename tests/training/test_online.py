@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ import pytorch_lightning as pl
 import torch
 from small_network import CLASSES, SIZE, TinyNetwork, bare_trainer, batches, fit, same, settings, state
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
+from without_float64 import RefuseFloat64
 
 from hiast import online
 from hiast.classes import LabelSpace
@@ -21,6 +24,7 @@ from hiast.training.features import FeatureDistance
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.pseudo_targets import soft_weights
 from hiast.training.views import StepKey
+from hiast.upsampling import precision
 
 JITTER = online.ColorJitter(probability=1.0)
 ALL_VIEWS = Views(
@@ -522,3 +526,23 @@ def test_feature_distance_of_classes_that_are_no_street_scene() -> None:
     assert FeatureDistance(TinyNetwork(), street).distance.things == (1,)
     with pytest.raises(InputError, match="none of car is a class; name some of soil, crop, weed"):
         FeatureDistance(TinyNetwork(), field, things=["car"])
+
+
+def test_a_step_needs_no_float64_where_the_device_has_none(monkeypatch):
+    monkeypatch.setattr(precision, "WITHOUT_FLOAT64", {"meta"})
+    monkeypatch.setattr(
+        torch, "autocast", lambda *_, **__: nullcontext()
+    )  # The meta device knows no autocast.
+    module = module_of(
+        views=ALL_VIEWS,
+        hard_classes=online.HPLA(len(CLASSES)),
+        labels="soft",
+        teacher_mirror=True,
+        trust=online.InstanceAdaptive(len(CLASSES)),
+        class_floor=0.5,
+        calibration=online.ClassCalibration(len(CLASSES)),
+    ).to("meta")
+    with RefuseFloat64():
+        losses_of(module, tree_map_only(torch.Tensor, lambda value: value.to("meta"), placed(1, size=3)[0]))[
+            "total"
+        ].backward()

@@ -73,6 +73,8 @@ def run_command(
         return _quietly(lambda: _write(sys.stdout, f"hiast {hiast.__version__}\n"))
     # albumentations asks the network for its latest version when it is imported, unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # What PyTorch has not written for Apple's GPUs runs on the CPU; read when torch is imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
     def work() -> int:
         from hiast.cli import app

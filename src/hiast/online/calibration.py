@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.classes import IGNORED
 from hiast.errors import InputError
 from hiast.online.checks import check_num_classes, check_shares
 from hiast.online.processes import sum_over_processes
+from hiast.upsampling import PortableState, to_double
 
 
-class ClassCalibration(nn.Module):
+class ClassCalibration(PortableState):
     """Class weights that are steered until predictions on labeled pixels are as frequent as their labels.
 
     With running means L of the label histogram and P of the histogram of predictions on labeled source pixels, each
@@ -69,7 +70,7 @@ class ClassCalibration(nn.Module):
 
     def start(self, pixels: Tensor) -> None:
         """Set the class frequencies from pixel counts [C], and both running means to them."""
-        shares = pixels.double() / pixels.double().sum().clamp(min=1)
+        shares = to_double(pixels) / to_double(pixels).sum().clamp(min=1)
         for buffer in (self.frequencies, self.labeled, self.predicted):
             buffer.copy_(shares)
 
@@ -93,14 +94,14 @@ class ClassCalibration(nn.Module):
         table = torch.zeros(2, self.num_classes + 1, dtype=torch.int64, device=labels.device)
         for row, values in zip(table, (label, prediction), strict=True):
             row.scatter_add_(0, values.reshape(-1), torch.ones_like(values.reshape(-1)))
-        counts = sum_over_processes(table[:, : self.num_classes].double())
+        counts = sum_over_processes(to_double(table[:, : self.num_classes]))
         shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
         any_labeled = counts[0].sum() > 0
         for buffer, share in zip((self.labeled, self.predicted), shares, strict=True):
             moved = buffer * self.momentum + share * (1 - self.momentum)
             buffer.copy_(torch.where(any_labeled, moved, buffer))
         ratio = ((self.labeled + 1e-4) / (self.predicted + 1e-4)).clamp(0.5, 2.0)
-        steered = self.weights.double() * ratio**self.rate
+        steered = to_double(self.weights) * ratio**self.rate
         mean = (steered * self.frequencies).sum()
         steered = torch.where(mean > 0, steered / mean.clamp(min=1e-12), steered)
         self.weights.copy_(steered.clamp(self.low, self.high))

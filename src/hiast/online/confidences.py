@@ -10,13 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hiast.upsampling import to_double
+
 CODES = 0x3C01
 """Number of float16 values from 0 to 1, both included."""
 
 
 def code_values(device: torch.device) -> Tensor:
     """The confidence of each code, float64 [CODES], ascending from 0 to 1."""
-    return torch.arange(CODES, dtype=torch.int16, device=device).view(torch.float16).double()
+    return to_double(torch.arange(CODES, dtype=torch.int16, device=device).view(torch.float16))
 
 
 def count_confidences(
@@ -88,6 +90,6 @@ def at_least(confidence: Tensor, prediction: Tensor, thresholds: Tensor) -> Tens
     # For a float32 c, c >= t in float64 is c >= (the smallest float32 not below t): exact, with half the memory.
     limits = thresholds.float()
     above = torch.nextafter(limits, torch.full_like(limits, 2.0))
-    limits = torch.where(limits.double() < thresholds, above, limits)
+    limits = torch.where(limits.to(thresholds.dtype) < thresholds, above, limits)
     limit = limits.index_select(0, prediction.flatten().int()).view(prediction.shape)
     return confidence.float() >= limit

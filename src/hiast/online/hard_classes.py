@@ -7,7 +7,7 @@ class k is drawn with probability proportional to (1 - v_k)^2, v_k its mean conf
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.classes import IGNORED
 from hiast.errors import InputError
@@ -15,11 +15,12 @@ from hiast.online.checks import check_num_classes, check_shares
 from hiast.online.draws import uniform
 from hiast.online.mixing import classes_present
 from hiast.online.processes import sum_over_processes
+from hiast.upsampling import PortableState, sum_dtype, to_double
 
 _FIXED_POINT = 2.0**30
 
 
-class RunningConfidence(nn.Module):
+class RunningConfidence(PortableState):
     """Mean confidence v_k of the kept pixels of each class, as a moving average over the steps.
 
     The first mean of a class is taken as it is; later v_k <- momentum * v_k + (1 - momentum) * mean. Where a run has
@@ -49,13 +50,13 @@ class RunningConfidence(nn.Module):
     def update(self, confidence: Tensor, labels: Tensor) -> None:
         """Add a batch: confidence floating [B,H,W] in 0..1 and labels uint8 [B,H,W], 255 where nothing is kept."""
         # Sums of integers are the same in every order, which those of floats are not.
-        fixed = (confidence.detach().double() * _FIXED_POINT).round().long().flatten()
+        fixed = (to_double(confidence.detach()) * _FIXED_POINT).round().long().flatten()
         label = labels.flatten().long()
         table = torch.zeros(2, 256, dtype=torch.int64, device=labels.device)
         table[0].scatter_add_(0, label, torch.ones_like(fixed))
         table[1].scatter_add_(0, label, fixed)
         pixels, total = sum_over_processes(table)[:, : len(self.mean)]
-        now = total.double() / _FIXED_POINT / pixels.clamp(min=1)
+        now = to_double(total) / _FIXED_POINT / pixels.clamp(min=1)
         moved = self.momentum * self.mean + (1 - self.momentum) * now
         moved = torch.where(self.mean.isnan(), now, moved)
         self.mean.copy_(torch.where(pixels > 0, moved, self.mean))
@@ -86,7 +87,7 @@ def hard_classes(
     order = torch.where(usable, confidence, torch.inf).argsort(stable=True).argsort()
     hard = usable & (order < (len(confidence) if hardest is None else hardest))
     weights = torch.where(hard, (1 - confidence) ** 2, 0.0)
-    return hard, torch.where(weights.sum() > 0, weights, hard.double())
+    return hard, torch.where(weights.sum() > 0, weights, hard.to(weights.dtype))
 
 
 def draw_donors(labels: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
@@ -111,10 +112,11 @@ def draw_donors(labels: Tensor, weights: Tensor, generator: torch.Generator) -> 
     if not 1 <= classes <= IGNORED:
         raise InputError(f"hard classes: there are {classes} weights; give one for each of 1 to 255 classes.")
     held = classes_present(labels)[:, :classes]
-    noise = uniform(generator, batch, classes + batch).to(labels.device, non_blocking=True).double()
+    noise = uniform(generator, batch, classes + batch).double()
     # The largest of log(w) + Gumbel noise is a draw with probabilities proportional to w.
-    gumbel = -(-(noise[:, :classes].clamp(min=1e-12)).log()).log()
-    scores = weights.detach().double().to(labels.device).log() + gumbel
+    noise[:, :classes] = -(-(noise[:, :classes].clamp(min=1e-12)).log()).log()
+    noise = noise.to(labels.device, sum_dtype(labels.device), non_blocking=True)
+    scores = to_double(weights.detach().to(labels.device)).log() + noise[:, :classes]
     drawable = held.any(0) & (weights.to(labels.device) > 0)
     drawn = scores.masked_fill(~drawable, -torch.inf).argmax(1)
     holders = held[:, drawn].t() & drawable[drawn].unsqueeze(1)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.errors import InputError, check_not_negative
 from hiast.online.checks import check_choice, check_shares
 from hiast.online.processes import process_count, sum_over_processes
 from hiast.online.trust import Per
+from hiast.upsampling import PortableState, to_double
 
 Towards = Literal["floor", "prior"]
 """Raise the classes that lie below their floor alone, or move all classes to the prior."""
@@ -59,7 +60,7 @@ def class_ratio_floor(
     return lack.sum(1).mean()
 
 
-class DistributionAlignment(nn.Module):
+class DistributionAlignment(PortableState):
     """Scales a teacher's probabilities by how far its classes fall short of a prior, then normalizes them again.
 
     A running mean of the teacher's probabilities is kept, m_c. With ``towards="floor"`` class c is scaled by
@@ -131,7 +132,7 @@ class DistributionAlignment(nn.Module):
                 f"distribution alignment: probabilities {list(probabilities.shape)} do not fit a prior of "
                 f"{len(self.prior)} classes."
             )
-        now = sum_over_processes(probabilities.float().mean((2, 3)).double().mean(0)) / process_count()
+        now = sum_over_processes(to_double(probabilities.float().mean((2, 3))).mean(0)) / process_count()
         moved = self.mean * self.momentum + now * (1 - self.momentum)
         self.mean.copy_(torch.where(self.steps == 0, now, moved))
         self.steps.add_(1)
@@ -140,7 +141,7 @@ class DistributionAlignment(nn.Module):
 
     def factors(self) -> Tensor:
         """What the probabilities of each class are scaled by now, float64 [C]; 1 before the first batch."""
-        tiny = torch.finfo(torch.float64).tiny
+        tiny = torch.finfo(self.mean.dtype).tiny
         wanted = self.prior * (self.floor if self.towards == "floor" else 1.0)
         factors = wanted / self.mean.clamp(min=tiny)
         factors = factors.clamp(min=1.0 if self.towards == "floor" else 0.0, max=self.limit)

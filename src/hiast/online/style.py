@@ -14,6 +14,7 @@ from hiast.online.checks import check_images, check_shares
 from hiast.online.color import from_unit, to_unit
 from hiast.online.draws import uniform
 from hiast.online.lab import lab_to_rgb, rgb_to_lab
+from hiast.upsampling import to_double
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +164,7 @@ def match_histograms(images: Tensor, references: Tensor) -> Tensor:
     below = other.gather(1, (high - 1).clamp(min=0))
     below = torch.where(high > 0, below, 0.0)
     low = torch.where(below > 0, torch.searchsorted(other, below), high)
-    span = (other.gather(1, high) - below).clamp(min=torch.finfo(torch.float64).tiny)
+    span = (other.gather(1, high) - below).clamp(min=torch.finfo(other.dtype).tiny)
     table = low + (high - low) * ((own - below) / span)
     return (table.gather(1, levels) / 255).float().view(images.shape)
 
@@ -231,7 +232,7 @@ def _cumulative(levels: Tensor) -> Tensor:
     cell = levels + 256 * torch.arange(planes, device=levels.device).unsqueeze(1)
     counts = torch.zeros(planes * 256, dtype=torch.int64, device=levels.device)
     counts.scatter_add_(0, cell.flatten(), torch.ones_like(cell).flatten())
-    return counts.view(planes, 256).cumsum(1).double() / pixels
+    return to_double(counts.view(planes, 256).cumsum(1)) / pixels
 
 
 def _check_beta(beta: float) -> None:

@@ -11,16 +11,17 @@ from typing import ClassVar, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiast.errors import InputError
 from hiast.online.checks import check_choice, check_num_classes, check_predictions, check_shares
 from hiast.online.confidences import CODES, at_least, code_values, count_confidences, quantile_with
 from hiast.online.processes import gather_over_processes, process_rank, sum_over_processes
 from hiast.online.trust import Per, Trusted, label_where
+from hiast.upsampling import PortableState, to_double
 
 
-class MovingThresholds(nn.Module):
+class MovingThresholds(PortableState):
     """What the kinds of moving thresholds share: kept pixels weigh 1, the others have no label.
 
     Args:
@@ -157,7 +158,7 @@ class InstanceAdaptive(MovingThresholds):
     def _moved(self, thresholds: Tensor, counts: Tensor) -> Tensor:
         level = 1 - self.alpha * thresholds**self.gamma
         local = quantile_with(counts, level, thresholds).float()
-        step = (local * float(np.float32(1 - self.beta))).double()
+        step = to_double(local * float(np.float32(1 - self.beta)))
         moved = thresholds * self.beta + step
         moved = torch.where(moved < 1, moved, 0.999)
         return torch.where(counts.sum(1) > 0, moved, thresholds)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hiast.classes import IGNORED
 from hiast.errors import InputError
 from hiast.online.checks import check_choice, check_predictions, check_shares
+from hiast.upsampling import to_double
 
 Per = Literal["batch", "image"]
 """What is looked at together: all images of this process's batch, or each image by itself."""
@@ -108,7 +109,7 @@ class QualityWeight(nn.Module):
         over = (0, 1, 2) if self.per == "batch" else (1, 2)
         # Counts are exact; float64 keeps their quotient the same on every device.
         pixels = counted.sum(over, keepdim=True).clamp(min=1)
-        share = (sure.sum(over, keepdim=True).double() / pixels).float()
+        share = (to_double(sure.sum(over, keepdim=True)) / pixels).float()
         return Trusted(label_where(usable, prediction), torch.where(usable, share, 0.0))
 
 

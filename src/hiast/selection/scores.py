@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from hiast.selection.agreement import most_probable
 from hiast.selection.samples import pixel_positions
+from hiast.upsampling import PortableState, to_double
 
 SND_PIXELS = 100
 """Random pixels per image for the soft neighborhood density, as DT-ST draws them."""
@@ -118,7 +119,7 @@ def drawn_vectors(probabilities: Tensor, seed: int, indices: Sequence[int], pixe
     return flat.gather(2, positions[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2).float()
 
 
-class TargetScores(Metric):
+class TargetScores(PortableState, Metric):
     """Accumulates the label-free scores of a stream of batches in constant memory, on the device until asked.
 
     Every process may see its own share of the images: sums are added over processes when the result is computed. The
@@ -193,11 +194,13 @@ class TargetScores(Metric):
             )
         single = probabilities.float()
         # Sums within an image in single precision, sums over images in double precision.
-        self.entropy_sum += torch.special.entr(single).sum((1, 2, 3)).double().sum()
-        self.probability_sum += single.sum((2, 3)).double().sum(0)
-        self.pixels += torch.bincount(most_probable(single).flatten(), minlength=self.num_classes)
+        self.entropy_sum += to_double(torch.special.entr(single).sum((1, 2, 3))).sum()
+        self.probability_sum += to_double(single.sum((2, 3))).sum(0)
+        predicted = most_probable(single).flatten().long()
+        # Not bincount, which waits for the device.
+        self.pixels.scatter_add_(0, predicted, torch.ones_like(predicted))
         vectors = drawn_vectors(single, self.seed, indices, self.snd_pixels)
-        self.snd_sum += soft_neighborhood_density(vectors, self.temperature).double().sum()
+        self.snd_sum += to_double(soft_neighborhood_density(vectors, self.temperature)).sum()
         self.images += len(indices)
 
     def compute(self) -> TargetSummary:

@@ -22,11 +22,12 @@ from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck
 from hiast.training.optim import OptimizerSettings, set_lrs
+from hiast.upsampling import PortableState
 
 Statistics = Literal["running", "target"]
 
 
-class AdaptationModule(StoredModule, ABC):
+class AdaptationModule(PortableState, StoredModule, ABC):
     """Base of the stages. A stage says which domains it reads and how a batch becomes losses.
 
     Args:

@@ -41,7 +41,7 @@ from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
 from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
 from hiast.training.views import StepKey, Views
-from hiast.upsampling import Upsampling, View, read_out
+from hiast.upsampling import Upsampling, View, read_out, sum_dtype
 
 _PARTS = ("trust", "hard_classes", "mixing", "margins", "calibration")
 """Arguments that are ingredients."""
@@ -426,8 +426,10 @@ class OnlineModule(AdaptationModule):
         images = images.to(self.device)
         with frozen_running_stats(self.network), self.trainer.precision_plugin.forward_context():
             probabilities = self.network.coarse(self.normalize(images)).float().softmax(1)
-        density = torch.tensor(batch_density(probabilities, number, self.seed), dtype=torch.float64)
-        total = sum_over_processes(density.to(self.device))
+        density = torch.tensor(
+            batch_density(probabilities, number, self.seed), dtype=sum_dtype(self.device), device=self.device
+        )
+        total = sum_over_processes(density)
         return float(total) / process_count()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hiast.upsampling.blocks import Plan, RowBlock, make_plan, narrow, widen
-from hiast.upsampling.precision import exact_matmul, sum_dtype
+from hiast.upsampling.precision import PortableState, exact_matmul, sum_dtype, to_double
 from hiast.upsampling.readout import ReadOut, View, read_out
 from hiast.upsampling.steps import Axis, Size, Step, Upsampling
 
 __all__ = [
     "Axis",
     "Plan",
+    "PortableState",
     "ReadOut",
     "RowBlock",
     "Size",
@@ -21,5 +22,6 @@ __all__ = [
     "narrow",
     "read_out",
     "sum_dtype",
+    "to_double",
     "widen",
 ]

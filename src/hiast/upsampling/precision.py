@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
+
+WITHOUT_FLOAT64 = {"mps"}
+"""Types of devices that have no float64: Apple's GPUs."""
 
 
 @contextmanager
@@ -30,5 +35,24 @@ def exact_matmul(device: torch.device) -> Iterator[None]:
 
 
 def sum_dtype(device: torch.device) -> torch.dtype:
-    """The type for sums over all pixels: float64, or float32 on Apple's GPUs, which have no other."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    """The type for sums over all pixels: float64, or float32 on devices that have no float64."""
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
+
+
+def to_double(values: Tensor) -> Tensor:
+    """``values`` in float64, or in float32 on devices that have no float64."""
+    return values.to(sum_dtype(values.device))
+
+
+class PortableState(nn.Module):
+    """A module whose float64 buffers and states become float32 when it moves to a device that has no float64."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *arguments: Any, **keywords: Any) -> Self:
+        if sum_dtype(fn(torch.empty(0)).device) != torch.float64:
+            move = fn
+
+            def fn(tensor: Tensor) -> Tensor:
+                return move(tensor.float() if tensor.dtype == torch.float64 else tensor)
+
+        applied: Self = super()._apply(fn, *arguments, **keywords)  # type: ignore[no-untyped-call]
+        return applied
