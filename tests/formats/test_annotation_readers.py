@@ -106,20 +106,31 @@ def test_masks_of_ones_own_classes(tmp_path):
         open_annotations("voc", tmp_path, NAMES[:2]).read("x")
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_palette_counts_where_the_labelmap_knows_its_colors(known, tmp_path):
+@pytest.mark.parametrize(
+    "palette, by_color",
+    [
+        ([(255, 0, 0), (0, 0, 0), (0, 0, 255)], True),  # All colors are known, in another order.
+        ([(0, 0, 0), (128, 0, 0), (0, 128, 0)], False),  # The color map of VOC.
+        ([(255, 0, 0), (0, 0, 0), (1, 2, 3)], None),  # Some colors are known, in another order.
+    ],
+)
+def test_the_palette_counts_where_the_labelmap_knows_its_colors(palette, by_color, tmp_path):
     """Editors that save a mask with a palette sort its colors as they like."""
-    colors = np.array([(255, 0, 0), (0, 0, 0), (0, 0, 255)], np.uint8)
     (tmp_path / "SegmentationClass").mkdir()
-    lines = "background:0,0,0::\nroad:0,0,255::\ncar:255,0,0::\n"
-    (tmp_path / "labelmap.txt").write_text(lines if known else lines.replace("255,0,0", "250,0,0"))
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nroad:0,0,255::\ncar:255,0,0::\n")
     indices = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
     picture = Image.fromarray(indices)
-    picture.putpalette(colors.tobytes())
+    picture.putpalette(np.array(palette, np.uint8).tobytes())
     picture.save(tmp_path / "SegmentationClass/x.png")
-    expected = np.array([2, 0, 1], np.uint8)[indices] if known else indices
-    found = open_annotations("cvat", tmp_path, ["background", "road", "car"]).read("x")
-    np.testing.assert_array_equal(found, expected)
+    reader = open_annotations("cvat", tmp_path, ["background", "road", "car"])
+    if by_color is None:
+        with pytest.raises(
+            InputError, match=r"\[255, 0, 0\] .* for car, but its index 0 is that of background.*1, 2, 3"
+        ):
+            reader.read("x")
+    else:
+        expected = np.array([2, 0, 1], np.uint8)[indices] if by_color else indices
+        np.testing.assert_array_equal(reader.read("x"), expected)
 
 
 def test_lists_of_voc_choose_masks(tmp_path):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hiast.classes import IGNORED, Color
 from hiast.errors import InputError
 from hiast.formats.items import Labels, Size
-from hiast.formats.names import NameTable, voc_colors
+from hiast.formats.names import Key, NameTable, voc_colors
 from hiast.formats.pictures import Picture, check_size, from_colors, from_values, read_png
 from hiast.formats.source import Files
 
@@ -138,16 +138,42 @@ class VocReader:
 
         Image editors sort palettes anew, so that where ``labelmap.txt`` knows all colors of a palette, they count and
         not their order.
+
+        Raises:
+            InputError: ``labelmap.txt`` knows a part of the colors, and their order says otherwise.
         """
         if picture.palette is None or not self._palettes_count:
             return picture.values if picture.values.ndim == 3 else None
         colors = picture.colors(where)
-        used = {(int(r), int(g), int(b)) for r, g, b in picture.palette[np.unique(picture.values)]}
-        return colors if used <= self._colors[0].keys() | self._colors[1].keys() else None
+        used = {int(value): _color(picture.palette[value]) for value in np.unique(picture.values)}
+        known = self._colors[0].keys() | self._colors[1].keys()
+        lacking = [color for color in used.values() if color not in known]
+        if not lacking:
+            return colors
+        for value, color in used.items():
+            by_color, by_value = self._name_of(self._colors, color), self._name_of(self._values, value)
+            if by_color is not None and by_value is not None and by_color != by_value:
+                raise InputError(
+                    f"{where}: {LABELMAP} has color {list(color)} of its palette for {by_color}, but its index {value} "
+                    f"is that of {by_value}, and {LABELMAP} lacks color {list(lacking[0])}. Add that color to "
+                    f"{LABELMAP} if colors count, or remove all colors there if indices count."
+                )
+        return None
+
+    def _name_of(self, table: tuple[dict[Key, int], dict[Key, str]], key: Key) -> str | None:
+        """The class of a color or value, "ignored", or a name that is no class here; None for what is unknown."""
+        indices, unknown = table
+        if key not in indices:
+            return unknown.get(key)
+        return "ignored pixels" if indices[key] == IGNORED else self.classes[indices[key]]
 
     def image(self, name: str) -> Path | None:
         """The image file, if it lies in ``JPEGImages`` of the folder."""
         return self._files.image(self._root + IMAGES, name)
+
+
+def _color(values: NDArray[np.uint8]) -> Color:
+    return int(values[0]), int(values[1]), int(values[2])
 
 
 def parse_labelmap(text: str, where: object) -> list[tuple[str, Color | None]]:
