@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 
 import cv2
@@ -580,6 +581,26 @@ def test_annotations_of_another_size_are_resized_or_skipped(tmp_path: Path) -> N
     assert dataset("skip").names == ("1",)
     with pytest.raises(InputError, match="annotate the image at its own size"):
         dataset(None).read_label(0)
+
+
+def test_class_pixels_of_annotations_are_counted_once_until_a_file_changes(tmp_path: Path) -> None:
+    write(tmp_path, count=3)
+    (tmp_path / "arrays").mkdir()
+    for number in range(2):
+        np.save(tmp_path / f"arrays/{number}.npy", np.full((12, 16), number, np.uint8))
+
+    def counts(**more: object) -> list[list[int]]:
+        options = {"names": NAMES, "format": "arrays", "annotations": "arrays", **more}
+        dataset = FolderDataModule(tmp_path, "cam/a/{name}.png", **options).train_dataset()  # type: ignore[arg-type]
+        return count_class_pixels(dataset, tmp_path / "counts").tolist()
+
+    assert counts() == counts() == [[192, 0, 0], [0, 192, 0]]
+    assert len(list((tmp_path / "counts").iterdir())) == 1
+    assert counts(format_options={"ignored": ["other"]}) == counts()
+    assert len(list((tmp_path / "counts").iterdir())) == 2
+    time.sleep(0.01)
+    np.save(tmp_path / "arrays/0.npy", np.full((12, 16), 2, np.uint8))
+    assert counts() == [[0, 0, 192], [0, 192, 0]]
 
 
 def test_a_coding_is_that_of_the_label_files_beside_annotations(tmp_path: Path) -> None:

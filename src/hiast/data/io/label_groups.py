@@ -117,6 +117,12 @@ class AnnotationLabels:
             ids = self.reader.read(name)
         return ids
 
+    def describe(self) -> str:
+        """What decides about the labels, besides the images; of a reader of one's own nothing is known."""
+        describe = getattr(self.reader, "describe", None)
+        reader = repr(self.reader) if describe is None else describe()
+        return repr((reader, sorted((path.name, name) for path, name in self.items.items()), self.any_size))
+
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of the image; with ``any_size`` that of its annotations, which are read for it."""
         if not self.any_size:
