@@ -150,8 +150,10 @@ def test_a_fixed_size_is_said(tmp_path: Path):
     found = written(trace(network, about), about, "torch_export", tmp_path)
     image = next(drawn_images())[:64, :96]
     assert found.predict(image).labels.shape == (64, 96)
-    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 60 x 80"):
+    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 60 x 80: .*\[64,96\].*\[64,96,32\]"):
         found.predict(image[:60, :80])
+    for advised in ({"sizes": [(64, 96)]}, {"window": (64, 96, 32)}):
+        assert found.predict(image[:60, :80], **advised).labels.shape == (60, 80)
     with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 32 x 32"):
         found.predict(image, window=(32, 32, 16))
 

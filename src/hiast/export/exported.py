@@ -125,7 +125,8 @@ class ExportedModel:
         if fixed is not None and size != fixed:
             raise InputError(
                 f"This exported file takes images of {fixed[0]} x {fixed[1]} pixels (height x width), and one has "
-                f"{size[0]} x {size[1]}: resize images before, or export it without fixed."
+                f"{size[0]} x {size[1]}: predict with size [{fixed[0]},{fixed[1]}] (sizes in Python) or window "
+                f"[{fixed[0]},{fixed[1]},{min(fixed) // 2}], which need the output logits, or export it without fixed."
             )
         return self.run(pixels)
 
