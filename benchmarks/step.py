@@ -190,7 +190,7 @@ class StraightforwardStep(Step):
 
         with torch.no_grad():
             probabilities = full(module.teacher.coarse(module.normalize(target["image"]))).float().softmax(1)
-        logits = full(module.coarse(module.normalize(target["strong"]))).float()
+        logits = full(module.training_pass(module.normalize(target["strong"])).logits).float()
         total: Tensor = module.loss(logits, target["label"], probabilities)["total"]
         return total
 

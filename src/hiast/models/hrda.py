@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from hiast.errors import InputError
 from hiast.models.daformer import DAFormer, DAFormerHead
+from hiast.models.network import DetailLogits, TrainingPass
+from hiast.upsampling import Upsampling
 
 OUTPUT_STRIDE = 4
 """Stride of the logits."""
@@ -66,10 +68,12 @@ class HRDA(DAFormer):
 
     Args:
         detail: Height and width of a detail window in pixels, multiples of 32. Published is 512 for crops of 1024.
+        detail_share: Share of the cross-entropy of the detail alone in the loss of source and online stages, 0..1; the
+            rest is that of the fused logits (lambda_d in the paper).
         **options: Arguments of :class:`hiast.models.DAFormer`.
 
     Raises:
-        InputError: ``detail`` does not fit, or as for DAFormer.
+        InputError: ``detail`` or ``detail_share`` does not fit, or as for DAFormer.
 
     Examples:
         >>> network = HRDA(encoder="mit_b0", weights=None, num_classes=3, detail=[64, 64])
@@ -81,12 +85,17 @@ class HRDA(DAFormer):
     stride = 64
     """The context at half the size must fit the stride 32 of the encoder."""
 
-    def __init__(self, *, detail: Sequence[int] = (512, 512), **options: Any) -> None:
+    def __init__(
+        self, *, detail: Sequence[int] = (512, 512), detail_share: float = 0.1, **options: Any
+    ) -> None:
         sides = [int(side) for side in detail]
         if len(sides) != 2 or any(side < 32 or side % 32 for side in sides):
             raise InputError(f"backbone.detail is {list(detail)}: give [height, width] in multiples of 32.")
+        if not 0 <= detail_share <= 1:
+            raise InputError(f"backbone.detail_share is {detail_share}; give a number from 0 to 1.")
         super().__init__(**options)
         self.detail = (sides[0], sides[1])
+        self.detail_share = float(detail_share)
 
     def make_head(self, channels_in: Sequence[int]) -> nn.Module:
         """The head of DAFormer, and another one with a 1x1 fusion for the scale attention."""
@@ -101,8 +110,17 @@ class HRDA(DAFormer):
         context, attention = self._context(padded)
         return _fuse(context, attention, self._detail_everywhere(padded))
 
+    def training_pass(self, images: Tensor) -> TrainingPass:
+        """Fused logits, and those of the detail window alone."""
+        scales = self.two_scales(images)
+        top, left, *sides = scales.window
+        upsampling = Upsampling.to((sides[0], sides[1]), align_corners=self.align_corners)
+        return TrainingPass(
+            scales.fused, DetailLogits(scales.detail, upsampling, (top, left), self.detail_share)
+        )
+
     def two_scales(self, images: Tensor, window: DetailWindow | None = None) -> ScaleLogits:
-        """Logits for training: fused, and of the detail alone for a loss of its own (weight 0.1 in the paper).
+        """Logits for training: fused, and of the detail alone.
 
         Args:
             images: Normalized images [B,3,H,W].
@@ -126,7 +144,7 @@ class HRDA(DAFormer):
     @property
     def recipe(self) -> dict[str, Any]:
         """Class name and all arguments but the weights."""
-        return super().recipe | {"detail": list(self.detail)}
+        return super().recipe | {"detail": list(self.detail), "detail_share": self.detail_share}
 
     def _context(self, padded: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention [B,C,H/8,W/8] of the images at half their size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,6 +13,41 @@ from hiast.upsampling import Upsampling
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+
+class DetailLogits(NamedTuple):
+    """Logits of one window of the images, for a loss of its own beside that of the whole.
+
+    Attributes:
+        logits: Float [B,C,h,w].
+        upsampling: From [h,w] to the pixels of the window.
+        corner: (top, left) of the window in the padded images.
+        share: Share of its loss in the sum of both, 0..1.
+    """
+
+    logits: Tensor
+    upsampling: Upsampling
+    corner: tuple[int, int]
+    share: float
+
+
+class TrainingPass(NamedTuple):
+    """What a network gives in a training step.
+
+    Attributes:
+        logits: Coarse logits [B,C,h,w], see ``SegmentationNetwork.coarse``.
+        detail: Logits of a window, of networks that look at several scales.
+    """
+
+    logits: Tensor
+    detail: DetailLogits | None = None
+
+    def images(self, first: int, end: int) -> TrainingPass:
+        """That of the images from ``first`` to before ``end`` of the batch."""
+        detail = self.detail
+        if detail is not None:
+            detail = detail._replace(logits=detail.logits[first:end])
+        return TrainingPass(self.logits[first:end], detail)
 
 
 class SegmentationNetwork(nn.Module):
@@ -45,6 +80,10 @@ class SegmentationNetwork(nn.Module):
         """
         logits: Tensor = self(images)
         return logits
+
+    def training_pass(self, images: Tensor) -> TrainingPass:
+        """``coarse`` of normalized ``images`` [B,3,H,W], and what a loss beside it is about."""
+        return TrainingPass(self.coarse(images))
 
     def upsampling(self, height: int, width: int) -> Upsampling:
         """How the coarse logits of images of (``height``, ``width``) become logits at image size."""

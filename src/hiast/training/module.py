@@ -11,18 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiast.classes import LabelSpace
+from hiast.classes import IGNORED, LabelSpace
 from hiast.compile_modes import CompileMode
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
 from hiast.models.batch_norm import BatchNormMode
+from hiast.models.network import TrainingPass
 from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck
 from hiast.training.optim import OptimizerSettings, set_lrs
-from hiast.upsampling import PortableState
+from hiast.training.scales import Cut, loss_over_scales
+from hiast.upsampling import PortableState, Upsampling
 
 Statistics = Literal["running", "target"]
 
@@ -92,7 +94,7 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         self.seed = seed
         self.finite_check_interval = 50
         self.compile_mode: CompileMode | None = None
-        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._compiled: Callable[[Tensor], TrainingPass] | None = None
         self.finite = FiniteCheck()
         self._buffers_before: list[Tensor] = []
         freeze_batch_norm(network, freeze_bn)
@@ -116,20 +118,24 @@ class AdaptationModule(PortableState, StoredModule, ABC):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms of a batch; ``total`` is what is minimized."""
 
-    def coarse(self, images: Tensor) -> Tensor:
-        """Coarse logits [B, C, h, w] of normalized images [B, 3, H, W], in a training step."""
-        return (self._compiled or self.network.coarse)(images)
+    def training_pass(self, images: Tensor) -> TrainingPass:
+        """What the network gives for normalized images [B, 3, H, W] in a training step."""
+        return (self._compiled or self.network.training_pass)(images)
 
     def source_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the labeled pixels of uint8 images [B, 3, H, W] with labels uint8 [B, H, W]."""
-        logits = self.coarse(self.normalize(images))
+        passed = self.training_pass(self.normalize(images))
         upsampling = self.network.upsampling(labels.shape[-2], labels.shape[-1])
-        loss: Tensor = coarse_cross_entropy(logits, labels, upsampling)
-        return loss
+
+        def loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
+            value: Tensor = coarse_cross_entropy(logits, cut(labels, IGNORED), upsampling)
+            return value
+
+        return loss_over_scales(passed, upsampling, loss)
 
     def compile_passes(self) -> None:
         """Compile the passes of a training step in ``compile_mode``; the first steps then take minutes."""
-        self._compiled = torch.compile(self.network.coarse, mode=self.compile_mode)
+        self._compiled = torch.compile(self.network.training_pass, mode=self.compile_mode)
 
     def setup(self, stage: str) -> None:
         """Synchronize batch normalization over all devices, which torch has on accelerators only, and compile."""

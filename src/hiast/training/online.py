@@ -19,6 +19,7 @@ from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch, Sample
 from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
+from hiast.models.network import TrainingPass
 from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.online import (
     HPLA,
@@ -40,6 +41,7 @@ from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
 from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
+from hiast.training.scales import Cut, loss_over_scales
 from hiast.training.views import StepKey, Views
 from hiast.upsampling import Upsampling, View, read_out, sum_dtype
 
@@ -235,10 +237,10 @@ class OnlineModule(AdaptationModule):
         )
         upsampling = self.network.upsampling(*source["label"].shape[-2:])
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
-            source_logits, mixed_logits = self._student(*inputs)
+            of_source, of_mixed = self._student(*inputs)
         ramp = self._ramp()
-        terms = {"source_cross_entropy": self._source_loss(source_logits, source["label"], upsampling)}
-        terms["mixed"] = self._target_loss(mixed_logits, upsampling, mixed, probabilities, moved)
+        terms = {"source_cross_entropy": self._source_loss(of_source, source["label"], upsampling)}
+        terms["mixed"] = self._target_loss(of_mixed, upsampling, mixed, probabilities, moved)
         total = (
             self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
         )
@@ -252,7 +254,7 @@ class OnlineModule(AdaptationModule):
             terms["feature_distance"] = self.feature_distance(features, seen, label)
             total = total + terms["feature_distance"]
         if self.class_floor:
-            terms["class_floor"] = self._floor(mixed_logits, mixed.pasted)
+            terms["class_floor"] = self._floor(of_mixed.logits, mixed.pasted)
             total = total + ramp * self.class_floor * terms["class_floor"]
         if self.views.masking is not None and self.masking_weight:
             terms["masked"] = self._masked_loss(target["image"], pseudo, probabilities, key)
@@ -261,14 +263,24 @@ class OnlineModule(AdaptationModule):
         terms["total"] = total
         return terms
 
-    def _source_loss(self, logits: Tensor, labels: Tensor, upsampling: Upsampling) -> Tensor:
+    def _source_loss(self, passed: TrainingPass, labels: Tensor, upsampling: Upsampling) -> Tensor:
         weights = None if self.calibration is None else self.calibration(labels)
-        loss: Tensor = coarse_cross_entropy(
-            logits, labels, upsampling, weights=weights, normalization=self.source_normalization
-        )
+
+        def loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
+            value: Tensor = coarse_cross_entropy(
+                logits,
+                cut(labels, IGNORED),
+                upsampling,
+                weights=None if weights is None else cut(weights, 0),
+                normalization=self.source_normalization,
+            )
+            return value
+
+        total = loss_over_scales(passed, upsampling, loss)
         if self.calibration is not None:
-            self.calibration.update(read_out([View(logits.detach(), upsampling)]).labels, labels)
-        return loss
+            prediction = read_out([View(passed.logits.detach(), upsampling)]).labels
+            self.calibration.update(prediction, labels)
+        return total
 
     @property
     def needs_source_pixels(self) -> bool:
@@ -287,14 +299,14 @@ class OnlineModule(AdaptationModule):
             super().compile_passes()
         self.teacher.compile_coarse(self.compile_mode)
 
-    def _student(self, source: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
-        """Coarse logits of source and mixed images."""
+    def _student(self, source: Tensor, mixed: Tensor) -> tuple[TrainingPass, TrainingPass]:
+        """What the student gives for source and mixed images."""
         if self.joint_batch:
-            logits = self.coarse(torch.cat((source, mixed)))
-            return logits[: len(source)], logits[len(source) :]
+            passed = self.training_pass(torch.cat((source, mixed)))
+            return passed.images(0, len(source)), passed.images(len(source), len(source) + len(mixed))
         # The source second: the feature distance reads its features.
-        mixed_logits = self.coarse(mixed)
-        return self.coarse(source), mixed_logits
+        of_mixed = self.training_pass(mixed)
+        return self.training_pass(source), of_mixed
 
     @torch.no_grad()
     def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None, Tensor]:
@@ -334,7 +346,7 @@ class OnlineModule(AdaptationModule):
 
     def _target_loss(
         self,
-        logits: Tensor,
+        passed: TrainingPass,
         upsampling: Upsampling,
         mixed: Mixed,
         probabilities: Tensor | None,
@@ -345,16 +357,22 @@ class OnlineModule(AdaptationModule):
         if self.calibration is not None:
             # Pasted source pixels weigh as they do in the source; pseudo-labels do not steer and are not weighted.
             weights = torch.where(mixed.pasted, weights * self.calibration(labels), weights)
-        soft = None
+        soft: Tensor | None = None
         if probabilities is not None:
             # The teacher's distributions are those of the images before anything was pasted.
             weights, soft = soft_weights(
                 labels, weights, mixed.pasted if moved is None else mixed.pasted | moved
             )
-        loss: Tensor = coarse_cross_entropy(logits, labels, upsampling, weights=weights, normalization="all")
-        if soft is None or probabilities is None:
-            return loss
-        return loss + soft_cross_entropy(upsampling(logits), probabilities, soft)
+
+        def loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
+            hard: Tensor = coarse_cross_entropy(
+                logits, cut(labels, IGNORED), upsampling, weights=cut(weights, 0), normalization="all"
+            )
+            if soft is None or probabilities is None:
+                return hard
+            return hard + soft_cross_entropy(upsampling(logits), cut(probabilities, 0), cut(soft, 0))
+
+        return loss_over_scales(passed, upsampling, loss)
 
     def _masked_loss(
         self, images: Tensor, pseudo: Labeled, probabilities: Tensor | None, key: StepKey
@@ -365,11 +383,11 @@ class OnlineModule(AdaptationModule):
         masked, _ = self.views.masking(prepared, key.generator("masking"))
         # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
-            logits = self.coarse(masked)
+            passed = self.training_pass(masked)
         nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
         unmixed = Mixed(images, pseudo.labels, pseudo.weights, nothing)
         upsampling = self.network.upsampling(images.shape[2], images.shape[3])
-        return self._target_loss(logits, upsampling, unmixed, probabilities)
+        return self._target_loss(passed, upsampling, unmixed, probabilities)
 
     def _floor(self, logits: Tensor, pasted: Tensor) -> Tensor:
         """Class-ratio floor of the target pixels of mixed images; ``pasted``: bool [B,H,W], pixels of the source."""

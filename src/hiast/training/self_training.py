@@ -86,7 +86,7 @@ class HIASTModule(AdaptationModule):
         if self.loss.consistency:
             with torch.no_grad():
                 teacher_logits = self.teacher.coarse(self.normalize(target["image"]))
-        logits = self.coarse(self.normalize(target["strong"]))
+        logits = self.training_pass(self.normalize(target["strong"])).logits
         terms: dict[str, Tensor] = dict(
             self.loss.from_coarse(logits, target["label"], teacher_logits, upsampling)
         )

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from hiast.classes import LabelSpace
+from hiast.classes import IGNORED, LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch
 from hiast.errors import InputError, check_not_negative
@@ -16,6 +16,8 @@ from hiast.models import Discriminator, SegmentationNetwork
 from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 from hiast.objectives.adversarial import INPUTS, LOSSES
 from hiast.training.module import AdaptationModule
+from hiast.training.scales import Cut, loss_over_scales
+from hiast.upsampling import Upsampling
 
 SOURCE, TARGET = 0, 1
 """The discriminator's labels of the two domains."""
@@ -122,9 +124,16 @@ class WarmupModule(AdaptationModule):
 
     def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         source, target = batch["source"], batch["target"]
-        source_logits = self._logits(source["image"])
+        upsampling = self.network.upsampling(*source["label"].shape[-2:])
+        passed = self.training_pass(self.normalize(source["image"]))
+        source_logits = upsampling(passed.logits)
         target_logits = self._logits(target["image"])
-        terms = {"source_cross_entropy": source_cross_entropy(source_logits, source["label"])}
+
+        def source_loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
+            full = source_logits if logits is passed.logits else upsampling(logits)
+            return source_cross_entropy(full, cut(source["label"], IGNORED))
+
+        terms = {"source_cross_entropy": loss_over_scales(passed, upsampling, source_loss)}
         total = terms["source_cross_entropy"]
         if self.discriminator is not None:
             terms["adversarial"] = self._judged(target_logits, SOURCE)
@@ -137,7 +146,8 @@ class WarmupModule(AdaptationModule):
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits at image size, through the pass that ``compile_mode`` compiles."""
-        return self.network.upsampling(images.shape[2], images.shape[3])(self.coarse(self.normalize(images)))
+        logits = self.training_pass(self.normalize(images)).logits
+        return self.network.upsampling(images.shape[2], images.shape[3])(logits)
 
     def _network_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         # The discriminator judges here but does not learn; its gradients would be spent on the wrong labels.
