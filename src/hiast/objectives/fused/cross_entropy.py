@@ -92,7 +92,8 @@ class _CrossEntropy(torch.autograd.Function):
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(count))
         ctx.dtype = logits.dtype
-        return (-LN2 * summed / count).to(exact.dtype)
+        # Not -LN2 * summed, which is -0.0 where nothing weighs.
+        return (LN2 * (0 - summed) / count).to(exact.dtype)
 
     @staticmethod
     @once_differentiable
