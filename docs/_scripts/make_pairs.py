@@ -300,9 +300,8 @@ selection, which were added after rows of this page had shown the case:
 - a loss of more than five points on source images rejects a candidate that has not gained in colors of the target either (after the row
   "hiast" of street, seed 1, had handed on its first round, 59.5, for 66.6 at the start). It changes no other choice on this page.
 
-The rows of `daformer` on the pairs of real images were run anew after two rules of the papers had been added to its preset: source crops are redrawn
-until no class fills more than three quarters of them, and the source loss is divided by all pixels. The rows of `mic`, and those of both on the
-drawn scenes, are older and lack these rules.
+The rows of `daformer` and `mic` were run anew after two rules of the papers had been added to their presets: source crops are redrawn until no
+class fills more than three quarters of them, and the source loss is divided by all pixels.
 
 All rows use the same instructions of the processor (AVX2): with AVX-512 a source-only network is another one, with up to 7 points more or less on
 nuclei. Trained again on another machine, the source-only networks have the same mIoU to five digits.
