@@ -18,6 +18,8 @@ from hiast.callbacks.schedule import ValidationSchedule
 from hiast.training.module import AdaptationModule
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STEPS_BETWEEN = 5
+"""Steps between two agreements of several accelerators, each of which makes the hosts wait for their devices."""
 
 
 class GracefulShutdown(pl.Callback):
@@ -81,9 +83,11 @@ class GracefulShutdown(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop after a whole optimizer step."""
+        """Stop after a whole optimizer step; several accelerators after every fifth, and after the last."""
         assert isinstance(pl_module, AdaptationModule)
-        whole = pl_module.batches_done % pl_module.accumulate_grad_batches == 0
+        waits = trainer.world_size > 1 and pl_module.device.type != "cpu"
+        between = pl_module.accumulate_grad_batches * (_STEPS_BETWEEN if waits else 1)
+        whole = pl_module.batches_done % between == 0 or pl_module.batches_done == pl_module.batches
         if whole and not self.schedule.follows(trainer, pl_module):
             self.stop_if_asked(trainer)
 
