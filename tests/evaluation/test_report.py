@@ -75,6 +75,8 @@ def test_the_markdown_table_says_the_same() -> None:
 
 def test_no_result_and_missing_means_make_a_table_too() -> None:
     assert "stage" in shown(stage_table([]))
+    unlabeled = shown(stage_table([{**RESULTS[0], "means": {}}]))
+    assert "no mIoU" in unlabeled and "change" not in unlabeled and "1:02:03" in unlabeled
     stored = json.loads(json.dumps({**RESULTS[0], "means": {"mIoU-16": None}}))
     assert "| - |" in markdown_table([stored])
 

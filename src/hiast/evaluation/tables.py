@@ -32,7 +32,13 @@ def stage_table(results: Sequence[Result]) -> Table:
         results: As ``hiast.run.Pipeline.run`` returns them.
     """
     header, rows = _stage_rows(results)
-    table = Table(title="mIoU on the labeled target images, in percent", box=box.SIMPLE_HEAD)
+    measured = any(result["means"] for result in results)
+    title = (
+        "mIoU on the labeled target images, in percent"
+        if measured
+        else "Stages; without labeled target images there is no mIoU"
+    )
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
     table.caption = _ABOUT_SIGNALS if "kept" in header else None
     for position, title in enumerate(header):
@@ -76,7 +82,8 @@ def percent(value: float | None) -> str:
 def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     titles = list(dict.fromkeys(title for result in results for title in result["means"]))
     signals = [key for key in SIGNALS if any(key in result.get("signals", {}) for result in results)]
-    header = ["stage", "steps", *titles, "change", *(SIGNALS[key] for key in signals), "time"]
+    changes = ["change"] if titles else []
+    header = ["stage", "steps", *titles, *changes, *(SIGNALS[key] for key in signals), "time"]
     several_rounds = {result["stage"] for result in results if result["round"] > 1}
     rows = []
     before = math.nan
@@ -90,7 +97,7 @@ def _stage_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
                 result["stage"] + (f" {result['round']}" if result["stage"] in several_rounds else ""),
                 f"{result['steps']:,}",
                 *(percent(mean) for mean in means),
-                change,
+                *([change] if titles else []),
                 *("" if math.isnan(share) else f"{100 * share:.1f}" for share in shares),
                 duration(result["seconds"]),
             ]

@@ -82,7 +82,10 @@ def of_domains(parts: Sequence[Checked], classes: LabelSpace) -> list[Finding]:
                 why = ": scores on them mean little" if "val" in (part.split, other.split) else ""
                 found.append(Finding("warning", part.title, f"{what}{why}.", lines))
     if not any(part.domain == "target" and part.split == "val" for part, _ in parts):
-        text = "There are no labeled target images to validate with: the last checkpoint is the result."
+        text = (
+            "There are no labeled target images to validate with: no mIoU is measured, and the checkpoint is "
+            "selected without labels."
+        )
         found.append(Finding("note", "target", text))
     return found
 
