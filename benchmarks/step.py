@@ -117,7 +117,7 @@ class Step:
         self.clock = Clock(device)
         if module.compile_mode is not None:
             module.compile_passes()
-        self.clock.wrap(module, "coarse", "student forward")
+        self.clock.wrap(module, "training_pass", "student forward")
         self.clock.wrap(module.teacher, "coarse", "teacher forward")
 
     def autocast(self) -> Any:
