@@ -514,6 +514,21 @@ def test_feature_distance_of_a_network_with_two_scales_looks_at_the_whole_image(
     assert network.training and terms["feature_distance"] == 0
 
 
+def test_feature_distance_of_a_vision_transformer_whose_encoder_gives_tokens_too():
+    torch.manual_seed(0)
+    options = {"dynamic_img_size": True, "img_size": 64}
+    network = SmpNetwork("DPT", "tu-vit_tiny_patch16_224.augreg_in21k", None, 4, **options)
+    distance = {"things": ["car", "person"], "share": 0.6}
+    module = OnlineModule(network, CLASSES, optimizer=settings(), max_steps=3, feature_distance=distance)
+    batch = placed(1)[0]
+    for side in ("source", "target"):
+        batch[side]["image"] = F.interpolate(batch[side]["image"].float(), (64, 64)).byte()
+    batch["source"]["label"] = torch.full((len(batch["source"]["image"]), 64, 64), 2, dtype=torch.uint8)
+    with torch.no_grad():
+        next(module.network.encoder_parameters()).add_(0.1)
+    assert losses_of(module, batch)["feature_distance"] > 0
+
+
 def test_settings_of_the_dynamic_teacher_are_checked():
     with pytest.raises(InputError, match="dynamic teacher"):
         module_of(dynamic_teacher={"first": 0})

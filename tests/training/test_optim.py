@@ -9,7 +9,7 @@ from small_network import CLASSES, TinyNetwork, batches, fit, same, settings, st
 from hiast.errors import InputError
 from hiast.models import freeze_batch_norm
 from hiast.training import OptimizerSettings, Schedule, SourceOnlyModule, WarmupModule
-from hiast.training.optim import set_lrs
+from hiast.training.optim import _decays, set_lrs
 
 RATE, STEPS = 3e-6, 37
 
@@ -112,6 +112,20 @@ def test_adamw_decays_the_weights_themselves():
     network.head.weight.grad = torch.zeros_like(before)
     optimizer.step()
     torch.testing.assert_close(network.head.weight.detach(), before * (1 - 0.1 * 0.1))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "decays"),
+    [
+        ("blocks.0.mlp.weight", (8, 8), True),
+        ("blocks.0.norm.weight", (8,), False),
+        ("pos_embed", (1, 4, 8), False),
+        ("cls_token", (1, 1, 8), False),
+        ("layers.0.attn.relative_position_bias_table", (9, 3), False),
+    ],
+)
+def test_tokens_and_tables_of_positions_do_not_decay(name, shape, decays):
+    assert _decays(name, torch.nn.Parameter(torch.zeros(shape))) is decays
 
 
 def test_settings_survive_as_plain_values():

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 
 from hiast.classes import IGNORED
-from hiast.data import AdaptationDataModule
+from hiast.data import AdaptationDataModule, JoinedDataModule
+from hiast.data.datasets.base import DatasetDataModule
+from hiast.data.datasets.joined import JoinedDataset
+from hiast.data.loading.segmentation import SegmentationDataset
 from hiast.selection.samples import evenly_spaced
 from hiast.training import OnlineModule
 
@@ -31,8 +35,28 @@ class SourcePixels(pl.Callback):
             pl_module.hard_classes.excluded = tuple(sorted(absent.union(pl_module.hard_classes.excluded)))
         if not pl_module.needs_source_pixels:
             return
-        dataset = data.source.train_dataset()
-        counts = np.zeros(IGNORED + 1, np.int64)
-        for index in evenly_spaced(len(dataset), MOST_IMAGES):
-            counts += np.bincount(dataset.read_label(index).ravel(), minlength=IGNORED + 1)
-        pl_module.set_source_pixels(torch.from_numpy(counts[: len(pl_module.classes)]))
+        pl_module.set_source_pixels(torch.from_numpy(source_pixels(data.source)))
+
+
+def source_pixels(source: DatasetDataModule | JoinedDataModule) -> NDArray[np.float64]:
+    """Labeled pixels [C] of each class in up to ``MOST_IMAGES`` label maps.
+
+    Where datasets are joined with weights, those of each are scaled so that their sums have the ratio of the weights:
+    losses see crops of one size, as often as the weights say.
+    """
+    dataset = source.train_dataset()
+    weights = source.weights if isinstance(source, JoinedDataModule) else None
+    if weights is None or not isinstance(dataset, JoinedDataset):
+        return _count(dataset, MOST_IMAGES)
+    total = np.zeros(len(dataset.classes))
+    for part, weight in zip(dataset.datasets, weights, strict=True):
+        counts = _count(part, max(1, MOST_IMAGES // len(weights)))
+        total += 1e9 * weight * counts / max(1.0, counts.sum())
+    return total
+
+
+def _count(dataset: SegmentationDataset | JoinedDataset, most: int) -> NDArray[np.float64]:
+    counts = np.zeros(IGNORED + 1, np.int64)
+    for index in evenly_spaced(len(dataset), most):
+        counts += np.bincount(dataset.read_label(index).ravel(), minlength=IGNORED + 1)
+    return counts[: len(dataset.classes)].astype(np.float64)

@@ -40,7 +40,9 @@ class FrozenEncoder(nn.Module):
 
 
 def deepest(features: Any) -> Tensor:
-    """The last of a sequence of feature maps, or the only one."""
+    """The last of a sequence of feature maps, or the only one; behind the maps some encoders give tokens."""
+    if isinstance(features, Sequence) and isinstance(features[0], Sequence):
+        features = features[0]
     found: Tensor = features[-1] if isinstance(features, Sequence) else features
     return found
 

@@ -198,6 +198,16 @@ def set_lrs(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int, ste
         group["lr"] = schedule.lr(group["initial_lr"], group["backbone_lr"], step, steps)
 
 
+_NOT_DECAYED = (
+    "pos_embed",
+    "relative_position_bias_table",
+    "cls_token",
+    "reg_token",
+    "dist_token",
+    "mask_token",
+)
+
+
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies to a parameter of a transformer: not to vectors and position embeddings."""
-    return parameter.ndim > 1 and "pos_embed" not in name
+    """Whether weight decay applies to a parameter of a transformer: not to vectors, tokens and tables of positions."""
+    return parameter.ndim > 1 and not any(part in name for part in _NOT_DECAYED)

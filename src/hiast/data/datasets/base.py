@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -32,6 +34,9 @@ from hiast.data.sample import Sample
 from hiast.errors import InputError
 
 log = logging.getLogger(__name__)
+
+_SIZES = 100
+"""Most images whose sizes are read to know how large those of a dataset are, evenly spaced."""
 
 
 def rank_and_world_size(module: pl.LightningDataModule) -> tuple[int, int]:
@@ -213,8 +218,10 @@ class DatasetDataModule(pl.LightningDataModule):
         if self.rare_class_sampling is None:
             return Shuffled(len(dataset))
         counts = count_class_pixels(dataset, self.statistics)
-        height, width = dataset.image_size(0)
-        plan, least = self.rare_class_sampling.plan(counts, height * width, dataset.classes.names)
+        # The median, since one image may differ from all others.
+        looked_at = range(0, len(dataset), -(-len(dataset) // _SIZES))
+        pixels = int(np.median([math.prod(dataset.image_size(index)) for index in looked_at]))
+        plan, least = self.rare_class_sampling.plan(counts, pixels, dataset.classes.names)
         if plan.warning:
             log.warning("%s: %s", self.title, plan.warning)
         return RareClassOrder(plan, self.rare_class_sampling, least)
