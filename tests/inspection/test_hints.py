@@ -105,6 +105,34 @@ def test_thermal_images_lose_their_contrast(tmp_path: Path) -> None:
     assert check(module(tmp_path)) == []
 
 
+def test_a_range_that_does_not_fit_some_images_is_reported(tmp_path: Path) -> None:
+    gray = np.linspace(100, 60000, 80).astype(np.uint16).reshape(8, 10)
+    write(tmp_path, [MASK] * 3, [gray, gray + 1, gray // 15])
+    assert check(module(tmp_path, value_range=[0, 65535])) == []
+    errors = texts(check(module(tmp_path, value_range=[0, 1])), "error")
+    assert "value_range: [0, 1] makes almost one gray value of 3 of 3 images" in errors
+    warnings = texts(check(module(tmp_path, value_range=[4100, 65535])), "warning")
+    assert "makes almost one gray value of 1 of 3 images of more than 8 bits" in warnings
+    assert "3 of type uint16 from 6 to 60001" in warnings
+
+
+def test_a_range_without_effect_is_mentioned(tmp_path: Path) -> None:
+    write(tmp_path, [MASK])
+    notes = texts(check(module(tmp_path, value_range=[0, 4095])), "note")
+    assert "value_range: [0, 4095] has no effect: no image here has more than 8 bits" in notes
+
+
+def test_types_that_one_range_cannot_serve_are_an_error(tmp_path: Path) -> None:
+    gray = np.linspace(0, 60000, 80).astype(np.uint16).reshape(8, 10)
+    write(tmp_path, [MASK] * 2, [gray, gray])
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "rgb/1.png", (gray / 60000).astype(np.float32))
+    errors = texts(check(module(tmp_path)), "error")
+    assert "One value_range cannot serve images of different types: 1 of type uint16" in errors
+    assert "1 of type float32 from 0 to 1" in errors
+
+
 def test_images_beside_the_pattern_are_counted(tmp_path: Path) -> None:
     write(tmp_path, [MASK] * 3)
     for index, suffix in ((1, "bmp"), (2, "webp")):

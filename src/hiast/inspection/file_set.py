@@ -15,6 +15,8 @@ from hiast.classes import LabelSpace, map_classes
 from hiast.data.datasets.base import DatasetDataModule
 from hiast.data.io.listing import Listing, SizeMismatch, Split
 from hiast.errors import InputError
+from hiast.inspection.codings import Palettes, id_colors
+from hiast.inspection.deep_images import DeepImages
 from hiast.inspection.scan import FileFacts, PairFacts
 from hiast.inspection.values import ValueTable
 
@@ -94,9 +96,10 @@ class Summary:
         colors: Colors that the color table does not name -> pixels.
         digests: Content of images -> files that have it.
         raw: Raw ids -> pixels, of all labels.
-        deep: Number of images of more than 8 bits.
-        values: Smallest and largest value of these; None if there are none.
+        deep: Images of more than 8 bits.
         found: Every id or color in the labels.
+        palettes: Palettes of labels that are read by their indices.
+        gray_labels: Labels of ids where the color table expects colors.
     """
 
     images: int
@@ -113,9 +116,10 @@ class Summary:
     colors: Counter[str] = field(default_factory=Counter)
     digests: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     raw: Counter[int] = field(default_factory=Counter)
-    deep: int = 0
-    values: tuple[float, float] | None = None
+    deep: DeepImages = field(default_factory=DeepImages)
     found: ValueTable = field(default_factory=ValueTable)
+    palettes: Palettes = field(default_factory=Palettes)
+    gray_labels: list[Path] = field(default_factory=list)
 
     @property
     def copies(self) -> list[list[Path]]:
@@ -144,10 +148,8 @@ def _add_image(summary: Summary, image: FileFacts) -> None:
         summary.sizes[image.size] += 1
     if image.digest is not None:
         summary.digests[image.digest].append(image.path)
-    if image.values is not None:
-        low, high = summary.values or image.values
-        summary.deep += 1
-        summary.values = min(low, image.values[0]), max(high, image.values[1])
+    if image.deep is not None:
+        summary.deep.add(image.path, image.deep)
 
 
 def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) -> None:
@@ -160,6 +162,9 @@ def _add_label(summary: Summary, part: Part, fact: PairFacts, label: FileFacts) 
         return
     if fact.image.size not in (None, label.size):
         summary.mismatches.append(fact)
+    summary.palettes.add(label.path, fact.palette)
+    if fact.of_colors and id_colors(fact.found) & fact.colors.keys():
+        summary.gray_labels.append(label.path)
     summary.colors.update(fact.colors)
     summary.raw.update(fact.ids)
     present = set()

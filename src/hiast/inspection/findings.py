@@ -10,9 +10,11 @@ from hiast.classes import LabelSpace
 from hiast.counted import counted
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.listing import SizeMismatch, Unreadable
+from hiast.inspection.codings import is_small_id
 from hiast.inspection.file_set import Part, Summary
 from hiast.inspection.hints import Severity as Severity
 from hiast.inspection.hints import find_hints
+from hiast.inspection.scan import FileFacts
 from hiast.inspection.value_rows import as_yaml
 
 Checked = tuple[Part, Summary]
@@ -118,12 +120,8 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
     count = counted(len(summary.unreadable), "file")
     lines = tuple(str(file.error) for file in summary.unreadable)
     colors = [pair for pair in summary.unreadable if "holds colors where" in str(pair.error)]
-    if colors and summary.found.colors:
-        text = (
-            f"Labels hold colors where ids are expected ({counted(len(colors), 'file')}): name the colors with "
-            "label_colors in the dataset file, as the report lists them ready to be copied."
-        )
-        yield Finding("error", part.title, text, tuple(as_yaml(part, summary).splitlines()))
+    if colors and (summary.found.colors or any(map(is_small_id, summary.raw))):
+        yield _colored(part, summary, colors)
         if len(colors) == len(summary.unreadable):
             return
     if unreadable == "skip":
@@ -134,6 +132,22 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
     if len(summary.unreadable) < summary.images:
         advice = ", or set data.unreadable=skip to leave their images out"
     yield Finding("error", part.title, f"{count} cannot be read: replace them{advice}.", lines)
+
+
+def _colored(part: Part, summary: Summary, colored: Sequence[FileFacts]) -> Finding:
+    """Labels that hold colors where ids are expected: all of them, or some."""
+    count = counted(len(colored), "file")
+    if any(map(is_small_id, summary.raw)):
+        text = (
+            f"Labels hold colors where ids are expected ({count}), and other labels hold ids: save all labels in one "
+            "coding."
+        )
+        return Finding("error", part.title, text, _lines([file.path for file in colored]))
+    text = (
+        f"Labels hold colors where ids are expected ({count}): name the colors with label_colors in the dataset file, "
+        "as the report lists them ready to be copied."
+    )
+    return Finding("error", part.title, text, tuple(as_yaml(part, summary).splitlines()))
 
 
 def _without_label(part: Part, summary: Summary) -> Finding | None:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hiast.classes import IGNORED
+from hiast.counted import counted
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import MINUS_ONE
+from hiast.inspection.codings import id_colors
+from hiast.inspection.deep_images import DeepImages
 from hiast.inspection.file_set import Part, Summary
 
 Severity = Literal["error", "warning", "note"]
@@ -37,7 +40,16 @@ class Hint:
 
 def find_hints(part: Part, summary: Summary) -> Iterator[Hint]:
     """Likely causes of what looks wrong in one part."""
-    for look in (_unseen_images, _strays, _value_range, _one_class, _usual_ignore, _multiples):
+    for look in (
+        _unseen_images,
+        _strays,
+        _value_range,
+        _palettes,
+        _gray_labels,
+        _one_class,
+        _usual_ignore,
+        _multiples,
+    ):
         hint = look(part, summary)
         if hint is not None:
             yield hint
@@ -64,25 +76,81 @@ def _strays(part: Part, summary: Summary) -> Hint | None:
 
 
 def _value_range(part: Part, summary: Summary) -> Hint | None:
-    """16 bits of which the upper eight hold little: 12 bits in 16, thermal images."""
-    if summary.values is None or part.listing.images.value_range is not None:
-        return None
-    low, high = summary.values
-    refused = [file for file in summary.unreadable if file.values is not None]
-    if refused:
-        text = (
-            f"{len(refused)} images would be black, or hold values that are not 8 bits. All values lie between "
-            f"{low:g} and {high:g}: set value_range: [{low:g}, {high:g}] in the dataset file, or the camera's range."
+    """Values of more than 8 bits: those that need a range, and those that the range does not fit."""
+    deep = summary.deep
+    if part.listing.images.value_range is not None:
+        return _unfit_range(part.listing.images.value_range, deep)
+    if not deep.refused:
+        return _few_levels(deep)
+    conflict = deep.conflict()
+    if conflict is not None:
+        return Hint("error", conflict)
+    wanted = deep.wanted_range()
+    advice = "set value_range in the dataset file to the camera's range"
+    if wanted is not None:
+        low, high = wanted
+        advice = (
+            f"all values lie between {low:g} and {high:g}: set value_range: [{low:g}, {high:g}] in the dataset file, "
+            "or the camera's range"
         )
-        return Hint("error", text)
-    levels = (int(high) >> 8) - (int(low) >> 8) + 1
-    if levels > _FEW_LEVELS or low == high:
+    which = f"{counted(deep.refused, 'image')} would be black, or hold values that are not 8 bits"
+    return Hint("error", f"{which}; {advice}.")
+
+
+def _unfit_range(value_range: tuple[float, float], deep: DeepImages) -> Hint | None:
+    """A range that leaves nothing of images, or that nothing needs."""
+    low, high = value_range
+    if not deep.images:
+        text = f"value_range: [{low:g}, {high:g}] has no effect: no image here has more than 8 bits."
+        return Hint("note", text)
+    if not deep.flat:
         return None
     text = (
-        f"{summary.deep} images of 16 bits use the values from {low:g} to {high:g} only, of which {levels} of 256 gray "
-        f"levels are left: set value_range: [{low:g}, {high:g}] in the dataset file, or the range of the camera."
+        f"value_range: [{low:g}, {high:g}] makes almost one gray value of {len(deep.flat):,} of "
+        f"{counted(deep.images, 'image')} of more than 8 bits, which hold {'; '.join(map(str, deep.types.values()))}."
+    )
+    return Hint("error" if 2 * len(deep.flat) > deep.images else "warning", text, tuple(map(str, deep.flat)))
+
+
+def _few_levels(deep: DeepImages) -> Hint | None:
+    """16 bits of which the upper eight hold little, such as thermal images."""
+    for found in deep.types.values():
+        low, high = found.low, found.high
+        levels = (int(high) >> found.bits - 8) - (int(low) >> found.bits - 8) + 1
+        if levels <= _FEW_LEVELS and low < high:
+            text = (
+                f"{counted(found.images, 'image')} of 16 bits use the values from {low:g} to {high:g} only, of which "
+                f"{levels} of 256 gray levels are left: set value_range: [{low:g}, {high:g}] in the dataset file, or "
+                "the range of the camera."
+            )
+            return Hint("warning", text)
+    return None
+
+
+def _palettes(part: Part, summary: Summary) -> Hint | None:
+    """Palettes that were sorted anew for each file."""
+    permuted = summary.palettes.permuted()
+    if permuted is None:
+        return None
+    text = (
+        f"Labels are read by the indices of their palettes, and palettes differ from file to file: {permuted}. If "
+        "colors stand for the classes, name them by label_colors in place of ids in the dataset file."
     )
     return Hint("warning", text)
+
+
+def _gray_labels(part: Part, summary: Summary) -> Hint | None:
+    """Ids beside colors, of which the color table knows nothing."""
+    labels, table = summary.gray_labels, part.listing.decode
+    if not labels or not isinstance(table, ColorIds):
+        return None
+    if any(id_colors([color]) for color in table.named(part.listing.ids)):
+        return None  # Grays next to black are colors of classes here.
+    text = (
+        f"{counted(len(labels), 'label')} of {summary.images:,} hold ids as gray values where label_colors expects "
+        "colors; their pixels are ignored. Save all labels in one coding."
+    )
+    return Hint("error", text, tuple(map(str, labels)))
 
 
 def _one_class(part: Part, summary: Summary) -> Hint | None:

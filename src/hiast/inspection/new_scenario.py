@@ -203,6 +203,8 @@ def _report(role: str, found: FolderProposal) -> list[str]:
     coded = f"{notes.path}, {notes.format}" if notes is not None else layout.labels
     lines.append(f"  {counted(len(layout.labeled), 'label')}, {coded}, {_CODED[found.kind]}")
     lines.append(f"  {'; '.join(shown[:_SHOWN])}{more}")
+    if found.remark is not None:
+        lines.append(f"  {found.remark}")
     if notes is not None and "background" not in notes.options:
         choice = "; to make them a class: names=[background,...]" if notes.format in WITH_BACKGROUND else ""
         lines.append(f"  Pixels that nothing covers are ignored{choice}.")

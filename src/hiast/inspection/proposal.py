@@ -21,6 +21,7 @@ from hiast.files import absolute
 from hiast.inspection.annotations import Annotations, find_annotations
 from hiast.inspection.class_names import PLACEHOLDER, is_placeholder, name_values
 from hiast.inspection.crops import ScenarioSizes, Windows
+from hiast.inspection.deep_images import DeepImages, DeepValues
 from hiast.inspection.layout import Layout, find_layout
 from hiast.inspection.values import Kind, Value, ValueTable, look_at_labels
 
@@ -40,6 +41,7 @@ class FolderProposal:
         table: Values of the labels that were looked at.
         value_range: Values of images of more than 8 bits that would be too dark otherwise; None: 8 bits are enough.
         annotations: Annotations of another program in the place of label files; None: there are none.
+        remark: Why the labels are read in this way, where that is not obvious.
     """
 
     layout: Layout
@@ -49,6 +51,7 @@ class FolderProposal:
     table: ValueTable | None = None
     value_range: tuple[float, float] | None = None
     annotations: Annotations | None = None
+    remark: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -100,7 +103,7 @@ def look_at_folder(
         like: Labels of the same scenario: values that they hold too have the same meaning here.
 
     Raises:
-        InputError: No image can be read, or labels cannot.
+        InputError: No image can be read, no ``value_range`` serves all images, or labels cannot be read.
     """
     sizes, value_range = _look_at_images(layout.pairs)
     if layout.labels is None:
@@ -108,17 +111,18 @@ def look_at_folder(
     labels = [pair.label for pair in _spread(layout.labeled, LOOKED_AT) if pair.label is not None]
     # At random, since every so many of them might all be of the same class.
     labels += random.Random(0).sample(layout.further, min(len(layout.further), 5 * LOOKED_AT))
-    kind, table = look_at_labels(labels)
+    values = look_at_labels(labels)
+    kind, table = values.kind, values.table
     if like is not None and like.kind == kind and like.meaning is not None:
         meaning = {
             value: like.meaning.get(value) for value in {**like.meaning, **dict.fromkeys(table.frequent)}
         }
-        return FolderProposal(layout, sizes, kind, meaning, table, value_range)
+        return FolderProposal(layout, sizes, kind, meaning, table, value_range, remark=values.remark)
     folders = list(dict.fromkeys([labels[0].parent, *_above(labels[0].parent, layout.root)]))
     meaning = name_values(kind, table, folders, names, layout.labels)
     if like is not None and "colors" in (kind, like.kind):
         meaning = _apart(meaning, like.names)
-    return FolderProposal(layout, sizes, kind, meaning, table, value_range)
+    return FolderProposal(layout, sizes, kind, meaning, table, value_range, remark=values.remark)
 
 
 def _apart(meaning: Mapping[Value, str | None], taken: Sequence[str]) -> dict[Value, str | None]:
@@ -247,8 +251,12 @@ def _crop(sizes: ScenarioSizes, windows: Windows) -> str:
 
 
 def _look_at_images(pairs: Sequence[Pair]) -> tuple[tuple[tuple[int, int], ...], tuple[float, float] | None]:
-    """Sizes of some images, and the range of their values if 8 bits of it would be nearly black."""
-    reader, sizes, dark = ImageReader(), [], []
+    """Sizes of some images, and the range of their values if 8 bits of it would be nearly black.
+
+    Raises:
+        InputError: No image can be read, or no single range serves images of different types.
+    """
+    reader, sizes, deep = ImageReader(), [], DeepImages()
     errors = []
     for pair in _spread(pairs, LOOKED_AT):
         try:
@@ -259,13 +267,17 @@ def _look_at_images(pairs: Sequence[Pair]) -> tuple[tuple[tuple[int, int], ...],
         raise errors[0]
     for pair in _spread(pairs, 8):
         try:
-            reader.check(pair.image)
+            values = DeepValues.of(reader.check(pair.image))
         except ValueRangeError as error:
-            dark.append((error.low, error.high))
+            values = DeepValues.of(error)
         except InputError:
             continue  # hiast-data-check names it.
-    low, high = min((low for low, _ in dark), default=0.0), max((high for _, high in dark), default=0.0)
-    return tuple(sizes), (low, high) if low < high else None
+        if values is not None:
+            deep.add(pair.image, values)
+    conflict = deep.conflict()
+    if conflict is not None:
+        raise InputError(conflict)
+    return tuple(sizes), deep.wanted_range()
 
 
 def _spread(pairs: Sequence[Pair], count: int) -> Sequence[Pair]:

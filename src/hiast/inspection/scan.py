@@ -16,7 +16,9 @@ from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
 from hiast.data.io.label_colors import UNKNOWN_COLOR, ColorIds
 from hiast.data.io.labels import read_ids
 from hiast.data.io.listing import Listing, Pair
+from hiast.data.io.palettes import palette_colors
 from hiast.errors import InputError
+from hiast.inspection.deep_images import DeepValues
 from hiast.inspection.values import Value, color_values
 
 
@@ -30,7 +32,7 @@ class FileFacts:
         size: (height, width) in pixels; None where it cannot be read.
         digest: Hash of its content; None where it was not asked for or cannot be read.
         error: Why training cannot read it, or None.
-        values: Smallest and largest value of an image of more than 8 bits; None for others.
+        deep: Values of an image of more than 8 bits; None for others.
     """
 
     path: Path
@@ -38,7 +40,7 @@ class FileFacts:
     size: tuple[int, int] | None = None
     digest: str | None = None
     error: str | None = None
-    values: tuple[float, float] | None = None
+    deep: DeepValues | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class PairFacts:
         found: All values of the label: ids, or colors as "red,green,blue" -> number of pixels. Also of a label that is
             refused because it holds colors instead of ids.
         of_colors: Whether ``found`` holds colors.
+        palette: Index -> color in the palette of a label that is read by its indices.
     """
 
     name: str
@@ -63,6 +66,7 @@ class PairFacts:
     colors: dict[str, int] = field(default_factory=dict)
     found: dict[Value, int] = field(default_factory=dict)
     of_colors: bool = False
+    palette: dict[int, str] = field(default_factory=dict)
 
 
 def scan(
@@ -102,7 +106,10 @@ def _look(pair: Pair, listing: Listing, max_pixels: int) -> PairFacts:
     ids = count_ids(pixels)
     facts = FileFacts(pair.label, length, (height, width))
     if not isinstance(listing.decode, ColorIds):
-        return PairFacts(pair.name, image, facts, ids, found=cast(dict[Value, int], dict(ids)))
+        palette = palette_colors(pair.label, max_pixels) if listing.decode is read_ids else {}
+        return PairFacts(
+            pair.name, image, facts, ids, found=cast(dict[Value, int], dict(ids)), palette=palette
+        )
     colors = listing.decode.unknown(pair.label, max_pixels) if UNKNOWN_COLOR in ids else {}
     named = {listing.decode.named([raw])[0]: count for raw, count in ids.items() if raw != UNKNOWN_COLOR}
     values = cast(dict[Value, int], {**named, **colors})
@@ -124,9 +131,8 @@ def _image(path: Path, reader: ImageReader, max_pixels: int) -> FileFacts:
         facts = reader.check(path, max_pixels)
         content = path.read_bytes()
     except ValueRangeError as error:
-        return FileFacts(path, error=str(error), values=(error.low, error.high))
+        return FileFacts(path, error=str(error), deep=DeepValues.of(error))
     except (InputError, OSError) as error:
         return FileFacts(path, error=str(error))
     digest = blake2b(content, digest_size=16).hexdigest()
-    values = None if facts.low is None or facts.high is None else (facts.low, facts.high)
-    return FileFacts(path, len(content), facts.size, digest, values=values)
+    return FileFacts(path, len(content), facts.size, digest, deep=DeepValues.of(facts))

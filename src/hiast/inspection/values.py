@@ -15,7 +15,9 @@ from hiast.data.checks.label_ids import count_ids
 from hiast.data.io.images import MAX_PIXELS, ImageReader, ValueRangeError
 from hiast.data.io.label_colors import ColorIds
 from hiast.data.io.labels import MINUS_ONE, Decode, Ids, read_first_channel, read_ids
+from hiast.data.io.palettes import palette_colors
 from hiast.errors import InputError
+from hiast.inspection.codings import Palettes, id_colors, is_small_id, two_codings
 
 Value = int | str
 """An id, or a color as "red,green,blue"."""
@@ -98,7 +100,22 @@ def _counted(ids: Ids) -> dict[Value, int]:
     return cast(dict[Value, int], dict(count_ids(ids)))
 
 
-def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[Kind, ValueTable]:
+@dataclass(frozen=True)
+class LabelValues:
+    """What labels hold.
+
+    Attributes:
+        kind: How they are coded.
+        table: Their values.
+        remark: Why they are read in this way, where that is not obvious.
+    """
+
+    kind: Kind
+    table: ValueTable
+    remark: str | None = None
+
+
+def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> LabelValues:
     """How labels are coded, and the values that they hold.
 
     Args:
@@ -106,19 +123,81 @@ def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tupl
         max_pixels: Larger labels are refused.
 
     Raises:
-        InputError: A file cannot be read, or holds neither ids nor colors nor a mask.
+        InputError: A file cannot be read, or holds neither ids nor colors nor a mask, or some hold ids and others
+            colors.
     """
     labels = list(labels)
     kind = _kind(labels, max_pixels)
-    table = ValueTable(colors=kind == "colors")
+    if kind == "colors":
+        return LabelValues(kind, _color_table(labels, max_pixels))
+    if kind == "ids":
+        permuted = _permuted(labels, max_pixels)
+        if permuted is not None:
+            remark = f"Palettes differ from file to file ({permuted}), so that colors are read, not indices."
+            return LabelValues("colors", _color_table(labels, max_pixels), remark)
+    table = ValueTable()
     for label in labels:
-        if kind == "colors":
-            table.add(label, color_values(label, max_pixels))
-        elif kind == "threshold":
+        if kind == "threshold":
             table.add(label, _counted((gray(label, max_pixels) >= 128).astype(np.uint8)))
-        else:
+            continue
+        try:
             table.add(label, _counted(_READERS[kind](label, max_pixels)))
-    return kind, table
+        except InputError as error:
+            _check_one_coding(table, label, max_pixels, error)
+            return LabelValues("colors", _color_table(labels, max_pixels))
+    return LabelValues(kind, table)
+
+
+def _check_one_coding(table: ValueTable, label: Path, max_pixels: int, refused: InputError) -> None:
+    """Return if a label that ``read_ids`` refused, and all labels before it, hold colors.
+
+    Raises:
+        InputError: Those before it hold ids, or it holds no colors either.
+    """
+    try:
+        color_values(label, max_pixels)
+    except InputError:
+        raise refused from None
+    ids = [value for value in table.values if is_small_id(value)]
+    if ids:
+        example = table.values[ids[0]].example
+        raise InputError(two_codings(label, example or label)) from refused
+
+
+def _color_table(labels: Iterable[Path], max_pixels: int) -> ValueTable:
+    """The colors of labels.
+
+    Raises:
+        InputError: Some labels hold ids instead.
+    """
+    table = ValueTable(colors=True)
+    colored: dict[Value, Path] = {}
+    ids: dict[str, Path] = {}
+    for label in labels:
+        found = color_values(label, max_pixels)
+        table.add(label, found)
+        gray_values = id_colors(found)
+        if gray_values:
+            ids |= dict.fromkeys(gray_values, label)
+        else:
+            colored |= dict.fromkeys(found, label)
+    strange = [color for color in ids if color not in colored]
+    if strange and colored:
+        example = next((path for color, path in colored.items() if not _is_gray(color)), None)
+        if example is not None:
+            raise InputError(two_codings(example, ids[strange[0]]))
+    return table
+
+
+def _is_gray(color: Value) -> bool:
+    return len(set(str(color).split(","))) == 1
+
+
+def _permuted(labels: Iterable[Path], max_pixels: int) -> str | None:
+    palettes = Palettes()
+    for label in labels:
+        palettes.add(label, palette_colors(label, max_pixels))
+    return palettes.permuted()
 
 
 def gray(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

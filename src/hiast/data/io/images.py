@@ -19,6 +19,9 @@ from hiast.data.io.value_range import ValueRangeError as ValueRangeError
 from hiast.data.io.value_range import checked_range, extremes, to_bytes
 from hiast.errors import InputError
 
+_FLAT = 0.99
+"""Share of the values that two neighboring gray levels hold in an image that shows nothing."""
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -27,14 +30,18 @@ class ImageFacts:
     Attributes:
         size: (height, width) in pixels.
         bits: Bits of a value as stored: 8 for photographs.
+        dtype: Type of the values as stored.
         low: Smallest value as stored, of the bands that are used; None for 8 bits, where it does not matter.
         high: Largest value.
+        flat: Whether ``value_range`` makes almost one gray value of an image that holds more than one.
     """
 
     size: tuple[int, int]
     bits: int = 8
+    dtype: str = "uint8"
     low: float | None = None
     high: float | None = None
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,9 @@ class ImageReader:
     Args:
         bands: The one or three bands to use of an image of several, counted from 1 as GDAL and QGIS do:
             [3, 2, 1]. None: images of one or three bands, besides alpha, are read; more bands are refused.
-        value_range: (low, high) in the file's own values: values are mapped linearly, low to 0 and high to 255,
-            and clipped. None: 8 bits as stored, the upper eight of 16; other types are refused.
+        value_range: (low, high) in the file's own values: values of more than 8 bits are mapped linearly, low to 0
+            and high to 255, and clipped. None: the upper eight of 16 bits; other types are refused. Values of 8 bits
+            stay as stored.
 
     Raises:
         InputError: A setting does not make sense.
@@ -93,11 +101,12 @@ class ImageReader:
         path = Path(path)
         raster = open_raster(path, max_pixels).decode()
         chosen = self.select_bands(raster, path)
-        to_bytes(chosen, raster.bits, self.value_range, path)
+        pixels = to_bytes(chosen, raster.bits, self.value_range, path)
         if chosen.dtype == np.uint8:
             return ImageFacts(raster.header.size)
         low, high = extremes(chosen)
-        return ImageFacts(raster.header.size, raster.bits, low, high)
+        flat = self.value_range is not None and low < high and _is_flat(pixels)
+        return ImageFacts(raster.header.size, raster.bits, str(chosen.dtype), low, high, flat)
 
     def select_bands(self, raster: Raster, path: Path) -> NDArray[Any]:
         """The bands to use, [H, W, 1 or 3], of the type in which they are stored; ``path`` is for messages.
@@ -184,6 +193,12 @@ def _checked_bands(bands: Any) -> tuple[int, ...]:
             f"bands is {list(chosen)}: give one or three numbers of bands, counted from 1, such as [3, 2, 1]."
         )
     return chosen
+
+
+def _is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """Whether almost all values are equal, but for rounding."""
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    return bool((counts[:-1] + counts[1:]).max() >= _FLAT * pixels.size)
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -71,7 +71,7 @@ class Threshold:
 
     def size(self, path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         """(height, width) of a mask, from its header."""
-        if _holds_array(path):
+        if holds_array(path):
             return _array_size(path, max_pixels)
         return read_header(path, max_pixels).size
 
@@ -98,7 +98,7 @@ def read_ids(path: Path, max_pixels: int = MAX_PIXELS) -> Ids:
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         if (pixels[..., :1] == pixels).all():
             pixels = pixels[..., 0]
-        elif not _holds_array(path):
+        elif not holds_array(path):
             raise InputError(
                 f"{path} holds colors where one id per pixel is expected: use the file that holds ids, "
                 "or describe the dataset with a color table (label_colors) or first_channel: true."
@@ -141,7 +141,7 @@ def label_size(path: Path, max_pixels: int = MAX_PIXELS, decode: Decode | None =
     if size is not None:
         height, width = size(path, max_pixels)
         return height, width
-    if _holds_array(path):
+    if holds_array(path):
         return _array_size(path, max_pixels)
     header = read_header(path, max_pixels)
     _check_header(header, path)
@@ -171,7 +171,7 @@ def read_label_raster(path: Path, max_pixels: int, *, indices: bool) -> Raster:
 
 def _stored(path: Path, max_pixels: int, *, lossy: bool = False) -> NDArray[Any]:
     """Values as stored, [H, W] or [H, W, C]; an alpha channel is dropped."""
-    if _holds_array(path):
+    if holds_array(path):
         return _channels_last(read_array(path, max_pixels), path)
     if lossy:
         raster = read_raster(path, max_pixels)
@@ -184,7 +184,8 @@ def _stored(path: Path, max_pixels: int, *, lossy: bool = False) -> NDArray[Any]
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
-def _holds_array(path: Path) -> bool:
+def holds_array(path: Path) -> bool:
+    """Whether a label file is an NPY or NPZ file."""
     with open_file(path) as file:
         return is_array(file.read(8))
 

@@ -66,6 +66,7 @@ class Header:
         width: Columns as stored.
         orientation: EXIF orientation, 1 (as stored) to 8.
         lossy: Whether the compression may have changed values.
+        palette: Whether the pixels are indices of a palette.
     """
 
     format: str
@@ -73,6 +74,7 @@ class Header:
     width: int
     orientation: int
     lossy: bool
+    palette: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -226,7 +228,7 @@ def _extra(path: Path, kind: str) -> type[ImageFile.ImageFile]:
 def _header(path: Path, kind: str, image: ImageFile.ImageFile, max_pixels: int) -> Header:
     width, height = image.size
     check_pixels(path, height, width, max_pixels)
-    return Header(kind, height, width, _orientation(image), kind in LOSSY)
+    return Header(kind, height, width, _orientation(image), kind in LOSSY, image.mode == "P")
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -245,7 +247,7 @@ def _tiff_header(path: Path, source: Path | BytesIO, max_pixels: int) -> Header:
     try:
         with open_tiff(source) as page:
             check_pixels(path, page.height, page.width, max_pixels)
-            return Header("TIFF", page.height, page.width, page.orientation, page.lossy)
+            return Header("TIFF", page.height, page.width, page.orientation, page.lossy, page.palette)
     except InputError:
         raise
     except DECODER_ERRORS as error:

@@ -74,6 +74,11 @@ class TiffImage:
         return int(self.page.compression) in _LOSSY
 
     @property
+    def palette(self) -> bool:
+        """Whether the pixels are indices of a palette."""
+        return int(self.page.photometric) == _PALETTE
+
+    @property
     def alpha(self) -> bool:
         """Whether the last channel is declared to be an alpha channel."""
         extra = tuple(int(value) for value in self.page.extrasamples)
@@ -102,7 +107,7 @@ class TiffImage:
         photometric, depth = int(self.page.photometric), int(self.page.bitspersample)
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8)
-        if photometric == _PALETTE:
+        if self.palette:
             return pixels if indices else self._colors(pixels)
         if photometric == _WHITE_IS_ZERO:
             pixels = (2**depth - 1) - pixels if depth < 8 else np.invert(pixels)

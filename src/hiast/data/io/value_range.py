@@ -21,12 +21,14 @@ class ValueRangeError(InputError):
     Attributes:
         low: Smallest value in the file.
         high: Largest value.
+        dtype: Type of the values, such as "float32".
     """
 
-    def __init__(self, message: str, low: float, high: float) -> None:
+    def __init__(self, message: str, low: float, high: float, dtype: str) -> None:
         super().__init__(message)
         self.low = low
         self.high = high
+        self.dtype = dtype
 
 
 def checked_range(value_range: Any) -> tuple[float, float]:
@@ -52,13 +54,16 @@ def to_bytes(
     Args:
         pixels: Values as stored.
         bits: Significant bits of a value.
-        value_range: (low, high): mapped linearly to 0 and 255, and clipped. None: 8 bits as stored, the upper eight of
-            more.
+        value_range: (low, high): mapped linearly to 0 and 255, and clipped. None: the upper eight bits. Values of 8
+            bits are returned as stored in any case, so that photographs may lie beside images of more bits.
         path: File, for messages.
 
     Raises:
         ValueRangeError: The values need a ``value_range``.
     """
+    if pixels.dtype == np.uint8:
+        stored: NDArray[np.uint8] = pixels
+        return stored
     if value_range is not None:
         low, high = value_range
         # float32 holds 16-bit values exactly and takes half of the memory.
@@ -67,9 +72,6 @@ def to_bytes(
         scaled = np.nan_to_num((scaled - low) * (255 / (high - low)), nan=0)
         eight: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
         return eight
-    if pixels.dtype == np.uint8:
-        stored: NDArray[np.uint8] = pixels
-        return stored
     if pixels.dtype != np.uint16:
         low, high = extremes(pixels)
         raise ValueRangeError(
@@ -77,6 +79,7 @@ def to_bytes(
             f"become black and white, such as value_range: [{low:g}, {high:g}].",
             low,
             high,
+            str(pixels.dtype),
         )
     if bits == 16:
         low, high = extremes(pixels)
@@ -87,6 +90,7 @@ def to_bytes(
                 "to [0, 65535] if the image is meant to be dark.",
                 low,
                 high,
+                str(pixels.dtype),
             )
     upper: NDArray[np.uint8] = (pixels >> (bits - 8)).astype(np.uint8)
     return upper
