@@ -22,7 +22,7 @@ from hiast.models import HRDA, DAFormer, SmpNetwork
 from hiast.training import OnlineModule, Views
 from hiast.training.features import FeatureDistance
 from hiast.training.ingredients import from_plain, to_plain
-from hiast.training.pseudo_targets import soft_weights
+from hiast.training.online_losses import soft_weights
 from hiast.training.views import StepKey
 from hiast.upsampling import precision
 
@@ -141,7 +141,8 @@ def test_hard_classes_of_other_target_images_are_pasted_before_source_classes():
         return SimpleNamespace(labels=labels, weights=torch.ones(labels.shape))
 
     module = module_of(hard_classes=partial(online.HPLA, hardest=1), mixing=mixing, trust=trust)
-    pseudo, _, confidence = module._pseudo_labels(batch["target"])
+    taught = module._taught(batch["target"])
+    pseudo, confidence = taught.labeled, taught.confidence
     losses_of(module, batch)
     means = torch.stack([confidence[labels == k].double().mean() for k in range(4)])
     torch.testing.assert_close(module.hard_classes.running.mean, means, equal_nan=True)

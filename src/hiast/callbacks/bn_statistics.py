@@ -105,7 +105,7 @@ class TargetStatistics(pl.Callback):
         if module.bn_statistics != "target":
             return
         networks: list[nn.Module] = [module.network]
-        if isinstance(module, OnlineModule) and module.teacher_bn == "running":
+        if isinstance(module, OnlineModule) and module.settings.teacher_bn == "running":
             networks.append(module.teacher.network)
         data: AdaptationDataModule = trainer.datamodule  # type: ignore[attr-defined]
         images, processes = data.labeling_images(), processes_of(trainer)

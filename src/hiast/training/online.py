@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,10 +17,9 @@ from torch.optim import Optimizer
 from hiast.classes import IGNORED, LabelSpace
 from hiast.data.adaptation import Domain
 from hiast.data.sample import Batch, Sample
-from hiast.errors import InputError, check_not_negative
-from hiast.models import SegmentationNetwork, Teacher, batch_statistics, frozen_running_stats
+from hiast.errors import InputError
+from hiast.models import SegmentationNetwork, Teacher, frozen_running_stats
 from hiast.models.network import TrainingPass
-from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
 from hiast.online import (
     HPLA,
     ClassCalibration,
@@ -40,19 +39,14 @@ from hiast.selection import DynamicTeacher, batch_density
 from hiast.training.features import FeatureDistance, FeatureTap, encoder_of
 from hiast.training.ingredients import from_plain, to_plain
 from hiast.training.module import AdaptationModule
-from hiast.training.pseudo_targets import soft_cross_entropy, soft_weights
-from hiast.training.scales import Cut, loss_over_scales
+from hiast.training.online_losses import soft_weights, source_cross_entropy, target_cross_entropy
+from hiast.training.online_settings import OnlineSettings, usual_ema_decay
+from hiast.training.teacher_labels import TeacherLabels, label_images
 from hiast.training.views import StepKey, Views
 from hiast.upsampling import Upsampling, View, read_out, sum_dtype
 
 _PARTS = ("trust", "hard_classes", "mixing", "margins", "calibration")
 """Arguments that are ingredients."""
-_CHOICES = {
-    "teacher_bn": ("running", "batch"),
-    "labels": ("hard", "soft"),
-    "evaluate": ("student", "teacher"),
-    "source_normalization": ("labeled", "all"),
-}
 
 
 class OnlineModule(AdaptationModule):
@@ -146,91 +140,61 @@ class OnlineModule(AdaptationModule):
         **settings: Any,
     ) -> None:
         super().__init__(network, classes, **settings)
-        if ema_decay is None:
-            ema_decay = min(0.999, max(0.0, 1.0 - 3.0 / self.max_steps))
-        if target_ramp_steps is None:
-            target_ramp_steps = self.max_steps // 2
-        numbers = {
-            "ema_decay": ema_decay,
-            "masking_weight": masking_weight,
-            "class_floor": class_floor,
-            "floor_share": floor_share,
-            "source_weight": source_weight,
-            "target_weight": target_weight,
-            "target_ramp_steps": target_ramp_steps,
-        }
-        check_not_negative(self.stage, **numbers)
-        choices = {
-            "teacher_bn": teacher_bn,
-            "labels": labels,
-            "evaluate": evaluate,
-            "source_normalization": source_normalization,
-        }
-        for name, value in choices.items():
-            if value not in _CHOICES[name]:
-                raise InputError(f"{self.stage}: {name} is '{value}'; choose {' or '.join(_CHOICES[name])}.")
-        if isinstance(margins, str) and margins != "found":
-            raise InputError(
-                f"{self.stage}: margins is '{margins}'; choose found, or give hiast.online.Margins."
-            )
-        if max(ema_decay, floor_share) > 1:
-            raise InputError(f"{self.stage}: ema_decay and floor_share must lie between 0 and 1.")
-        self.plain: dict[str, Any] = (
-            numbers | choices | {"teacher_mirror": teacher_mirror, "joint_batch": joint_batch}
+        self.settings = OnlineSettings(
+            ema_decay=usual_ema_decay(self.max_steps) if ema_decay is None else ema_decay,
+            teacher_bn=teacher_bn,
+            teacher_mirror=teacher_mirror,
+            labels=labels,
+            evaluate=evaluate,
+            masking_weight=masking_weight,
+            class_floor=class_floor,
+            floor_share=floor_share,
+            source_weight=source_weight,
+            source_normalization=source_normalization,
+            target_weight=target_weight,
+            target_ramp_steps=self.max_steps // 2 if target_ramp_steps is None else target_ramp_steps,
+            joint_batch=joint_batch,
         )
-        self.ema_decay, self.teacher_bn, self.teacher_mirror = ema_decay, teacher_bn, teacher_mirror
-        self.soft = labels == "soft"
-        self.evaluated: Literal["student", "teacher"] = evaluate
-        self.teacher = Teacher(network, ema_decay, average_buffers=teacher_bn == "running")
-        if isinstance(trust, partial):
-            trust = trust(num_classes=len(classes))
-        self.trust: Trust = trust or QualityWeight()
-        if isinstance(hard_classes, partial):
-            hard_classes = hard_classes(num_classes=len(classes))
-        self.hard_classes = hard_classes
-        if isinstance(mixing, HardClassPaste):
-            raise InputError(
-                f"{self.stage}: mixing pastes source pixels, and HardClassPaste those of hard classes of the target: "
-                "set hard_classes to hiast.online.HPLA instead, and mixing to hiast.online.NoMixing for it alone."
-            )
+        self._check_ingredients(margins, mixing)
+        self.ema_decay = self.settings.ema_decay
+        self.teacher = Teacher(network, self.ema_decay, average_buffers=teacher_bn == "running")
+        self.trust: Trust = self._for_classes(trust) or QualityWeight()
+        self.hard_classes: HPLA | None = self._for_classes(hard_classes)
         self.mixing: Mixing = mixing or ClassMix()
         self.views = views or Views()
         self.margins = margins
-        self.calibration = (
-            calibration(num_classes=len(classes)) if isinstance(calibration, partial) else calibration
-        )
-        self.masking_weight, self.class_floor, self.floor_share = masking_weight, class_floor, floor_share
-        self.source_weight, self.target_weight = source_weight, target_weight
-        self.source_normalization: Literal["labeled", "all"] = source_normalization
-        self.target_ramp_steps, self.joint_batch = target_ramp_steps, joint_batch
+        self.calibration: ClassCalibration | None = self._for_classes(calibration)
         self.feature_settings = None if feature_distance is None else dict(feature_distance)
         self.feature_distance = (
-            None
-            if self.feature_settings is None
-            else FeatureDistance(network, classes, **self.feature_settings)
+            None if feature_distance is None else FeatureDistance(network, classes, **feature_distance)
         )
         self.dynamic_settings = None if dynamic_teacher is None else dict(dynamic_teacher)
         self.dynamic_teacher = None if dynamic_teacher is None else DynamicTeacher(**dynamic_teacher)
         # Labeled pixels of each class in the source; class weights and the class-ratio floor need their shares.
         self.register_buffer("source_pixels", torch.zeros(len(classes), dtype=torch.float64))
 
+    def _check_ingredients(self, margins: object, mixing: object) -> None:
+        if isinstance(margins, str) and margins != "found":
+            raise InputError(
+                f"{self.stage}: margins is '{margins}'; choose found, or give hiast.online.Margins."
+            )
+        if isinstance(mixing, HardClassPaste):
+            raise InputError(
+                f"{self.stage}: mixing pastes source pixels, and HardClassPaste those of hard classes of the target: "
+                "set hard_classes to hiast.online.HPLA instead, and mixing to hiast.online.NoMixing for it alone."
+            )
+
+    def _for_classes(self, ingredient: Any) -> Any:
+        """An ingredient that may have to be told the number of classes first."""
+        return ingredient(num_classes=len(self.classes)) if isinstance(ingredient, partial) else ingredient
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch of source images with labels and target images without."""
         source, target = batch["source"], batch["target"]
         key = StepKey(self.seed, self.round_number, self.batches_done, self.global_rank)
         diversified = self.views.diversified(source["image"], target["image"], key)
-        pseudo, probabilities, confidence = self._pseudo_labels(target)
-        if self.dynamic_teacher is not None and self.training:
-            self.dynamic_teacher.keep(
-                target["image"], self._density(target["image"], self.dynamic_teacher.number)
-            )
-        onto, moved = pseudo, None
-        if self.hard_classes is not None:
-            pasted = self.hard_classes(pseudo, confidence, key.generator("donors"))
-            onto, moved = pasted.labeled, pasted.pasted
-        mixed = self.mixing(
-            Labeled(diversified, source["label"]), onto, key.generator("mixing"), classes=None
-        )
+        taught = self._taught(target)
+        mixed, moved = self._mix(Labeled(diversified, source["label"]), taught, key)
         inputs = (
             self.normalize(self.views.source_view(source["image"], diversified, key)),
             self.normalize(self.views.colored(mixed.images, "mixed", key)),
@@ -238,45 +202,64 @@ class OnlineModule(AdaptationModule):
         upsampling = self.network.upsampling(*source["label"].shape[-2:])
         with FeatureTap(encoder_of(self.network)) if self.feature_distance else nullcontext() as tap:
             of_source, of_mixed = self._student(*inputs)
-        ramp = self._ramp()
+        ramp = self.settings.ramp(self.steps_done)
         terms = {"source_cross_entropy": self._source_loss(of_source, source["label"], upsampling)}
-        terms["mixed"] = self._target_loss(of_mixed, upsampling, mixed, probabilities, moved)
-        total = (
-            self.source_weight * terms["source_cross_entropy"] + ramp * self.target_weight * terms["mixed"]
-        )
-        if self.feature_distance is not None and tap is not None:
-            # Source images are the beginning of the only batch, or the second of two: ``_student``. A network that
-            # looks at several scales sees the whole image first.
-            passes = tap.passes if self.joint_batch else tap.passes[len(tap.passes) // 2 :]
-            features, seen = passes[0][: len(source["label"])], self.network.encoder_images(inputs[0])
-            # Cells of the padding are of no class.
-            label = self._padded(source["label"], IGNORED)
-            terms["feature_distance"] = self.feature_distance(features, seen, label)
+        terms["mixed"] = self._target_loss(of_mixed, upsampling, mixed, taught.probabilities, moved)
+        total = self.settings.source_weight * terms["source_cross_entropy"]
+        total = total + ramp * self.settings.target_weight * terms["mixed"]
+        if tap is not None:
+            terms["feature_distance"] = self._feature_loss(tap, inputs[0], source["label"])
             total = total + terms["feature_distance"]
-        if self.class_floor:
+        if self.settings.class_floor:
             terms["class_floor"] = self._floor(of_mixed.logits, mixed.pasted)
-            total = total + ramp * self.class_floor * terms["class_floor"]
-        if self.views.masking is not None and self.masking_weight:
-            terms["masked"] = self._masked_loss(target["image"], pseudo, probabilities, key)
-            total = total + ramp * self.masking_weight * terms["masked"]
-        terms["trusted"] = pseudo.weights.mean()  # type: ignore[union-attr]
+            total = total + ramp * self.settings.class_floor * terms["class_floor"]
+        if self.views.masking is not None and self.settings.masking_weight:
+            terms["masked"] = self._masked_loss(taught, key)
+            total = total + ramp * self.settings.masking_weight * terms["masked"]
+        terms["trusted"] = taught.labeled.weights.mean()  # type: ignore[union-attr]
         terms["total"] = total
         return terms
 
+    def _taught(self, target: Sample) -> TeacherLabels:
+        """Pseudo-labels of the target images; the dynamic teacher keeps the images to compare networks on them."""
+        images = target["image"]
+        upsampling = self.network.upsampling(images.shape[2], images.shape[3])
+        valid = None
+        if self.margins is not None:
+            if isinstance(self.margins, str):
+                raise InputError(
+                    f"{self.stage}: margins=found needs the callback hiast.callbacks.FindMargins."
+                )
+            place = (target["window"], target["image_size"], target["flipped"])
+            valid = self.margins.weights((images.shape[2], images.shape[3]), *place).gt(0)
+        normalized = self.normalize(images)
+        taught = label_images(self.teacher, images, normalized, upsampling, self.trust, self.settings, valid)
+        if self.dynamic_teacher is not None and self.training:
+            self.dynamic_teacher.keep(images, self._density(images, self.dynamic_teacher.number))
+        return taught
+
+    def _mix(self, source: Labeled, taught: TeacherLabels, key: StepKey) -> tuple[Mixed, Tensor | None]:
+        """Mixed images, and bool [B,H,W], their pixels from other target images; None: there are none."""
+        onto, moved = taught.labeled, None
+        if self.hard_classes is not None:
+            pasted = self.hard_classes(onto, taught.confidence, key.generator("donors"))
+            onto, moved = pasted.labeled, pasted.pasted
+        return self.mixing(source, onto, key.generator("mixing"), classes=None), moved
+
+    def _feature_loss(self, tap: FeatureTap, images: Tensor, labels: Tensor) -> Tensor:
+        """Feature distance of the source images, which the network saw as ``images``."""
+        assert self.feature_distance is not None
+        # Source images are the beginning of the only batch, or the second of two: ``_student``. A network that looks
+        # at several scales sees the whole image first.
+        passes = tap.passes if self.settings.joint_batch else tap.passes[len(tap.passes) // 2 :]
+        features, seen = passes[0][: len(labels)], self.network.encoder_images(images)
+        # Cells of the padding are of no class.
+        distance: Tensor = self.feature_distance(features, seen, self._padded(labels, IGNORED))
+        return distance
+
     def _source_loss(self, passed: TrainingPass, labels: Tensor, upsampling: Upsampling) -> Tensor:
         weights = None if self.calibration is None else self.calibration(labels)
-
-        def loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
-            value: Tensor = coarse_cross_entropy(
-                logits,
-                cut(labels, IGNORED),
-                upsampling,
-                weights=None if weights is None else cut(weights, 0),
-                normalization=self.source_normalization,
-            )
-            return value
-
-        total = loss_over_scales(passed, upsampling, loss)
+        total = source_cross_entropy(passed, labels, upsampling, weights, self.settings.source_normalization)
         if self.calibration is not None:
             prediction = read_out([View(passed.logits.detach(), upsampling)]).labels
             self.calibration.update(prediction, labels)
@@ -285,7 +268,7 @@ class OnlineModule(AdaptationModule):
     @property
     def needs_source_pixels(self) -> bool:
         """Whether the losses need to know how many pixels each class has in the source."""
-        return bool(self.calibration or self.class_floor) and not bool(self.source_pixels.any())
+        return bool(self.calibration or self.settings.class_floor) and not bool(self.source_pixels.any())
 
     def set_source_pixels(self, pixels: Tensor) -> None:
         """Give the labeled pixels [C] of each class in the source."""
@@ -301,48 +284,12 @@ class OnlineModule(AdaptationModule):
 
     def _student(self, source: Tensor, mixed: Tensor) -> tuple[TrainingPass, TrainingPass]:
         """What the student gives for source and mixed images."""
-        if self.joint_batch:
+        if self.settings.joint_batch:
             passed = self.training_pass(torch.cat((source, mixed)))
             return passed.images(0, len(source)), passed.images(len(source), len(source) + len(mixed))
         # The source second: the feature distance reads its features.
         of_mixed = self.training_pass(mixed)
         return self.training_pass(source), of_mixed
-
-    @torch.no_grad()
-    def _pseudo_labels(self, target: Sample) -> tuple[Labeled, Tensor | None, Tensor]:
-        """Target images with weighted labels of the teacher; probabilities [B,C,H,W] for soft labels; confidence."""
-        images = self.normalize(target["image"])
-        size = (images.shape[2], images.shape[3])
-        upsampling = self.network.upsampling(*size)
-        views = [View(self._teach(images), upsampling)]
-        if self.teacher_mirror:
-            views.append(View(self._teach(images.flip(3)), upsampling, mirrored=True))
-        found = read_out(views)
-        valid = None
-        if self.margins is not None:
-            if isinstance(self.margins, str):
-                raise InputError(
-                    f"{self.stage}: margins=found needs the callback hiast.callbacks.FindMargins."
-                )
-            place = (target["window"], target["image_size"], target["flipped"])
-            valid = self.margins.weights(size, *place).gt(0)
-        confidence = found.confidence.float()
-        trusted = self.trust(confidence, found.labels, valid=valid)
-        probabilities = None
-        if self.soft:
-            maps = [view.upsampling(view.logits.float()).softmax(1) for view in views]
-            probabilities = sum(
-                (each.flip(3) if view.mirrored else each for each, view in zip(maps, views, strict=True)),
-                torch.zeros((), device=self.device),
-            ) / len(views)
-        return Labeled(target["image"], trusted.labels, trusted.weights), probabilities, confidence
-
-    def _teach(self, images: Tensor) -> Tensor:
-        """Coarse logits of the teacher."""
-        if self.teacher_bn == "running":
-            return self.teacher.coarse(images)
-        with batch_statistics(self.teacher.network):
-            return self.teacher.coarse(images)
 
     def _target_loss(
         self,
@@ -357,50 +304,44 @@ class OnlineModule(AdaptationModule):
         if self.calibration is not None:
             # Pasted source pixels weigh as they do in the source; pseudo-labels do not steer and are not weighted.
             weights = torch.where(mixed.pasted, weights * self.calibration(labels), weights)
-        soft: Tensor | None = None
-        if probabilities is not None:
-            # The teacher's distributions are those of the images before anything was pasted.
-            weights, soft = soft_weights(
-                labels, weights, mixed.pasted if moved is None else mixed.pasted | moved
-            )
+        if probabilities is None:
+            return target_cross_entropy(passed, labels, weights, upsampling)
+        # The teacher's distributions are those of the images before anything was pasted.
+        strange = mixed.pasted if moved is None else mixed.pasted | moved
+        hard, soft = soft_weights(labels, weights, strange)
+        return target_cross_entropy(passed, labels, hard, upsampling, (probabilities, soft))
 
-        def loss(logits: Tensor, upsampling: Upsampling, cut: Cut) -> Tensor:
-            hard: Tensor = coarse_cross_entropy(
-                logits, cut(labels, IGNORED), upsampling, weights=cut(weights, 0), normalization="all"
-            )
-            if soft is None or probabilities is None:
-                return hard
-            return hard + soft_cross_entropy(upsampling(logits), cut(probabilities, 0), cut(soft, 0))
-
-        return loss_over_scales(passed, upsampling, loss)
-
-    def _masked_loss(
-        self, images: Tensor, pseudo: Labeled, probabilities: Tensor | None, key: StepKey
-    ) -> Tensor:
+    def _masked_loss(self, taught: TeacherLabels, key: StepKey) -> Tensor:
         """Consistency of masked target images with the labels of the teacher (MIC)."""
+        pseudo = taught.labeled
         assert self.views.masking is not None and pseudo.weights is not None
-        prepared = self.normalize(self.views.colored(images, "masked", key))
+        prepared = self.normalize(self.views.colored(pseudo.images, "masked", key))
         masked, _ = self.views.masking(prepared, key.generator("masking"))
         # No camera takes such images: they must not move the running statistics.
         with frozen_running_stats(self.network):
             passed = self.training_pass(masked)
         nothing = torch.zeros_like(pseudo.labels, dtype=torch.bool)
-        unmixed = Mixed(images, pseudo.labels, pseudo.weights, nothing)
-        upsampling = self.network.upsampling(images.shape[2], images.shape[3])
-        return self._target_loss(passed, upsampling, unmixed, probabilities)
+        unmixed = Mixed(pseudo.images, pseudo.labels, pseudo.weights, nothing)
+        upsampling = self.network.upsampling(*pseudo.labels.shape[-2:])
+        return self._target_loss(passed, upsampling, unmixed, taught.probabilities)
 
     def _floor(self, logits: Tensor, pasted: Tensor) -> Tensor:
         """Class-ratio floor of the target pixels of mixed images; ``pasted``: bool [B,H,W], pixels of the source."""
         prior = self.source_pixels / self.source_pixels.sum().clamp(min=1)
         target = self._padded((~pasted).float(), 0).unsqueeze(1)
         weights = functional.adaptive_avg_pool2d(target, (logits.shape[-2], logits.shape[-1])).squeeze(1)
-        return class_ratio_floor(logits, prior, self.floor_share, weights=weights)
+        return class_ratio_floor(logits, prior, self.settings.floor_share, weights=weights)
 
     def _padded(self, maps: Tensor, value: int) -> Tensor:
         """Maps [B,H,W] with ``value`` around them where the network pads images."""
         height, width = maps.shape[-2:]
         rows, columns = self.network.padded_size(height, width)
         return functional.pad(maps, (0, columns - width, 0, rows - height), value=value)
+
+    @property
+    def evaluated(self) -> Literal["student", "teacher"]:
+        """Which network is validated, predicts and labels."""
+        return self.settings.evaluate
 
     @property
     def evaluation_network(self) -> nn.Module:
@@ -410,18 +351,12 @@ class OnlineModule(AdaptationModule):
     @contextmanager
     def evaluating(self, network: Literal["student", "teacher"]) -> Iterator[None]:
         """Within this context ``network`` is the one that is evaluated, also in checkpoints that are saved."""
-        before, self.evaluated = self.evaluated, network
-        self.plain["evaluate"] = network
+        before = self.settings
+        self.settings = replace(before, evaluate=network)
         try:
             yield
         finally:
-            self.evaluated = self.plain["evaluate"] = before
-
-    def _ramp(self) -> float:
-        """Factor of the target losses, 0..1, a function of the step."""
-        if not self.target_ramp_steps:
-            return 1.0
-        return min(1.0, self.steps_done / self.target_ramp_steps)
+            self.settings = before
 
     def optimizer_step(
         self,
@@ -473,7 +408,7 @@ class OnlineModule(AdaptationModule):
         views = {name: to_plain(getattr(self.views, name)) for name in Views.__dataclass_fields__}
         return (
             super().arguments()
-            | self.plain
+            | asdict(self.settings)
             | parts
             | {
                 "views": views,
