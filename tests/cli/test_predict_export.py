@@ -167,6 +167,22 @@ def test_torch_export_is_written_compared_and_predicts(shared: Path, capsys):
     assert (labels == load_model(shared / "model").predict(shared / "in" / "0.png").labels).mean() > 0.999
 
 
+def test_a_call_that_failed_early_does_not_stand_in_the_way(shared: Path, capsys):
+    words = [f"checkpoint={shared}/m.pt2", f"input={shared}/in", f"output={shared}/out"]
+    export_words = [f"checkpoint={shared}/model", "format=torch_export", f"output={shared}/m.pt2"]
+    assert call_export(*export_words, "fixed=[40,60]", "size=native", "outputs=[logits]") == 0
+    assert call_predict(*words, "size=[32,48]") == 2
+    assert "takes images of 40 x 60 pixels" in capsys.readouterr().err
+    assert not (shared / "out").exists(), "options are checked before the folder is made"
+    (shared / "in/1.png").unlink()
+    (shared / "in/0.png").unlink()
+    assert call_predict(*words) == 2
+    assert "not of 70 x 50" in capsys.readouterr().err
+    assert call_predict(*words, "size=[40,60]") == 0
+    assert call_predict(*words) == 2
+    assert "made with other settings (sizes)" in capsys.readouterr().err
+
+
 def test_safetensors_and_folders(shared: Path, capsys):
     assert (
         call_export(f"checkpoint={shared}/model", "format=safetensors", f"output={shared}/m.safetensors") == 0

@@ -19,6 +19,7 @@ from hiast.export.samples import drawn_images
 from hiast.export.write import WRITERS, trace, write_safetensors
 from hiast.hub import SegmentationModel, load_model
 from hiast.models import DeepLabV2, SegmentationNetwork, SmpNetwork
+from hiast.prediction import InferenceSettings
 
 PACKAGES = {
     "onnx": ["onnx", "onnxscript", "onnxruntime"],
@@ -150,12 +151,25 @@ def test_a_fixed_size_is_said(tmp_path: Path):
     found = written(trace(network, about), about, "torch_export", tmp_path)
     image = next(drawn_images())[:64, :96]
     assert found.predict(image).labels.shape == (64, 96)
-    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 60 x 80: .*\[64,96\].*\[64,96,32\]"):
+    with pytest.raises(InputError, match=r"64 x 96 pixels .* not of 60 x 80: .*\[64,96\].*\[64,96,32\]"):
         found.predict(image[:60, :80])
     for advised in ({"sizes": [(64, 96)]}, {"window": (64, 96, 32)}):
         assert found.predict(image[:60, :80], **advised).labels.shape == (60, 80)
-    with pytest.raises(InputError, match=r"64 x 96 pixels .* one has 32 x 32"):
-        found.predict(image, window=(32, 32, 16))
+    for advised in (
+        {"sizes": ((64, 96),), "flip": True},
+        {"window": (64, 96, 32), "scales": (0.5, 1.0)},
+        {"sizes": ((128, 192),), "scales": (0.5,)},
+    ):
+        found.check(InferenceSettings(**advised))
+    for wrong in (
+        {"window": (32, 32, 16)},
+        {"sizes": ((64, 96), (32, 32))},
+        {"sizes": ((64, 64),), "scales": (0.5,)},
+    ):
+        with pytest.raises(InputError, match=r"64 x 96 pixels .* not of 32 x 32"):
+            found.check(InferenceSettings(**wrong))
+        with pytest.raises(InputError, match=r"64 x 96 pixels .* not of 32 x 32"):
+            found.predict(image, **wrong)
 
 
 def test_windows_around_small_images_are_padded_as_those_of_the_network(tmp_path: Path):

@@ -140,13 +140,26 @@ def test_damaged_images_stop_or_are_left_out(folder: Path, tmp_path: Path):
     assert model.seen == 3 and len(left_out) == 1 and reported[-1] == (4, 4)
 
 
-def test_other_settings_are_refused_in_the_same_folder(tmp_path: Path):
-    open_folder(tmp_path, {"weights": "a", "sizes": ((1, 2),)}, overwrite=False)
-    open_folder(tmp_path, {"weights": "a", "sizes": ((1, 2),)}, overwrite=False)
+def test_other_settings_are_refused_in_the_same_folder(folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    for _ in range(2):
+        open_folder(out, {"weights": "a", "sizes": ((1, 2),)}, overwrite=False)
+        run(folder, out)
     with pytest.raises(InputError, match="weights"):
-        open_folder(tmp_path, {"weights": "b", "sizes": ((1, 2),)}, overwrite=False)
-    open_folder(tmp_path, {"weights": "b", "sizes": None}, overwrite=True)
-    assert json.loads((tmp_path / "predict.json").read_text()) == {"weights": "b", "sizes": None}
+        open_folder(out, {"weights": "b", "sizes": ((1, 2),)}, overwrite=False)
+    open_folder(out, {"weights": "b", "sizes": None}, overwrite=True)
+    assert json.loads((out / "predict.json").read_text()) == {"weights": "b", "sizes": None}
+
+
+def test_a_folder_without_predictions_takes_other_settings(tmp_path: Path):
+    open_folder(tmp_path, {"weights": "a"}, overwrite=False)
+    (tmp_path / "overlay").mkdir()
+    open_folder(tmp_path, {"weights": "b"}, overwrite=False)
+    assert json.loads((tmp_path / "predict.json").read_text()) == {"weights": "b"}
+    # Written by a process that was killed before it recorded them.
+    (tmp_path / "overlay/x.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="weights"):
+        open_folder(tmp_path, {"weights": "c"}, overwrite=False)
 
 
 def test_shares_are_those_of_the_labels(folder: Path, tmp_path: Path):

@@ -180,6 +180,7 @@ class _Autocast:
 
 
 def _settings(values: dict[str, Any], model: Any) -> Any:
+    from hiast.export.exported import ExportedModel
     from hiast.prediction.inference import InferenceSettings
 
     size, window, scales = values["size"], values["window"], values["scales"]
@@ -187,13 +188,16 @@ def _settings(values: dict[str, Any], model: Any) -> Any:
     factors = scales if isinstance(scales, list) else [scales]
     if not all(isinstance(factor, int | float) for factor in factors):
         raise InputError(f"scales is {scales}: give numbers, such as [0.75, 1.0, 1.25].")
-    return InferenceSettings(
+    settings = InferenceSettings(
         sizes=model.sizes_to_see(given),
         scales=tuple(factors),
         flip=bool(values["flip"]),
         window=None if window is None else tuple(window) if isinstance(window, list) else window,
         blend=values["blend"],
     )
+    if isinstance(model, ExportedModel):
+        model.check(settings)
+    return settings
 
 
 def _target(checkpoint: str, values: dict[str, Any]) -> Any:

@@ -80,13 +80,25 @@ class ExportedModel:
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size."""
-        known = set(self.description.outputs)
-        if settings.plain and {"labels", "confidence"} <= known:
+        self.check(settings)
+        if settings.plain and {"labels", "confidence"} <= set(self.description.outputs):
             found = self.outputs(images)
             labels, confidence = (
                 torch.from_numpy(np.array(found[name])) for name in ("labels", "confidence")
             )
             return to_predictions(labels, confidence)
+        mean, std = self.description.mean, self.description.std
+        return predict_arrays(self._logits, images, settings, mean=mean, std=std)
+
+    def check(self, settings: InferenceSettings) -> None:
+        """Refuse settings that this file cannot follow, before any image is read.
+
+        Raises:
+            InputError: It lacks an output, resizes by itself, or takes images of another size.
+        """
+        known, size = set(self.description.outputs), self.description.size
+        if settings.plain and {"labels", "confidence"} <= known:
+            return
         if "logits" not in known:
             wanted, use = "labels,confidence", "predict with it here"
             if not settings.plain:
@@ -95,14 +107,16 @@ class ExportedModel:
                 f"This exported file gives {' and '.join(self.description.outputs)} only: export it with "
                 f"outputs=[{wanted}] to {use}."
             )
-        size = self.description.size
         if size is not None and (settings.window or settings.sizes or settings.scales != (1.0,)):
             raise InputError(
                 f"This exported file resizes every image to {size[0]} x {size[1]} pixels by itself, windows and scaled "
                 "images, too: export it with size=native to use sizes, scales or windows."
             )
-        mean, std = self.description.mean, self.description.std
-        return predict_arrays(self._logits, images, settings, mean=mean, std=std)
+        if settings.window is not None:
+            self._check_size(settings.window[:2])
+        elif settings.sizes is not None:
+            for seen in settings.sizes_of(settings.sizes[0]):
+                self._check_size(seen)
 
     def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """What the file gives for images uint8 [B, H, W, 3] of one size, by the names of ``description.outputs``.
@@ -121,14 +135,17 @@ class ExportedModel:
         return torch.from_numpy(np.array(self._run(pixels.contiguous().numpy())["logits"], np.float32))
 
     def _run(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        fixed, size = self.description.fixed, pixels.shape[-2:]
+        self._check_size((pixels.shape[-2], pixels.shape[-1]))
+        return self.run(pixels)
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        fixed = self.description.fixed
         if fixed is not None and size != fixed:
             raise InputError(
-                f"This exported file takes images of {fixed[0]} x {fixed[1]} pixels (height x width), and one has "
+                f"This exported file takes images of {fixed[0]} x {fixed[1]} pixels (height x width), not of "
                 f"{size[0]} x {size[1]}: predict with size [{fixed[0]},{fixed[1]}] (sizes in Python) or window "
                 f"[{fixed[0]},{fixed[1]},{min(fixed) // 2}], which need the output logits, or export it without fixed."
             )
-        return self.run(pixels)
 
 
 def load_exported(path: Path, device: str | torch.device = "cpu") -> ExportedModel:

@@ -14,6 +14,7 @@ import numpy as np
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
 from hiast.files import write_atomically
+from hiast.prediction.outputs import KINDS
 
 FILE = "predict.json"
 _FOLDER = ".progress"
@@ -99,6 +100,8 @@ def signature(path: Path) -> list[int]:
 def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make an output folder, or resume in one of the same network and settings.
 
+    A folder in which nothing was predicted takes other settings: its first call has failed.
+
     Raises:
         InputError: It holds predictions of another network or other settings, and ``overwrite`` is not set.
     """
@@ -109,7 +112,7 @@ def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             before = {}
-        if before != wanted and not overwrite:
+        if before != wanted and not overwrite and _holds_predictions(folder):
             keys = [key for key in {**wanted, **before} if before.get(key) != wanted.get(key)]
             raise InputError(
                 f"{folder} holds predictions made with other settings ({', '.join(keys)}): choose another output, or "
@@ -120,3 +123,9 @@ def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
                 record.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(wanted, indent=2, ensure_ascii=False) + os.linesep).encode("utf-8"))
+
+
+def _holds_predictions(folder: Path) -> bool:
+    """Whether a prediction is recorded, or written by a process that was killed before it recorded it."""
+    written = (path.is_file() for kind in KINDS for path in (folder / kind).rglob("*"))
+    return bool(Records(folder).known) or any(written)
