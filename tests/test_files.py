@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from hiast.data.io.inputs import find_files
-from hiast.files import walk_files
+from hiast.files import walk_files, write_atomically
 from hiast.formats.source import Files
 
 
@@ -36,3 +37,21 @@ def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, monkeyp
     assert list(walk_files(tmp_path / "missing")) == []
     (tmp_path / "locked").rename(tmp_path / "lost+found")
     assert list(walk_files(tmp_path)) == ["open/x.png"]
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        write_atomically(tmp_path / "folder", b"x")
+    assert raised.value.filename == str(tmp_path / "folder") and raised.value.filename2 is None
+    with pytest.raises(FileNotFoundError) as raised:
+        write_atomically(tmp_path / "missing/x", b"x")
+    assert raised.value.filename == str(tmp_path / "missing/x")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_atomically(tmp_path / "x", full)
+    assert raised.value.filename == str(tmp_path / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

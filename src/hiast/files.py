@@ -17,7 +17,7 @@ def write_atomically(path: Path | str, content: bytes | Callable[[BinaryIO], obj
     """Write ``path`` atomically: a reader sees the old file or the whole new one, never a part.
 
     The content is written to a temporary file in the same folder, flushed to disk, and renamed; the folder is flushed,
-    too. If writing fails, the temporary file is removed and an older ``path`` is unchanged.
+    too. If writing fails, the temporary file is removed and an older ``path`` is unchanged. The error names ``path``.
 
     Args:
         path: File to write. Its folder must exist.
@@ -27,7 +27,7 @@ def write_atomically(path: Path | str, content: bytes | Callable[[BinaryIO], obj
         OSError: The file cannot be written, for example because the disk is full.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    beside = temporary_beside(path)
     try:
         with beside.open("wb") as file:
             if callable(content):
@@ -38,8 +38,17 @@ def write_atomically(path: Path | str, content: bytes | Callable[[BinaryIO], obj
             os.fsync(file.fileno())
         beside.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(beside)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Hidden file in the folder of ``path`` that is written first and takes its place."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.part")
 
 
 def write_json(path: Path, value: Any) -> None:

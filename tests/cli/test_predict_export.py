@@ -215,6 +215,24 @@ def test_exports_that_cannot_be(shared: Path, capsys, words: list[str], printed:
     assert printed in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["in", "in/0.png/x", "/proc/x"])
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("torch_export", ".pt2"), ("safetensors", ".safetensors"), ("pretrained", "")]
+)
+def test_the_place_of_an_export_is_checked_before_it(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys, word: str, kind: str, suffix: str
+):
+    monkeypatch.chdir(shared)
+    monkeypatch.setattr("hiast.export.write.trace", lambda *_: pytest.fail("the network was exported"))
+    if word == "in":
+        if kind == "pretrained":
+            return
+        Path(f"in{suffix}").mkdir()
+    assert call_export("checkpoint=model", f"format={kind}", f"output={word}{suffix}") == 2
+    error = capsys.readouterr().err
+    assert f"output: {word}{suffix} " in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("kind", "package"), [("onnx", "onnx"), ("openvino", "openvino")])
 def test_a_missing_extra_is_named(shared: Path, capsys, monkeypatch, kind: str, package: str):
     import sys

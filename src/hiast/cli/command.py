@@ -115,7 +115,7 @@ class Guard:
             return _stopped(code) if code == STOPPED else code
         except KeyboardInterrupt:
             if is_rank_zero():
-                _write(sys.stderr, "Interrupted. Rerun with the same run=DIR or output=DIR to resume.\n")
+                _write(sys.stderr, f"Interrupted.{_how_to_resume(self.command)}\n")
             return _stopped(INTERRUPTED)
         except Exception as error:
             answer = self._answer(error)
@@ -142,6 +142,15 @@ class Guard:
             traceback.print_exception(error)
         _write(sys.stderr, f"{sentence}\n")
         return code
+
+
+def _how_to_resume(command: str) -> str:
+    from hiast.cli.faults import RESUMING
+
+    if command not in RESUMING:
+        return ""
+    same = {"train": " with the same run=DIR", "data_prepare": ""}.get(command, " with the same output=DIR")
+    return f" Rerun{same} to resume."
 
 
 def _stopped(code: int) -> int:

@@ -99,13 +99,13 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
 
 
 def _check_places(config: DictConfig) -> None:
-    """Refuse places for the results that are of the wrong kind, before anything is evaluated."""
-    if config.output is not None and Path(config.output).is_dir():
-        raise InputError(
-            f"output: {config.output} is a folder; name a file such as {config.output}/scores.json."
-        )
-    if config.masks is not None and Path(config.masks).is_file():
-        raise InputError(f"masks: {config.masks} is a file; name a folder.")
+    """Refuse places for the results that cannot be written, before anything is evaluated."""
+    from hiast.cli.places import check_file, check_folder
+
+    if config.output is not None:
+        check_file("output", Path(config.output), "scores.json")
+    if config.masks is not None:
+        check_folder("masks", Path(config.masks))
 
 
 def _trainer(values: dict[str, Any]) -> pl.Trainer:

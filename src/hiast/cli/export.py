@@ -65,24 +65,15 @@ def export(config: DictConfig) -> None:
     model = load_model(checkpoint, teacher=config.teacher)
     if not isinstance(model, SegmentationModel):
         raise InputError(f"{checkpoint} is exported already: name the checkpoint that it was made of.")
+    path = _place(config.output, kind, checkpoint)
     if kind == "pretrained":
         from hiast.cli.figures import recorded_means
 
-        folder = Path(config.output or checkpoint.parent / f"{checkpoint.stem}-pretrained")
-        _check_folder(folder)
         facts = {key: values[key] for key in ("metrics", "license") if values[key]}
         facts = {"metrics": recorded_means(checkpoint, model)} | facts
-        model.save_pretrained(folder, model_card_kwargs=facts)
-        sys.stdout.write(f"{folder}: config.json, model.safetensors and README.md.\n")
+        model.save_pretrained(path, model_card_kwargs=facts)
+        sys.stdout.write(f"{path}: config.json, model.safetensors and README.md.\n")
         return
-    suffix = ".safetensors" if kind == "safetensors" else WRITERS[kind][0]
-    path = Path(config.output or checkpoint.with_name(checkpoint.stem + suffix))
-    if path.suffix != suffix:
-        raise InputError(f"output: a file of format {kind} ends with {suffix}, not as {path.name} does.")
-    if path.resolve() == checkpoint.resolve():
-        raise InputError(
-            f"output: the file would take the place of {checkpoint}, that it is made of: name another."
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
         write_safetensors(model.network, model.to_config(), path, config.precision)
@@ -94,6 +85,31 @@ def export(config: DictConfig) -> None:
     sys.stdout.write(f"{path}\n")
     if values["compare"] is not False and kind != "tensorrt":
         _compare(values["compare"], model, path, description)
+
+
+def _place(output: str | None, kind: str, checkpoint: Path) -> Path:
+    """The file, or for "pretrained" the folder, to write; by default beside the checkpoint.
+
+    Raises:
+        InputError: It is of the wrong kind, is the checkpoint, or cannot be written.
+    """
+    from hiast.cli.places import check_file
+    from hiast.export.write import WRITERS
+
+    if kind == "pretrained":
+        folder = Path(output or checkpoint.parent / f"{checkpoint.stem}-pretrained")
+        _check_folder(folder)
+        return folder
+    suffix = ".safetensors" if kind == "safetensors" else WRITERS[kind][0]
+    path = Path(output or checkpoint.with_name(checkpoint.stem + suffix))
+    if path.suffix != suffix:
+        raise InputError(f"output: a file of format {kind} ends with {suffix}, not as {path.name} does.")
+    if path.resolve() == checkpoint.resolve():
+        raise InputError(
+            f"output: the file would take the place of {checkpoint}, that it is made of: name another."
+        )
+    check_file("output", path, checkpoint.stem + suffix)
+    return path
 
 
 def _description(values: dict[str, Any], model: Any) -> Any:
@@ -149,13 +165,13 @@ def _check_folder(folder: Path) -> None:
     """Refuse a folder whose files a model would replace or be mixed with.
 
     Raises:
-        InputError: It is a file, a run directory, or holds a model of another program.
+        InputError: It is a file, a run directory, or holds a model of another program; or it cannot be written.
     """
+    from hiast.cli.places import check_folder
     from hiast.hub import CONFIG
     from hiast.report.files import read_record
 
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output: {folder} is a file; name a folder.")
+    check_folder("output", folder)
     if (folder / "config.yaml").is_file():
         raise InputError(f"output: {folder} is a run directory; name another folder.")
     if not (folder / CONFIG).is_file():

@@ -15,12 +15,17 @@ from pathlib import Path
 from hiast.errors import RunError
 
 RESUME = "Finished work is kept: rerun the same command to resume."
+RESUMING = frozenset({"train", "label", "predict", "data_prepare"})
+"""Commands that continue what an earlier call has begun."""
+
+_AGAIN = "Then rerun the same command."
 
 _LESS_MEMORY = {
     "train": "divide each step into smaller batches with trainer=low_memory, or use a smaller batch_size, smaller "
     "crops (data.source_crop, data.target_crop) or trainer.precision=bf16-mixed",
     "eval": "use a smaller size with sizes=[[height,width]] or a sliding window with window=[height,width,stride]",
     "label": "use a smaller size=[height,width] or group_size=1",
+    "predict": "use a smaller size=[height,width], a sliding window=[height,width,stride] or batch_size=1",
 }
 """Command -> how it needs less memory."""
 
@@ -45,7 +50,7 @@ _GONE = (
 
 _OPEN_FILES = (
     "Too many files are open: raise the limit with 'ulimit -n 65536' before the command, or use a smaller "
-    f"data.num_workers. {RESUME}"
+    "data.num_workers."
 )
 
 _OF_THE_MACHINE = {
@@ -78,13 +83,15 @@ def explain(error: Exception, command: str = "train", roots: Sequence[Path] = ()
     if isinstance(error, RunError):
         return str(error)
     text = str(error)
-    return (
+    found = (
         _of_memory(error, text, command)
         or _of_workers(text)
         or _of_processes(error, text)
         or _of_files(error, text, roots)
-        or _of_batches(text)
     )
+    if found is None:
+        return _of_batches(text)
+    return f"{found} {RESUME if command in RESUMING else _AGAIN}"
 
 
 def memory_fault(error: Exception) -> str | None:
@@ -111,13 +118,13 @@ def _of_memory(error: Exception, text: str, command: str) -> str | None:
     if re.search(_SHARED_MEMORY, text):
         return (
             "The shared memory of the machine is too small for the loader workers: start the container with "
-            f"--shm-size=8g (or --ipc=host), or use data.num_workers=0. {RESUME}"
+            "--shm-size=8g (or --ipc=host), or use data.num_workers=0."
         )
     place = memory_fault(error)
     if place is None:
         return None
     more = ", or a smaller data.num_workers" if "machine" in place else ""
-    return f"The {place} is too small: {less}{more}. {RESUME}"
+    return f"The {place} is too small: {less}{more}."
 
 
 def _of_workers(text: str) -> str | None:
@@ -125,7 +132,7 @@ def _of_workers(text: str) -> str | None:
         return None
     return (
         "A loader worker was killed, most often because memory ran out: free memory or use a smaller "
-        f"data.num_workers. {RESUME}"
+        "data.num_workers."
     )
 
 
@@ -139,8 +146,8 @@ def _of_processes(error: Exception, text: str) -> str | None:
     if re.search(r"[Tt]imed out|Timeout", text) and not re.search(
         r"[Cc]onnection (closed|reset|refused)", text
     ):
-        return f"Another process of this run has ended or does not answer: its own message says why. {RESUME}"
-    return f"Another process of this run has ended: its own message says why. {RESUME}"
+        return "Another process of this run has ended or does not answer: its own message says why."
+    return "Another process of this run has ended: its own message says why."
 
 
 def _of_files(error: Exception, text: str, roots: Sequence[Path]) -> str | None:
@@ -156,7 +163,7 @@ def _of_files(error: Exception, text: str, roots: Sequence[Path]) -> str | None:
     ):
         return None
     place = f" ({os.fsdecode(name)})" if name else ""
-    return f"{os.strerror(number)}{place}: fix this. {RESUME}"
+    return f"{os.strerror(number)}{place}: fix this."
 
 
 def _of_batches(text: str) -> str | None:
@@ -177,7 +184,11 @@ def _number(error: Exception, text: str) -> int | None:
 
 
 def _is_inside(path: Path, roots: Sequence[Path]) -> bool:
-    return any(path.absolute().is_relative_to(root.absolute()) for root in roots)
+    """Whether a path lies in a place that the user has named, or on the way to it."""
+    place = path.absolute()
+    return any(
+        place.is_relative_to(root.absolute()) or root.absolute().is_relative_to(place) for root in roots
+    )
 
 
 def _several() -> bool:

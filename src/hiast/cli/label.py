@@ -85,8 +85,10 @@ def _images_of(source: str, output: str) -> list[Pair]:
     Raises:
         InputError: There are none, or the labels would be written among them.
     """
+    from hiast.cli.places import check_folder
     from hiast.data.io.inputs import find_images
 
+    check_folder("output", Path(output))
     images = find_images(source)
     if Path(source).is_dir() and Path(output).resolve().is_relative_to(Path(source).resolve()):
         raise InputError(

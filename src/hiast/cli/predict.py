@@ -227,12 +227,12 @@ def _weights(model: Any, path: Path) -> str:
 
 
 def _check_places(source: Path, folder: Path) -> None:
+    from hiast.cli.places import check_folder
     from hiast.data.io.patterns import IMAGE_SUFFIXES
 
     if source.is_dir() and folder.resolve().is_relative_to(source.resolve()):
         raise InputError(f"output: {folder} lies inside of input; the predictions would be taken for images.")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output: {folder} is a file; name a folder.")
+    check_folder("output", folder)
     if not folder.exists() and folder.suffix[1:].lower() in IMAGE_SUFFIXES:
         raise InputError(
             f"output: {folder} is named as an image; name a folder, which gets labels and overlays."

@@ -68,12 +68,12 @@ def report(config: DictConfig) -> int:
 
 
 def _several(folders: list[Path], out: Path, console: Console) -> Path:
+    from hiast.cli.places import check_file
     from hiast.files import write_atomically
     from hiast.report.compare import compare
     from hiast.report.comparison_page import comparison_page
 
-    if out.is_dir():
-        raise InputError(f"out: {out} is a folder; name a file such as {out / 'comparison.html'}.")
+    check_file("out", out, COMPARISON)
     comparison = compare(folders)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, comparison_page(comparison).encode(errors="backslashreplace"))
