@@ -24,7 +24,7 @@ from hiast.export.card import DEMO_DOMAINS, card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.training import load_module
-from hiast.training.checkpoint import no_checkpoint
+from hiast.training.checkpoint import EXPORTED, no_checkpoint
 from hiast.training.image_settings import image_settings
 from hiast.training.prediction import PredictionModule
 
@@ -36,8 +36,6 @@ FORMAT = 1
 """Version of config.json; raised when older programs could not read it."""
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
-"""Suffixes of exported files: ONNX, OpenVINO, torch.export and TensorRT."""
 _CHECKPOINTS = (".ckpt", ".pth", ".pt", ".bin", ".safetensors", *EXPORTED)
 """Suffixes of files, which no repository is asked for."""
 

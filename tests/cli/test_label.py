@@ -215,7 +215,7 @@ def test_images_of_sixteen_bits_are_read_as_the_target_in_training(
     plain = [cv2.imread(str(path), -1) for path in sorted((tmp_path / "labels/labels").rglob("*.png"))]
     assert len(thermal) == 3 and all((a == b).all() for a, b in zip(thermal, plain, strict=True))
     code, _, err = run("label", *words(checkpoints, tmp_path / "thermal", "output=unscaled"))
-    assert code == 2 and "value_range" in err.splitlines()[-1]
+    assert code == 2 and "add value_range=[0,511]" in err.splitlines()[-1] and "dataset file" not in err
 
 
 @pytest.mark.parametrize(("evaluate", "teacher", "wanted"), [

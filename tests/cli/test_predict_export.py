@@ -271,6 +271,50 @@ def test_a_run_directory_is_no_checkpoint(
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt2", "m.xml", "m.safetensors", "model"])
+def test_an_evaluation_says_of_an_exported_network_what_it_is(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    monkeypatch.chdir(shared)
+    if name == "m.pt2":
+        assert call_export("checkpoint=model", "format=torch_export", "output=m.pt2", "compare=false") == 0
+    elif name != "model":
+        Path(name).write_bytes(b"x")
+    capsys.readouterr()
+    assert run_command(partial(evaluate, scenario=[]), "eval", "", [f"checkpoint={name}"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error == (
+        f"{name} is an exported network, which hiast-predict reads: here, name the checkpoint that it was made of, "
+        "such as RUN/selected.ckpt."
+    )
+    if not name.endswith((".safetensors", "model")):
+        job = partial(evaluate, scenario=["+scenario=gta5_cityscapes"])
+        assert run_command(job, "eval", "", [f"checkpoint={name}"]) == 2
+        assert f"{name} is an exported network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pixels", "advice"),
+    [
+        (np.linspace(0, 1, 60, dtype=np.float32), "value_range=[0,1]"),
+        (np.linspace(-20, 14.5, 60, dtype=np.float32), "value_range=[-20,14.5]"),
+        (np.arange(60, dtype=np.int32) * 50, "value_range=[0,4095]"),
+        (np.full(60, 1500000, np.int32), "value_range=[0,2097151]"),
+        (np.arange(60, dtype=np.uint16), "value_range=[0,255]"),
+    ],
+)
+def test_images_of_more_bits_are_advised_an_argument(
+    shared: Path, capsys: pytest.CaptureFixture, pixels: np.ndarray, advice: str
+) -> None:
+    Image.fromarray(np.tile(pixels, (40, 1))).save(shared / "deep.tif")
+    words = [f"checkpoint={shared}/model", f"input={shared}/deep.tif", f"output={shared}/out"]
+    assert call_predict(*words) == 2
+    error = capsys.readouterr().err
+    assert "deep.tif holds values from" in error
+    assert f"add {advice}" in error and "dataset file" not in error
+    assert call_predict(*words, advice) == 0
+
+
 def test_places_of_an_evaluation_are_checked_before_it(
     shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -149,10 +149,11 @@ def _reader(
 ) -> Callable[[int], NDArray[np.uint8]]:
     """Function that reads the image of an index."""
     from hiast.data.io.images import MAX_PIXELS
+    from hiast.prediction.reading import read_or_advise
 
     def read(index: int) -> NDArray[np.uint8]:
         try:
-            return reader.read(images[index].image, max_pixels or MAX_PIXELS)
+            return read_or_advise(reader, images[index].image, max_pixels or MAX_PIXELS)
         except InputError as error:
             if skips:
                 raise

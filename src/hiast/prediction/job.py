@@ -22,6 +22,7 @@ from hiast.evaluation.inference import Prediction
 from hiast.prediction.inference import InferenceSettings, in_batches
 from hiast.prediction.inputs import Inputs
 from hiast.prediction.outputs import KINDS, Writer, overlay
+from hiast.prediction.reading import read_or_advise
 from hiast.prediction.records import Records
 from hiast.prediction.video import VideoWriter, open_video
 
@@ -131,7 +132,7 @@ class Job:
         """Images in order, a few of them read ahead by the threads."""
         ahead: deque[tuple[Pair, Future[Image]]] = deque()
         for pair in pairs:
-            ahead.append((pair, pool.submit(self.reader.read, pair.image, self.max_pixels)))
+            ahead.append((pair, pool.submit(read_or_advise, self.reader, pair.image, self.max_pixels)))
             if len(ahead) > self.workers + self.batch_size:
                 yield ahead.popleft()
         yield from ahead

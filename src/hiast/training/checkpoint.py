@@ -16,6 +16,9 @@ from hiast.models import SegmentationNetwork, build_from_recipe
 FORMAT = 1
 """Version of what is stored under the key ``hiast``; raised when older programs could not read it."""
 
+EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
+"""Suffixes of exported files that are no weights: ONNX, OpenVINO, torch.export and TensorRT."""
+
 _KEYS = {"stage", "round", "batches_done", "arguments", "classes", "network", "config"}
 
 
@@ -46,8 +49,10 @@ def is_own_file(path: str | Path) -> bool:
     """Whether a file is a checkpoint that this library wrote.
 
     Raises:
-        InputError: It is in the present format of torch, and damaged or refused.
+        InputError: It is in the present format of torch, and damaged or refused; or it is an exported file.
     """
+    if Path(path).suffix.lower() in EXPORTED:
+        raise InputError(_is_exported(path))
     return zipfile.is_zipfile(path) and _is_own(load_plain(path, "meta"))
 
 
@@ -57,6 +62,8 @@ def _is_own(contents: Any) -> bool:
 
 def no_checkpoint(path: Path) -> str:
     """Why a path is not a checkpoint; of a folder, such as that of a run, the checkpoints in it are named."""
+    if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
+        return _is_exported(path)
     if not path.is_dir():
         return f"There is no checkpoint {path}."
     places = ("selected.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt", "*.ckpt")
@@ -65,6 +72,13 @@ def no_checkpoint(path: Path) -> str:
         return f"{path} is a folder without checkpoints."
     others = f" ({len(found)} are there)" if len(found) > 1 else ""
     return f"{path} is a folder: name one of the checkpoints in it{others}, such as {found[0]}."
+
+
+def _is_exported(path: str | Path) -> str:
+    return (
+        f"{path} is an exported network, which hiast-predict reads: here, name the checkpoint that it was made of, "
+        "such as RUN/selected.ckpt."
+    )
 
 
 def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> Any:
@@ -76,6 +90,8 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
     path = Path(path)
     if not path.is_file():
         raise InputError(no_checkpoint(path))
+    if path.suffix.lower() in (*EXPORTED, ".safetensors"):
+        raise InputError(_is_exported(path))
     # What torch's reader raises for other files is anything.
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a checkpoint, or only a part of one.")
