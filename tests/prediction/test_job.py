@@ -278,6 +278,19 @@ def test_a_video_beside_a_folder_of_its_name_keeps_its_suffix(tmp_path: Path):
     assert [pair.name for pair in found.images + found.videos] == ["in/00000000", "in.mp4"]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_that_is_named_as_a_video_is_an_image(tmp_path: Path, kind: str):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture(1)).save(tmp_path / "in/shot.mp4", format=kind)
+    (tmp_path / "in/drive.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    found = find_inputs(tmp_path / "in")
+    assert [pair.name for pair in found.images] == ["shot"] and [v.name for v in found.videos] == ["drive"]
+    found = find_inputs(tmp_path / "in/shot.mp4")
+    assert [pair.name for pair in found.images] == ["shot"] and not found.videos
+    model, left_out, _ = run(tmp_path / "in/shot.mp4", tmp_path / "out")
+    assert model.seen == 1 and left_out == []
+
+
 def test_a_full_disk_is_no_damaged_video(tmp_path: Path):
     av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'hiast[video]'")
     make_video(tmp_path / "drive.mp4")

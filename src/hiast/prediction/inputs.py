@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from hiast.data.io.inputs import find_files, find_images, name_files
 from hiast.data.io.listing import Pair
+from hiast.data.io.sniff import looks_like_image
 from hiast.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
@@ -42,8 +43,8 @@ class Inputs:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is a video, by its suffix."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    """Whether a file is a video: by its suffix, unless its first bytes are those of an image."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not looks_like_image(path)
 
 
 def find_inputs(source: Path | str) -> Inputs:
