@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -145,6 +146,21 @@ def test_a_checkpoint_is_a_model_too(checkpoint: Path, tmp_path: Path):
     student.save_pretrained(tmp_path / "shared")
     again = load_model(tmp_path / "shared").predict(IMAGE)
     np.testing.assert_array_equal(student.predict(IMAGE).confidence, again.confidence)
+
+
+def test_a_run_directory_is_its_selected_checkpoint(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(checkpoint, run / "selected.ckpt")
+    with caplog.at_level("INFO", "hiast"):
+        found = load_model(run, teacher=True).predict(IMAGE)
+    assert caplog.messages == [f"{run} is a run directory: its selected.ckpt is used."]
+    np.testing.assert_array_equal(found.labels, load_model(checkpoint, teacher=True).predict(IMAGE).labels)
+    with pytest.raises(InputError, match="holds a single network"):
+        SegmentationModel(network(), CLASSES).save_pretrained(tmp_path / "shared")
+        load_model(tmp_path / "shared", teacher=True)
 
 
 def test_a_network_of_your_own_cannot_be_shared(tmp_path: Path):

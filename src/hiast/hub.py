@@ -24,7 +24,7 @@ from hiast.export.card import DEMO_DOMAINS, card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.training import load_module
-from hiast.training.checkpoint import EXPORTED, no_checkpoint
+from hiast.training.checkpoint import EXPORTED, checkpoint_of, no_checkpoint
 from hiast.training.image_settings import image_settings
 from hiast.training.prediction import PredictionModule
 
@@ -231,8 +231,9 @@ def load_model(
     """A trained network, ready to predict.
 
     Args:
-        path: A checkpoint; a folder of ``save_pretrained`` or the name of a repository of the Hub; or an exported file:
-            ``.onnx``, ``.xml`` (OpenVINO), ``.pt2`` (torch.export) or ``.safetensors``.
+        path: A checkpoint, or a run directory, which stands for its ``selected.ckpt``; a folder of ``save_pretrained``
+            or the name of a repository of the Hub; or an exported file: ``.onnx``, ``.xml`` (OpenVINO), ``.pt2``
+            (torch.export) or ``.safetensors``.
         device: Where it runs.
         teacher: Take the teacher of a self-training checkpoint.
 
@@ -248,7 +249,7 @@ def load_model(
         >>> load_model("my-model").predict(np.zeros((100, 200, 3), np.uint8)).confidence.dtype
         dtype('float32')
     """
-    place = Path(path).expanduser()
+    place = checkpoint_of(Path(path).expanduser())
     _check_device(device)
     if teacher and (place.is_dir() or place.suffix in (*EXPORTED, ".safetensors")):
         raise InputError(f"{path} holds a single network: leave teacher=true out.")

@@ -168,9 +168,11 @@ def test_scores_without_a_value_are_null_in_json(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_run_directory_given_as_a_checkpoint_names_its_checkpoints(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/selected.ckpt").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"init_from: .*run is a folder: name one.*run/selected\.ckpt"):
+def test_a_run_directory_given_as_a_checkpoint_is_its_selected_one(tmp_path: Path) -> None:
+    (tmp_path / "run/online/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/online/checkpoints/last.ckpt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"init_from: .*name the checkpoint in it, .*checkpoints/last\.ckpt"):
         existing(str(tmp_path / "run"), "init_from")
-    assert existing(str(tmp_path / "run/selected.ckpt"), "init_from") == tmp_path / "run/selected.ckpt"
+    (tmp_path / "run/selected.ckpt").write_bytes(b"x")
+    for name in ("run", "run/selected.ckpt"):
+        assert existing(str(tmp_path / name), "init_from") == tmp_path / "run/selected.ckpt"

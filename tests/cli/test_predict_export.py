@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from PIL import Image
 
 from hiast import load_model
 from hiast.classes import LabelSpace
+from hiast.cli.build import existing
 from hiast.cli.command import run_command
 from hiast.cli.eval import evaluate
 from hiast.cli.export import USAGE as EXPORT_USAGE
 from hiast.cli.export import export
 from hiast.cli.export import main as export_main
+from hiast.cli.label import label
 from hiast.cli.predict import USAGE, predict
 from hiast.cli.predict import main as predict_main
+from hiast.errors import InputError
 from hiast.hub import SegmentationModel
 from hiast.locks import lock_folder
 from hiast.models import DeepLabV2
@@ -242,17 +246,24 @@ def test_a_missing_extra_is_named(shared: Path, capsys, monkeypatch, kind: str, 
     assert f"pip install 'hiast[{kind}]'" in capsys.readouterr().err
 
 
+LAST = ["online/checkpoints/last.ckpt", "source_only/checkpoints/last.ckpt"]
+
+
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
         (["config.yaml"], "run is a folder without checkpoints"),
         (
-            ["online/checkpoints/last.ckpt", "selected.ckpt", "source_only/checkpoints/last.ckpt"],
-            "run is a folder: name one of the checkpoints in it (3 are there), such as run/selected.ckpt.",
+            LAST,
+            "run is a folder without selected.ckpt: name one of its checkpoints, run/online/checkpoints/last.ckpt or "
+            "run/source_only/checkpoints/last.ckpt.",
         ),
+        (["one/selected.ckpt"], "name the checkpoint in it, run/one/selected.ckpt."),
+        ([f"{n}.ckpt" for n in range(20)], "run/0.ckpt, run/1.ckpt, run/10.ckpt, run/11.ckpt and 16 more."),
+        ([*LAST, "selected.ckpt"], "run/selected.ckpt is not a checkpoint, or only a part of one."),
     ],
 )
-def test_a_run_directory_is_no_checkpoint(
+def test_a_run_directory_stands_for_its_selected_checkpoint(
     shared: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
@@ -263,11 +274,22 @@ def test_a_run_directory_is_no_checkpoint(
     for name in files:
         Path("run", name).parent.mkdir(parents=True, exist_ok=True)
         Path("run", name).write_bytes(b"x")
-    assert call_predict("checkpoint=run", "input=in", "output=out") == 2
-    assert wanted in capsys.readouterr().err
-    assert call_export("checkpoint=run", "format=safetensors") == 2
-    assert wanted in capsys.readouterr().err
-    assert run_command(partial(evaluate, scenario=[]), "eval", "", ["checkpoint=run"]) == 2
+    evaluation = partial(evaluate, scenario=[])
+    with_scenario = partial(evaluate, scenario=["+scenario=gta5_cityscapes"])
+    for call in (
+        lambda: call_predict("checkpoint=run", "input=in", "output=out"),
+        lambda: call_export("checkpoint=run", "format=safetensors"),
+        lambda: run_command(evaluation, "eval", "", ["checkpoint=run"]),
+        lambda: run_command(label, "label", "", ["checkpoint=run", "input=in", "output=out"]),
+    ):
+        assert call() == 2
+        assert wanted in capsys.readouterr().err
+    if "selected.ckpt" in files:
+        assert existing("run", "init_from") == Path("run/selected.ckpt")
+        return
+    with pytest.raises(InputError, match=f"^init_from: .*{re.escape(wanted)}"):
+        existing("run", "init_from")
+    assert run_command(with_scenario, "eval", "", ["checkpoint=run"]) == 2
     assert wanted in capsys.readouterr().err
 
 

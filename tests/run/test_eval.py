@@ -201,6 +201,6 @@ def test_online_checkpoints_have_a_teacher_to_evaluate() -> None:
 
     network = DeepLabV2(19, layers=(1, 1, 1, 1), width=4)
     online = OnlineModule(network, CITYSCAPES_19)
-    assert _teacher(online, "online.ckpt") is online.teacher.network
+    assert _teacher(online, Path("online.ckpt")) is online.teacher.network
     with pytest.raises(InputError, match="is of stage source_only and has no teacher"):
-        _teacher(SourceOnlyModule(network, CITYSCAPES_19), "first.ckpt")
+        _teacher(SourceOnlyModule(network, CITYSCAPES_19), Path("first.ckpt"))

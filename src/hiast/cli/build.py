@@ -243,20 +243,21 @@ def device_count(config: DictConfig) -> int:
 
 
 def existing(path: str | None, key: str) -> Path | None:
-    """Path of a file that the user named, or None.
+    """Path of a checkpoint that the user named, by itself or by the run directory that it is selected in; or None.
 
     Raises:
         InputError: There is no such file.
     """
     if path is None:
         return None
-    if Path(path).is_dir():
-        from hiast.training.checkpoint import no_checkpoint
+    from hiast.training.checkpoint import checkpoint_of, no_checkpoint
 
-        raise InputError(f"{key}: {no_checkpoint(Path(path))}")
-    if not Path(path).is_file():
+    checkpoint = checkpoint_of(path)
+    if checkpoint.is_dir():
+        raise InputError(f"{key}: {no_checkpoint(checkpoint)}")
+    if not checkpoint.is_file():
         raise InputError(f"{key}: there is no file {path}.")
-    return Path(path)
+    return checkpoint
 
 
 @contextmanager

@@ -26,7 +26,8 @@ hiast-eval PATH [key=value ...]
 
 Evaluate a checkpoint on the labeled target images of its scenario.
 
-  PATH                          the checkpoint, such as RUN/self_training/checkpoints/last.ckpt; also checkpoint=PATH
+  PATH                          the checkpoint, such as RUN/self_training/checkpoints/last.ckpt, or a run directory:
+                                its selected.ckpt; also checkpoint=PATH
   +scenario=NAME [--config-dir DIR] [backbone=...]
                                 for a file of published weights, or to read the target by a scenario of your own
   data_root=DIR                 folder of the datasets (default: as in training)
@@ -71,11 +72,13 @@ def evaluate(config: DictConfig, scenario: list[str]) -> int:
     from hiast.cli.config import compose, plain, require
     from hiast.cli.hardware import settle_inference
     from hiast.evaluation.tables import class_table
+    from hiast.training.checkpoint import checkpoint_of
 
     path = require(config, "checkpoint", "Which checkpoint? Write hiast-eval PATH.")
     _check_places(config)
+    path = checkpoint_of(path)
     composed = compose("train", scenario) if scenario else None
-    module, trained = _load(Path(path), composed)
+    module, trained = _load(path, composed)
     values = plain(config)
     hardware = settle_inference(values["trainer"], config.num_workers, str(trained["trainer"]["precision"]))
     values["trainer"] = hardware.trainer
@@ -182,7 +185,7 @@ def _published(path: Path, scenario: DictConfig, classes: LabelSpace) -> Adaptat
     return SourceOnlyModule(network, classes, validation_size=None if size is None else tuple(size))
 
 
-def _teacher(module: AdaptationModule, path: str) -> Any:
+def _teacher(module: AdaptationModule, path: Path) -> Any:
     from hiast.training import HIASTModule, OnlineModule
 
     if not isinstance(module, HIASTModule | OnlineModule):

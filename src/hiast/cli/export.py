@@ -19,7 +19,8 @@ hiast-export CHECKPOINT format=FORMAT [key=value ...]
 
 Write a trained network for other programs, and compare the file with it.
 
-  CHECKPOINT                    also checkpoint=PATH
+  CHECKPOINT                    a checkpoint, a run directory (its selected.ckpt) or a folder of save_pretrained;
+                                also checkpoint=PATH
   format=onnx                   ONNX; needs hiast[onnx]
   format=torch_export           a .pt2 file, which torch.export.load reads without this library
   format=openvino               .xml and .bin; needs hiast[openvino]
@@ -46,8 +47,9 @@ def export(config: DictConfig) -> None:
     from hiast.data.io.inputs import find_images
     from hiast.export.write import WRITERS, need, trace, write_safetensors
     from hiast.hub import SegmentationModel, load_model
+    from hiast.training.checkpoint import checkpoint_of
 
-    checkpoint = Path(require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH."))
+    given = require(config, "checkpoint", "Which checkpoint? Add checkpoint=PATH.")
     kind = require(config, "format", f"Which format? Add format=NAME, one of {', '.join(EXPORT_FORMATS)}.")
     if config.precision not in (16, 32):
         raise InputError(f"precision is {config.precision}: choose 32 or 16.")
@@ -62,6 +64,7 @@ def export(config: DictConfig) -> None:
         need("tensorrt")
     if isinstance(values["compare"], str):
         find_images(values["compare"])
+    checkpoint = checkpoint_of(given)
     model = load_model(checkpoint, teacher=config.teacher)
     if not isinstance(model, SegmentationModel):
         raise InputError(f"{checkpoint} is exported already: name the checkpoint that it was made of.")

@@ -34,7 +34,8 @@ Label an image or a folder of images: pixels that the policy trusts keep their c
 Files that are not images are passed over and listed. The same command resumes a labeling that was stopped,
 also after images were removed or added.
 
-  CHECKPOINT INPUT OUTPUT       also checkpoint=PATH input=PATH output=DIR
+  CHECKPOINT                    a checkpoint, or a run directory: its selected.ckpt
+  INPUT OUTPUT                  the images, and the folder to write; also checkpoint=PATH input=PATH output=DIR
   policy=instance_adaptive      or class_balanced, constant, argmax; policy.alpha=0.2 sets a parameter
   size=[768,1536]               size at which the network sees the images and label maps are written
                                 (default: as in training)
@@ -59,12 +60,14 @@ def label(config: DictConfig) -> None:
 
     from hiast.cli.config import instantiate, require
     from hiast.training import HIASTModule, load_module
+    from hiast.training.checkpoint import checkpoint_of
 
     paths = {
         key: require(config, key, f"{key} is missing: add {key}=PATH.")
         for key in ("checkpoint", "input", "output")
     }
-    module = load_module(Path(paths["checkpoint"]))
+    config.checkpoint = str(checkpoint_of(paths["checkpoint"]))
+    module = load_module(config.checkpoint)
     size = _network_size(config.size, module)
     images = _images_of(paths["input"], paths["output"])
     _check_headers(config, images, size)

@@ -19,7 +19,8 @@ hiast-predict CHECKPOINT INPUT OUTPUT [key=value ...]
 
 Predict images and videos: label PNG, color overlay, confidence, polygons, and the share of each class as CSV.
 
-  CHECKPOINT                    a checkpoint, a folder of save_pretrained, or an exported file (.onnx, .xml, .pt2)
+  CHECKPOINT                    a checkpoint, a run directory (its selected.ckpt), a folder of save_pretrained, or an
+                                exported file (.onnx, .xml, .pt2)
   INPUT                         an image, a folder, a pattern ('shots/*.jpg'), a list file (.txt) or a video
   OUTPUT                        the folder to write; also checkpoint=PATH input=PATH output=DIR
   save=[labels,overlay,confidence,polygons,csv]
@@ -56,10 +57,12 @@ def predict(config: DictConfig) -> None:
     from hiast.progress import ProgressFunction
     from hiast.run.distributed import fabric_strategy
     from hiast.run.trainer import trainer_refusals
+    from hiast.training.checkpoint import checkpoint_of
 
     checkpoint, source, output = (
         require(config, key, f"{key}=PATH is needed.") for key in ("checkpoint", "input", "output")
     )
+    checkpoint = str(checkpoint_of(checkpoint))
     folder = Path(output)
     _check_places(Path(source), folder)
     inputs = find_inputs(source)

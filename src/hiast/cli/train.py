@@ -27,7 +27,7 @@ Run all stages of a method: source_only, warmup, self_training with its rounds; 
   data_root=DIR                 folder of the datasets (default: data)
   run=DIR                       run directory; an existing run is resumed (default: outputs/NAME/TIME)
   stages=[self_training] init_from=PATH
-                                run some stages only, from a checkpoint
+                                run some stages only, from a checkpoint, or the selected.ckpt of a run directory
   trainer.devices=2 trainer.precision=bf16-mixed
                                 arguments of Lightning's Trainer; what is left open is chosen by the machine and shown
   trainer=low_memory            or cpu, single_gpu, multi_gpu, slurm, mps

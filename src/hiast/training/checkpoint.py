@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
 from pathlib import Path
@@ -13,11 +14,19 @@ from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, build_from_recipe
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 """Version of what is stored under the key ``hiast``; raised when older programs could not read it."""
 
 EXPORTED = (".onnx", ".xml", ".pt2", ".engine")
 """Suffixes of exported files that are no weights: ONNX, OpenVINO, torch.export and TensorRT."""
+
+SELECTED = "selected.ckpt"
+"""What a run directory hands on: the checkpoint that was selected without target labels."""
+
+_NAMED = 4
+"""Checkpoints of a folder that an error names."""
 
 _KEYS = {"stage", "round", "batches_done", "arguments", "classes", "network", "config"}
 
@@ -60,18 +69,36 @@ def _is_own(contents: Any) -> bool:
     return isinstance(contents, dict) and isinstance(contents.get("hiast"), dict) and "state_dict" in contents
 
 
+def checkpoint_of(path: str | Path) -> Path:
+    """The checkpoint that a path stands for: ``selected.ckpt`` of a run directory; any other path is itself.
+
+    Whatever takes a checkpoint takes a run directory by this rule.
+    """
+    selected = Path(path) / SELECTED
+    if not selected.is_file():
+        return Path(path)
+    log.info("%s is a run directory: its %s is used.", path, SELECTED)
+    return selected
+
+
 def no_checkpoint(path: Path) -> str:
     """Why a path is not a checkpoint; of a folder, such as that of a run, the checkpoints in it are named."""
     if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
         return _is_exported(path)
     if not path.is_dir():
         return f"There is no checkpoint {path}."
-    places = ("selected.ckpt", "checkpoints/*.ckpt", "*/checkpoints/*.ckpt", "*.ckpt")
-    found = list(dict.fromkeys(file for place in places for file in sorted(path.glob(place))))
+    places = ("checkpoints/*.ckpt", "*/checkpoints/*.ckpt", "*/selected.ckpt", "*.ckpt")
+    found = list(dict.fromkeys(str(file) for place in places for file in sorted(path.glob(place))))
     if not found:
         return f"{path} is a folder without checkpoints."
-    others = f" ({len(found)} are there)" if len(found) > 1 else ""
-    return f"{path} is a folder: name one of the checkpoints in it{others}, such as {found[0]}."
+    if len(found) == 1:
+        return f"{path} is a folder without {SELECTED}: name the checkpoint in it, {found[0]}."
+    if len(found) > _NAMED + 1:
+        found = [*found[:_NAMED], f"{len(found) - _NAMED} more"]
+    last = f"{'and' if found[-1].endswith(' more') else 'or'} {found[-1]}"
+    return (
+        f"{path} is a folder without {SELECTED}: name one of its checkpoints, {', '.join(found[:-1])} {last}."
+    )
 
 
 def _is_exported(path: str | Path) -> str:
