@@ -106,6 +106,15 @@ def test_paths_need_no_keys(shared: Path, monkeypatch: pytest.MonkeyPatch):
     assert ended.value.code == 0 and (shared / "x.safetensors").is_file()
 
 
+@pytest.mark.parametrize("name", ["a.safetensors", "p=3,x/a.safetensors", "./p=3/a,b.safetensors"])
+def test_the_output_of_an_export_needs_no_key(shared: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(shared)
+    monkeypatch.setattr("sys.argv", ["hiast-export", "model", name, "format=safetensors"])
+    with pytest.raises(SystemExit) as ended:
+        export_main()
+    assert ended.value.code == 0 and Path(name).is_file()
+
+
 def test_predict_through_windows_at_the_own_size(shared: Path):
     words = [f"checkpoint={shared}/model", f"input={shared}/in", f"output={shared}/out"]
     assert call_predict(*words, "size=native", "window=[32,32,16]", "scales=[1.0,0.5]", "flip=true") == 0

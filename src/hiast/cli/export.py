@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USAGE = """
-hiast-export CHECKPOINT format=FORMAT [key=value ...]
+hiast-export CHECKPOINT [OUTPUT] format=FORMAT [key=value ...]
 
 Write a trained network for other programs, and compare the file with it.
 
-  CHECKPOINT                    a checkpoint, a run directory (its selected.ckpt) or a folder of save_pretrained;
-                                also checkpoint=PATH
+  CHECKPOINT                    a checkpoint, a run directory (its selected.ckpt) or a folder of save_pretrained
+  OUTPUT                        the file or folder to write (default: beside the checkpoint); also checkpoint=PATH
+                                output=PATH
   format=onnx                   ONNX; needs hiast[onnx]
   format=torch_export           a .pt2 file, which torch.export.load reads without this library
   format=openvino               .xml and .bin; needs hiast[openvino]
   format=tensorrt               an engine for the GPU of this machine; needs TensorRT
   format=safetensors            the weights and how to rebuild the network, for load_model
   format=pretrained             a folder for the Hugging Face Hub, with a model card
-  output=FILE                   default: beside the checkpoint
   outputs=[labels,confidence,logits]
   size=native                   do not resize images inside the graph; or size=[512,1024]
   precision=16                  half precision
@@ -37,7 +37,7 @@ Write a trained network for other programs, and compare the file with it.
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_command(export, "export", USAGE, bare=("checkpoint",)))
+    sys.exit(run_command(export, "export", USAGE, bare=("checkpoint", "output")))
 
 
 def export(config: DictConfig) -> None:
