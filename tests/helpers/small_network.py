@@ -43,10 +43,6 @@ class TinyNetwork(SegmentationNetwork):
     def head_parameters(self) -> Iterator[nn.Parameter]:
         return self.head.parameters()
 
-    @property
-    def recipe(self) -> None:
-        return None
-
 
 def draw(seed: int, size: int = 2, ignored: float = 0.0) -> dict[str, Any]:
     """Collated samples of one domain; ``strong`` differs from ``image``."""

@@ -119,9 +119,12 @@ class SegmentationNetwork(nn.Module):
         raise NotImplementedError
 
     @property
-    def recipe(self) -> dict[str, Any]:
-        """Plain values from which ``build_from_recipe`` makes the same architecture, without any weights."""
-        raise NotImplementedError
+    def recipe(self) -> dict[str, Any] | None:
+        """Plain values from which ``build_from_recipe`` makes the same architecture, without any weights.
+
+        None: a class of your own, which only you can build; ``load_from_checkpoint(..., network=...)`` takes it.
+        """
+        return None
 
     def train(self, mode: bool = True) -> SegmentationNetwork:
         """Set the mode of all parts; fully frozen batch normalization stays in eval mode."""
