@@ -132,6 +132,11 @@ class AdaptationDataModule(pl.LightningDataModule):
         self.seed = seed
         self._plan: Plan | None = None
 
+    def __str__(self) -> str:
+        """The source, the target and the plan, if there is one; Lightning's text fails on a loader per domain."""
+        source, target = type(self.source).__name__, type(self.target).__name__
+        return f"{type(self).__name__}(source={source}, target={target}, plan={self._plan})"
+
     @property
     def classes(self) -> LabelSpace:
         """The scenario's classes."""

@@ -111,6 +111,12 @@ def test_no_validation_split(drawn_data: Path) -> None:
         GTA5DataModule(drawn_data).val_dataset()
 
 
+def test_a_datamodule_can_be_printed_with_a_plan_and_without(drawn_data: Path) -> None:
+    module = make(drawn_data)
+    assert str(module).startswith("AdaptationDataModule(source=") and "plan=None" in str(module)
+    assert "steps=5" in str(module.with_plan(("source", "target"), batch_size=2, steps=5))
+
+
 def test_warmup_batches(drawn_data: Path) -> None:
     module = make(drawn_data)
     source, target = batches(module, "source")[0], batches(module, "target")[0]
