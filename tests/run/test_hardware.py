@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from hiast.errors import InputError
 from hiast.run.hardware import Machine, _container_cores, choose, device_count, has_depthwise
 
 PLAIN = nn.Conv2d(3, 8, 3)
@@ -50,6 +51,12 @@ def test_explicit_settings_win():
     chosen = choose(trainer, 3, plain, H100)
     assert chosen.trainer == trainer
     assert chosen.num_workers == 3
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true", 64, "transformer-engine"])
+def test_weights_of_other_precisions_are_refused_before_anything_runs(precision):
+    with pytest.raises(InputError, match="choose 32-true, bf16-mixed or 16-mixed"):
+        choose({"accelerator": "cpu", "precision": precision}, 0, plain)
 
 
 def test_all_devices():

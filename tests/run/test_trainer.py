@@ -42,6 +42,10 @@ def make(kind: type = SourceOnlyModule, **arguments: Any):
         ("barebones", True, "part of a run"),
         ("use_distributed_sampler", True, "divided"), ("reload_dataloaders_every_n_epochs", 1, "each stage"),
         ("strategy", "fsdp", "auto or ddp"), ("gpus", 1, "no such argument"), ("precison", 16, "precision"),
+        ("precision", "bf16-true", "bf16-mixed"), ("precision", "16-true", "16-mixed"), ("precision", 64, "32-true"),
+        ("precision", "transformer-engine", "bf16-mixed"), ("gradient_clip_algorithm", "foo", "norm or value"),
+        ("profiler", {"_target_": "pytorch_lightning.profilers.SimpleProfiler"}, "trainer.profiler=simple"),
+        ("plugins", [{"_target_": "x.Y"}], "Pipeline"),
     ],
 )  # fmt: skip
 def test_what_a_run_decides_itself_is_refused(name: str, value: object, instead: str) -> None:
@@ -66,6 +70,11 @@ def test_what_changes_nothing_or_may_be_chosen_is_taken(options: dict[str, Any])
         assert (trainer.max_epochs, trainer.val_check_interval, trainer.loggers) == (1, 10, [])
         assert trainer.limit_val_batches == options.get("limit_val_batches", 1.0)
         assert "ddp" not in type(trainer.strategy).__name__.lower()  # of one device
+
+
+def test_what_needs_a_package_that_is_not_installed_is_refused() -> None:
+    with pytest.raises(InputError, match="torch_xla"):
+        make(accelerator="tpu")
 
 
 def test_clipping_in_the_warmup() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from hiast.errors import InputError
+
 AUTO = "auto"
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -97,8 +99,12 @@ def choose(
         machine: What there is; None: this machine.
         earlier: Precision that the run began with; an open precision stays so where the device can.
         notes: More of what was chosen, added to the sentence.
+
+    Raises:
+        InputError: A precision that changes the weights.
     """
     machine = machine or Machine.present()
+    check_precision(trainer.get("precision"))
     arguments = dict(trainer)
     wanted = arguments.get("accelerator", AUTO)
     kind = machine.accelerator if wanted in (AUTO, "gpu") else str(wanted)
@@ -127,6 +133,21 @@ def choose(
         *notes,
     ]
     return Hardware(arguments, workers, threads, on_cpu, f"{', '.join(parts)}.")
+
+
+def check_precision(precision: Any) -> None:
+    """Refuse precisions in which the weights are not float32.
+
+    Images are normalized in float32 and labels are read out in it, and checkpoints hold float32.
+
+    Raises:
+        InputError: Names those that there are.
+    """
+    name = str(precision)
+    if name in ("16-true", "bf16-true", "64-true", "64") or name.startswith("transformer-engine"):
+        raise InputError(
+            f"trainer.precision cannot be {name}: the weights stay in float32; choose 32-true, bf16-mixed or 16-mixed."
+        )
 
 
 def device_count(devices: Any, present: int = 1) -> int:

@@ -17,6 +17,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from hiast.callbacks import AtomicCheckpointIO
 from hiast.errors import InputError
 from hiast.run.distributed import trainer_strategy
+from hiast.run.hardware import check_precision
 from hiast.training import AdaptationModule, WarmupModule
 
 STRATEGIES = ("auto", "ddp")
@@ -73,6 +74,15 @@ def check_options(arguments: Mapping[str, Any]) -> None:
         accepted, instead = _DECIDED.get(name, ((value,), ""))
         if value is not None and not any(type(value) is type(one) and value == one for one in accepted):
             raise InputError(f"trainer.{name} cannot be {value!r} in a run: {instead}.")
+        if any(isinstance(part, Mapping) for part in (value if isinstance(value, list) else [value])):
+            raise InputError(
+                f"trainer.{name} cannot be an object with settings of its own: name one of Lightning's, as in "
+                "trainer.profiler=simple, or give the object to hiast.run.Pipeline in Python."
+            )
+    check_precision(arguments.get("precision"))
+    algorithm = arguments.get("gradient_clip_algorithm")
+    if algorithm not in (None, "norm", "value"):  # In the warm-up Lightning would notice at the first step.
+        raise InputError(f"trainer.gradient_clip_algorithm is '{algorithm}'; choose norm or value.")
     strategy = arguments.get("strategy")
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise InputError(
@@ -147,5 +157,5 @@ def trainer_refusals() -> Iterator[None]:
     """
     try:
         yield
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ImportError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
