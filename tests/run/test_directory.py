@@ -31,6 +31,7 @@ CONFIG = {
         "source": {"data_root": "data", "weights": [1, 2]},
     },
     "logger": {"loggers": []},
+    "trainer": {"precision": "32-true"},
     "self_training": {"module": {"_target_": "c"}, "by_round": {"2": {"steps": 5}}},
 }
 
@@ -67,6 +68,10 @@ def changed(path: tuple[str, ...], value: object) -> dict:
         (("data", "cache_folder"), "elsewhere/cache"),
         (("data", "source", "data_root"), "elsewhere"),
         (("logger", "loggers"), [{"_target_": "x"}]),
+        (("trainer", "max_time"), "00:01:00:00"),
+        (("trainer", "profiler"), "simple"),
+        (("trainer", "detect_anomaly"), True),
+        (("trainer", "enable_model_summary"), True),
     ],
 )
 def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
@@ -84,6 +89,7 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
         (("self_training", "by_round", "2", "steps"), 6, "self_training.by_round.2.steps was 5 and is 6"),
         (("self_training", "rounds"), 3, "self_training.rounds was nothing and is 3"),
         (("loss", "kld"), 0.2, "loss.kld was 0.1 and is 0.2"),
+        (("trainer", "gradient_clip_val"), 0.5, "trainer.gradient_clip_val was nothing and is 0.5"),
         (
             ("stages",),
             ["warmup", "self_training"],

@@ -13,6 +13,9 @@ _NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "repo
 _OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")
 """Arguments of the trainer that say where a run is resumed. Batch sizes are totals over all devices."""
 
+_OF_THE_START = ("max_time", "profiler", "detect_anomaly", "enable_model_summary")
+"""Arguments of the trainer that say how long one start works and what it shows or checks."""
+
 _CHOSEN = "chosen_by_machine"
 """Key that lists the settings which were left to the machine."""
 
@@ -61,7 +64,7 @@ def _stages(config: dict[str, Any]) -> list[str]:
 def _settings(value: Any, key: str = "") -> dict[str, Any]:
     """Map dotted keys to plain values, for all settings that can change results."""
     group, _, name = key.rpartition(".")
-    if name in _NO_CHANGE or (group == "trainer" and name in _OF_THE_MACHINE):
+    if name in _NO_CHANGE or (group == "trainer" and name in _OF_THE_MACHINE + _OF_THE_START):
         return {}
     if key == "data.cache" and value != "jpeg":
         return {key: None}  # The others hold the same pixels as the files.
