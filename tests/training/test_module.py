@@ -342,6 +342,13 @@ def test_prediction_of_something_else_is_refused(wrong):
         SourceOnlyModule(TinyNetwork(), CLASSES).predict(wrong)
 
 
+def test_a_time_limit_counts_from_each_start(tmp_path: Path):
+    path = tmp_path / "last.ckpt"
+    module = SourceOnlyModule(TinyNetwork(), CLASSES, max_steps=1)
+    fit(module, batches(1, ignored=0.4), callbacks=[SaveAtEnd(path)], max_time="00:01:00:00")
+    assert "Timer" not in torch.load(path, weights_only=True)["callbacks"]
+
+
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path: Path):
     path = save(SourceOnlyModule(small_deeplab(), CLASSES, max_steps=1), tmp_path / "last.ckpt")
     with pytest.raises(InputError, match=r"stage source_only, not of self_training.*load_module"):

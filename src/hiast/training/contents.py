@@ -69,6 +69,9 @@ class StoredModule(PredictionModule):
         checkpoint.pop("loops", None)
         # Lightning counts these from where the program was started last.
         checkpoint.update(epoch=0, global_step=self.steps_done)
+        checkpoint.get("callbacks", {}).pop(
+            "Timer", None
+        )  # trainer.max_time limits each start of the program.
         checkpoint["hiast"] = {
             "format": FORMAT,
             "stage": self.stage,
