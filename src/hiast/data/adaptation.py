@@ -130,12 +130,12 @@ class AdaptationDataModule(pl.LightningDataModule):
         self.hard_class_augmentation = hard_class_augmentation
         self.num_workers = num_workers
         self.seed = seed
-        self._plan: Plan | None = None
+        self.plan: Plan | None = None
 
     def __str__(self) -> str:
         """The source, the target and the plan, if there is one; Lightning's text fails on a loader per domain."""
         source, target = type(self.source).__name__, type(self.target).__name__
-        return f"{type(self).__name__}(source={source}, target={target}, plan={self._plan})"
+        return f"{type(self).__name__}(source={source}, target={target}, plan={self.plan})"
 
     @property
     def classes(self) -> LabelSpace:
@@ -164,10 +164,10 @@ class AdaptationDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Extract frames and find out what is left out; Lightning calls this in one process per machine."""
         self.target.prepare_data()
-        if self._plan is not None and (self.source.skips or self.target.skips):
-            for domain in self._plan.domains:
+        if self.plan is not None and (self.source.skips or self.target.skips):
+            for domain in self.plan.domains:
                 self._images(domain)
-            if self._plan.round_directory is not None:
+            if self.plan.round_directory is not None:
                 self._strong_view()
             if self.target.has_val:
                 self.target.val_dataset()
@@ -203,7 +203,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             raise InputError("Self-training needs a strong augmentation; give one to the datamodule.")
         directory = None if round_directory is None else Path(round_directory)
         planned = copy.copy(self)
-        planned._plan = Plan(tuple(domains), batch_size, steps, round, directory, start_step)
+        planned.plan = Plan(tuple(domains), batch_size, steps, round, directory, start_step)
         return planned
 
     def train_dataloader(self) -> dict[str, TrainLoader]:
@@ -213,7 +213,7 @@ class AdaptationDataModule(pl.LightningDataModule):
             InputError: This datamodule has no plan, files are missing, the batch does not divide among the devices, or
                 there are fewer validation images than devices.
         """
-        plan = self._plan
+        plan = self.plan
         if plan is None:
             raise InputError(
                 "Training loaders follow a plan: ask with_plan(...) for the datamodule that has them."

@@ -36,14 +36,24 @@ class StoredModule(PredictionModule):
         super().__init__(network, classes, validation_size)
         self.run_config: dict[str, Any] = {}
         self._batches_before = 0
+        self._processed_before = 0
 
     @property
     def batches_done(self) -> int:
         """Batches of this round that have gone through the optimizer, over all starts of the program."""
+        return self._batches_before + self._processed - self._processed_before
+
+    @property
+    def _processed(self) -> int:
+        """Batches that the trainer has trained on, in all of its epochs."""
         if self._trainer is None:
-            return self._batches_before
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return self._batches_before + int(progress.processed)
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return int(progress.processed)
+
+    def on_fit_start(self) -> None:
+        """Count the batches of this fit alone: a trainer may have fitted another module before."""
+        self._processed_before = self._processed
 
     @property
     def steps_done(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hiast.classes import IGNORED, LabelSpace
 from hiast.compile_modes import CompileMode
-from hiast.data.adaptation import Domain
+from hiast.data.adaptation import Domain, Plan
 from hiast.data.sample import Batch
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_stats, synchronize_batch_norm
@@ -60,6 +60,8 @@ class AdaptationModule(PortableState, StoredModule, ABC):
     """
 
     domains: ClassVar[tuple[Domain, ...]]
+    labels_needed: ClassVar[bool] = False
+    """Whether target images are read with the pseudo-labels of a round."""
     still: ClassVar[tuple[str, ...]] = ("teacher.", "feature_distance.", "normalize.")
     """Beginnings of the names of buffers that losses do not change."""
 
@@ -148,9 +150,62 @@ class AdaptationModule(PortableState, StoredModule, ABC):
                 self.compile_passes()
 
     def on_fit_start(self) -> None:
-        """Make Lightning accumulate as the settings say; the warm-up, which steps its optimizers itself, does not."""
+        """Check that there is something left to train, and make Lightning accumulate as the settings say.
+
+        The warm-up, which steps its optimizers itself, does not accumulate by Lightning.
+
+        Raises:
+            InputError: All steps are done, or the trainer accumulates otherwise.
+        """
+        super().on_fit_start()
+        if self.batches_done >= self.batches:
+            raise InputError(
+                f"{self.stage}: all {self.max_steps} steps of this module are done. To train its network further, give "
+                f"it to a new module: {type(self).__name__}(module.network, module.classes, max_steps=...)."
+            )
         if self.automatic_optimization:
+            asked = self.trainer.accumulate_grad_batches
+            if asked not in (1, self.accumulate_grad_batches):
+                raise InputError(
+                    f"{self.stage}: the trainer accumulates {asked} batches and the module "
+                    f"{self.accumulate_grad_batches}; set accumulate_grad_batches of the module, which counts its "
+                    "steps by it."
+                )
             self.trainer.accumulate_grad_batches = self.accumulate_grad_batches
+        # A module that was loaded, or whose network was, is in eval mode.
+        self.train()
+
+    def on_train_start(self) -> None:
+        """Check that the data start where the module does.
+
+        Raises:
+            InputError: They start elsewhere.
+        """
+        plan = getattr(getattr(self.trainer, "datamodule", None), "plan", None)
+        if isinstance(plan, Plan) and plan.start_step != self.batches_done:
+            raise InputError(
+                f"{self.stage}: the module has done {self.batches_done} batches and the data start at step "
+                f"{plan.start_step}: use with_plan(..., start_step={self.batches_done})."
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Refuse to see the images of a plan again.
+
+        Raises:
+            InputError: A second epoch would repeat them.
+        """
+        plan = getattr(getattr(self.trainer, "datamodule", None), "plan", None)
+        if isinstance(plan, Plan) and self.trainer.current_epoch:
+            raise InputError(
+                f"{self.stage}: the data end after {plan.steps} batches, and a second epoch would repeat them: use "
+                f"with_plan(..., steps={self.batches}) and one epoch."
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """End training when all steps are done, however many batches or epochs follow."""
+        last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self.batches_done >= self.batches and (not last or self.trainer.max_epochs != 1):
+            self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
         """A new optimizer. Learning rates are set at every batch, so there is no scheduler to restore."""
@@ -166,6 +221,7 @@ class AdaptationModule(PortableState, StoredModule, ABC):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set what depends on the position alone: learning rates and the seed of the draws of the network."""
+        self._check_batch(batch)
         self.set_learning_rates()
         if self.compile_mode is not None:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -173,6 +229,25 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         if self.finite.interval == 1 and self.batches_done % self.accumulate_grad_batches == 0:
             self._buffers_before = [buffer.clone() for buffer in self._moving_buffers()]
+
+    def _check_batch(self, batch: Batch) -> None:
+        """Raise on a batch that lacks what the stage reads.
+
+        Raises:
+            InputError: Says which part and how it is made.
+        """
+        parts: Any = batch
+        for domain in self.domains:
+            if not isinstance(parts, Mapping) or domain not in parts:
+                raise InputError(
+                    f"{self.stage}: batches need the parts {' and '.join(self.domains)}, and this one has no {domain}: "
+                    "use AdaptationDataModule.with_plan(domains=module.domains, ...)."
+                )
+        if "target" in self.domains and self.labels_needed and not {"strong", "label"} <= parts["target"].keys():
+            raise InputError(
+                f"{self.stage}: target images need pseudo-labels: use with_plan(..., round_directory=...), the folder "
+                "that hiast-label or hiast.callbacks.LabelRound has written."
+            )
 
     def discard_unfinished_step(self) -> bool:
         """Undo what a step that did not reach the weights has changed: statistics, thresholds and the batch count.

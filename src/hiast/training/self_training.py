@@ -46,6 +46,7 @@ class HIASTModule(AdaptationModule):
 
     stage: ClassVar[str] = "self_training"
     domains: ClassVar[tuple[Domain, ...]] = ("target",)
+    labels_needed: ClassVar[bool] = True
 
     def __init__(
         self,
