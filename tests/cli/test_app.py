@@ -207,3 +207,38 @@ def test_tab_completion(shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         monkeypatch.setenv("COMP_LINE", line)
         code, printed, _ = shown("--shell-completion", "query=bash")
         assert code == 0 and wanted in printed.split(), (line, printed)
+
+
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("~source_only.max_steps", "leave it, or give a value"),
+        ("~trainer", "leave it, or give a value"),
+        ("~logger", "leave it, or give a value"),
+        ("~seed", "leave it, or give a value"),
+    ],
+)
+def test_a_setting_that_is_read_cannot_be_removed(shown, word: str, instead: str) -> None:
+    code, _, errors = shown(DEMO, word)
+    assert code == 2 and errors.startswith(f"{word}: this setting cannot be removed") and instead in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_variable_that_is_not_set_is_one_sentence(shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    code, _, errors = shown(DEMO, "seed=${oc.env:NOT_SET}")
+    assert code == 2 and "NOT_SET" in errors and len(errors.splitlines()) == 1
+    code, _, errors = shown(DEMO, "run=x_${hydra:job.num}_${oc.env:NOT_SET}")
+    assert code == 2 and "NOT_SET" in errors and len(errors.splitlines()) == 1
+
+
+def test_numbers_of_the_environment(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEED", "7")
+    assert run_command(jobs, "train", "hiast-train ...", [DEMO, "seed=${oc.env:SEED}"]) == 0
+    assert jobs.seen[0][0] == 7
+
+
+@pytest.mark.parametrize("more", [[], ["-m", "seed=1,2"]])
+def test_a_job_does_not_change_the_working_folder(shown, more: list[str]) -> None:
+    code, _, errors = shown(DEMO, "hydra.job.chdir=true", *more)
+    assert code and "hydra.job.chdir=true would have paths start in another folder" in errors

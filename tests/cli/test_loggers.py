@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hiast.callbacks.tracking import Tracking
 from hiast.cli.build_loggers import build_loggers
 from hiast.cli.config import compose
 from hiast.errors import InputError
@@ -45,6 +46,20 @@ def test_settings_of_a_logger_are_checked() -> None:
         compose("train", ["+scenario=demo", "logger=mlflow", "logger.mlflow.experiment_nam=x"])
     with pytest.raises(InputError, match="There is no logger 'tensorbord'"):
         compose("train", ["+scenario=demo", "logger=tensorbord"])
+
+
+def test_settings_of_a_logger_that_was_not_chosen() -> None:
+    with pytest.raises(
+        InputError, match=r"logger\.tensorboard has settings but names no logger: add logger=tensorboard"
+    ):
+        loggers("+logger.tensorboard.name=x")
+
+
+def test_a_setting_that_a_logger_passes_on_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    made = loggers("logger=wandb", f"run={tmp_path}", "+logger.wandb.projekt=x")
+    with pytest.raises(InputError, match=r"WandbLogger does not take a setting of its own: .*projekt"):
+        Tracking(made, tmp_path).start({})
 
 
 def test_own_files_may_list_loggers(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -113,6 +114,16 @@ class Recorder(pl.Callback):
                 if p.grad is not None
             ]
         )
+
+
+class SaveAtEnd(pl.Callback):
+    """Saves a checkpoint when training ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        trainer.save_checkpoint(self.path)
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_network import SaveAtEnd, TinyNetwork, fit
 
 from hiast.callbacks.metrics_file import read_metrics
+from hiast.classes import CITYSCAPES_19
 from hiast.cli.command import run_command
 from hiast.cli.config import compose
 from hiast.cli.eval import _OWN, evaluate, split
 from hiast.errors import InputError
 from hiast.models import DeepLabV2
-from hiast.training import load_module
+from hiast.training import SourceOnlyModule, load_module
 
 SMALL = ["+backbone.layers=[1,1,1,1]", "+backbone.width=8"]
 
@@ -204,3 +206,34 @@ def test_online_checkpoints_have_a_teacher_to_evaluate() -> None:
     assert _teacher(online, Path("online.ckpt")) is online.teacher.network
     with pytest.raises(InputError, match="is of stage source_only and has no teacher"):
         _teacher(SourceOnlyModule(network, CITYSCAPES_19), Path("first.ckpt"))
+
+
+def test_a_network_of_ones_own_is_built_by_the_scenario(small_data: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "conf/backbone").mkdir(parents=True)
+    (tmp_path / "conf/backbone/tiny.yaml").write_text("_target_: small_network.TinyNetwork\n")
+    module = SourceOnlyModule(TinyNetwork(19), CITYSCAPES_19, validation_size=(64, 128), max_steps=1)
+    batch = {"image": torch.zeros(2, 3, 32, 32, dtype=torch.uint8)}
+    fit(
+        module,
+        [{"source": batch | {"label": torch.zeros(2, 32, 32, dtype=torch.uint8)}}],
+        callbacks=[SaveAtEnd(tmp_path / "own.ckpt")],
+    )
+    words = ["checkpoint=own.ckpt", f"data_root={small_data}", "trainer.precision=32-true"]
+    scenario = [
+        "--config-dir",
+        "conf",
+        "+scenario=gta5_cityscapes",
+        "backbone=tiny",
+        f"data_root={small_data}",
+    ]
+    scores = evaluated(words, [*scenario, "validation.size=[64,128]"])
+    assert len(scores["iou"]) == 19
+    assert run_command(partial(evaluate, scenario=[]), "eval", "", [*words, "trainer.accelerator=cpu"]) == 2
+    assert "add --config-dir, +scenario=NAME and backbone=NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["limit_val_batches=1", "limit_test_batches=1", "fast_dev_run=true"])
+def test_a_part_of_the_images_gives_no_score(reference_run: Path, capsys, option: str) -> None:
+    words = [f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}", f"+trainer.{option}"]
+    assert run_command(partial(evaluate, scenario=[]), "eval", "", words) == 2
+    assert "mIoU is of all validation images" in capsys.readouterr().err

@@ -34,6 +34,7 @@ def make(kind: type = SourceOnlyModule, **arguments: Any):
         ("fast_dev_run", True, "debug=fast_dev_run"), ("fast_dev_run", 3, "debug=fast_dev_run"),
         ("overfit_batches", 2, "debug=overfit_batches"), ("limit_train_batches", 1, "debug=limit"),
         ("limit_train_batches", 0.5, "debug=limit"), ("limit_train_batches", True, "debug=limit"),
+        ("limit_val_batches", 0, "all validation images"), ("limit_test_batches", 1, "data.max_images"),
         ("logger", True, "logger=tensorboard"), ("callbacks", ["x"], "Pipeline"),
         ("val_check_interval", 0.5, "validation.every"),
         ("check_val_every_n_epoch", 1, "validation.every"), ("num_sanity_val_steps", 2, "validation.every"),
@@ -60,7 +61,7 @@ def test_what_a_run_decides_itself_is_refused(name: str, value: object, instead:
     [
         {"max_epochs": 1, "max_steps": -1}, {"accumulate_grad_batches": 1}, {"logger": False}, {"fast_dev_run": False},
         {"limit_train_batches": 1.0, "overfit_batches": 0.0}, {"enable_progress_bar": True}, {"callbacks": None},
-        {"strategy": "ddp"}, {"strategy": "auto"}, {"plugins": None}, {"limit_val_batches": 2},
+        {"strategy": "ddp"}, {"strategy": "auto"}, {"plugins": None}, {"limit_val_batches": 1.0},
         {"max_time": "00:01:00:00", "deterministic": True, "detect_anomaly": True, "enable_model_summary": True},
     ],
 )  # fmt: skip

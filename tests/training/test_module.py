@@ -14,7 +14,19 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.plugins import MixedPrecision
-from small_network import CLASSES, Batches, TinyNetwork, batches, draw, fit, halves, same, settings, state
+from small_network import (
+    CLASSES,
+    Batches,
+    SaveAtEnd,
+    TinyNetwork,
+    batches,
+    draw,
+    fit,
+    halves,
+    same,
+    settings,
+    state,
+)
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -47,14 +59,6 @@ def save(module: AdaptationModule, path: Path, items=None) -> Path:
     trainer_items = batches(1, ignored=0.4) if items is None else items
     fit(module, trainer_items, callbacks=[SaveAtEnd(path)])
     return path
-
-
-class SaveAtEnd(pl.Callback):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_end(self, trainer, pl_module) -> None:
-        trainer.save_checkpoint(self.path)
 
 
 def image(seed: int = 0, height: int = 40, width: int = 56) -> np.ndarray:

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
-from small_network import CLASSES, Batches, TinyNetwork, bare_trainer, batches, fit, settings
-from test_module import SaveAtEnd
+from small_network import CLASSES, Batches, SaveAtEnd, TinyNetwork, bare_trainer, batches, fit, settings
+from torch import nn
 from torch.utils.data import DataLoader
 
-from hiast.data import AdaptationDataModule, CityscapesDataModule, GTA5DataModule, RandomSizedCrop, WeakAugmentation
+from hiast.data import (
+    AdaptationDataModule,
+    CityscapesDataModule,
+    GTA5DataModule,
+    RandomSizedCrop,
+    WeakAugmentation,
+)
 from hiast.errors import InputError
 from hiast.scenes import write_cityscapes, write_gta5
 from hiast.training import AdaptationModule, HIASTModule, SourceOnlyModule
@@ -57,7 +63,9 @@ def test_a_second_fit_of_one_trainer_counts_anew() -> None:
 def test_a_finished_module_is_not_fitted_again(tmp_path: Path) -> None:
     fit(source_only(2), batches(2), callbacks=[SaveAtEnd(tmp_path / "a.ckpt")])
     loaded = SourceOnlyModule.load_from_checkpoint(tmp_path / "a.ckpt", network=TinyNetwork())
-    with pytest.raises(InputError, match=r"all 2 steps of this module are done.*SourceOnlyModule\(module.network"):
+    with pytest.raises(
+        InputError, match=r"all 2 steps of this module are done.*SourceOnlyModule\(module.network"
+    ):
         fit(loaded, batches(2))
     counter = Counter()
     further = SourceOnlyModule(loaded.network, CLASSES, optimizer=settings(), max_steps=2)
@@ -113,7 +121,9 @@ def test_a_checkpoint_goes_on_with_data_that_start_where_it_ended(
     stopped = bare_trainer(max_steps=2, max_epochs=-1)
     stopped.fit(street_module(data, 4), data.with_plan(["source"], batch_size=1, steps=4))
     stopped.save_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(InputError, match=r"done 2 batches and the data start at step 0: use with_plan\(..., start_s"):
+    with pytest.raises(
+        InputError, match=r"done 2 batches and the data start at step 0: use with_plan\(..., start_s"
+    ):
         bare_trainer().fit(
             street_module(data, 4),
             data.with_plan(["source"], batch_size=1, steps=4),
@@ -144,3 +154,19 @@ def test_a_second_epoch_would_repeat_a_plan(data: AdaptationDataModule) -> None:
         street_module(data, 2), data.with_plan(["source"], batch_size=1, steps=2)
     )
     assert counter.done == [1, 2]
+
+
+class PlainNetwork(nn.Module):
+    num_classes, mean, std = len(CLASSES), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+
+def test_a_network_of_another_base_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match=r"is a PlainNetwork: let it be a subclass of hiast\.models\.Segm"):
+        SourceOnlyModule(PlainNetwork(), CLASSES)  # type: ignore[arg-type]
+
+
+def test_a_loss_of_another_base_is_refused_at_once() -> None:
+    with pytest.raises(
+        InputError, match=r"is a Linear: let it be a subclass of hiast\.objectives\.HIASTLoss"
+    ):
+        HIASTModule(TinyNetwork(), CLASSES, loss=nn.Linear(1, 1))  # type: ignore[arg-type]

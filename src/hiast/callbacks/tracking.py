@@ -12,6 +12,7 @@ import numpy as np
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from hiast.callbacks.warn_on_error import warn_on_error
+from hiast.errors import InputError
 from hiast.ranks import is_rank_zero
 from hiast.training import AdaptationModule
 
@@ -36,9 +37,18 @@ class Tracking:
         self.steps_before = 0
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Send the settings."""
+        """Send the settings.
+
+        Raises:
+            InputError: A logger does not take a setting of its own, which some see only now.
+        """
         for logger in self.loggers:
-            logger.log_hyperparams(dict(config))
+            try:
+                logger.log_hyperparams(dict(config))
+            except TypeError as error:
+                raise InputError(
+                    f"{type(logger).__name__} does not take a setting of its own: {error}."
+                ) from error
 
     def follow(self, module: AdaptationModule, values: Mapping[str, float]) -> None:
         """Send numbers of a step of a stage."""

@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from hiast.cli.answers import answered
 from hiast.cli.command import Guard
@@ -133,6 +134,11 @@ class _Task:
                 self.error = error
 
     def work(self, config: DictConfig, chosen: Any) -> int:
+        if chosen.job.chdir:
+            raise InputError(
+                "hydra.job.chdir=true would have paths start in another folder: leave it out, and set run to choose "
+                "where a run is written."
+            )
         _resolve_hydra(config)
         if self.config_name == "train":
             _choose_run(config, chosen, self.run_is_given)
@@ -216,7 +222,11 @@ def _resolve_within(config: Any, raw: Any) -> None:
         if isinstance(value, str):
             if "${hydra:" in value:
                 with read_write(config), open_dict(config):
-                    config[name] = config[name]
+                    try:
+                        config[name] = config[name]
+                    except OmegaConfBaseException as error:
+                        reason = str(error).splitlines()[0]
+                        raise InputError(f"{config._get_full_key(name)} is {value}: {reason}.") from error
         elif isinstance(value, dict | list):
             _resolve_within(config._get_node(name), value)
 

@@ -220,10 +220,17 @@ def build_network(config: DictConfig, classes: LabelSpace, *, pretrained: bool =
     Raises:
         InputError: The weights cannot be had, or a setting does not fit.
     """
+    from hiast.models import SegmentationNetwork
+
     node = config.backbone.copy()
     if not pretrained:
         node.update({key: None for key in ("pretrained", "weights") if key in node})
-    network: SegmentationNetwork = instantiate(node, num_classes=len(classes))
+    network = instantiate(node, num_classes=len(classes))
+    if not isinstance(network, SegmentationNetwork):
+        raise InputError(
+            f"backbone: {node._target_} gives a {type(network).__name__}: let it be a subclass of "
+            "hiast.models.SegmentationNetwork."
+        )
     return network
 
 

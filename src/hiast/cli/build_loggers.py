@@ -17,6 +17,9 @@ def build_loggers(config: DictConfig) -> list[Any]:
     Raises:
         InputError: A package is missing, or a logger does not take a setting.
     """
+    for name, node in config.logger.items():
+        if isinstance(node, DictConfig) and "_target_" not in node:
+            raise InputError(f"logger.{name} has settings but names no logger: add logger={name}.")
     nodes = {name: node for name, node in config.logger.items() if name != "loggers" and node is not None}
     listed = {f"loggers.{place}": node for place, node in enumerate(config.logger.get("loggers") or [])}
     return [_built(str(name), node) for name, node in {**nodes, **listed}.items()]

@@ -23,6 +23,7 @@ from hiast.cli.check import check
 from hiast.cli.conf_files import choices as choices
 from hiast.cli.conf_files import conf_directory as conf_directory
 from hiast.cli.conf_files import groups
+from hiast.cli.kinds import Kind
 from hiast.cli.own_folder import GLOBAL_GROUPS, OwnFolder, place, searched
 from hiast.cli.settings import TABLES, text_keys
 from hiast.cli.words import KEY, CommandLine, literal, parse
@@ -79,7 +80,27 @@ def check_composed(
     if config_name in TABLES:
         found = groups(*line.folders) if "classes" in TABLES[config_name] else []
         known = [name for name in found if name in GLOBAL_GROUPS]
+        _check_removed(config, config_name, line)
         check(config, config_name, where, known, typed)
+
+
+def _check_removed(config: DictConfig, config_name: str, line: CommandLine) -> None:
+    """Refuse to go without a setting that commands read.
+
+    Raises:
+        InputError: ``~KEY`` has removed one.
+    """
+    table = TABLES[config_name]
+    for word in line.settings:
+        key = word[1:].partition("=")[0]
+        kind: Any = table
+        for part in key.split(".") if word.startswith("~") else ():
+            kind = kind.get(part) if isinstance(kind, Mapping) else None
+        if kind is not None and kind is not table and OmegaConf.select(config, key, default=None) is None:
+            instead = (
+                f"write {key}=null" if isinstance(kind, Kind) and kind.null else "leave it, or give a value"
+            )
+            raise InputError(f"{word}: this setting cannot be removed; {instead}.")
 
 
 def settled(settings: Sequence[str], attempt: Callable[[list[str]], Result]) -> Result:

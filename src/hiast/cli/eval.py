@@ -131,6 +131,11 @@ def _trainer(values: dict[str, Any]) -> pl.Trainer:
     }
     for key in options.keys() & fixed.keys():
         raise InputError(f"trainer.{key} cannot be set for an evaluation: leave it out.")
+    for key in sorted(options):
+        if key.startswith(("limit_", "overfit_batches", "fast_dev_run")):
+            raise InputError(
+                f"trainer.{key} cannot be set for an evaluation: mIoU is of all validation images."
+            )
     with trainer_refusals():
         return pl.Trainer(**options, **fixed)
 
@@ -148,10 +153,10 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
     Raises:
         InputError: The checkpoint cannot be read, or does not fit the scenario.
     """
-    from hiast.cli.build import build_classes
+    from hiast.cli.build import build_classes, build_network
     from hiast.cli.config import plain
     from hiast.training import load_module
-    from hiast.training.checkpoint import is_own_file, no_checkpoint
+    from hiast.training.checkpoint import is_own_file, no_checkpoint, read_checkpoint
 
     if scenario is None:
         module = load_module(path)
@@ -163,7 +168,10 @@ def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, di
         raise InputError(no_checkpoint(path))
     if not is_own_file(path):
         return _published(path, scenario, classes), values
-    module = load_module(path)
+    own = None
+    if read_checkpoint(path, "meta")["hiast"]["network"] is None:
+        own = build_network(scenario, classes, pretrained=False)
+    module = load_module(path, network=own)
     if module.classes.names != classes.names:
         raise InputError(
             f"{path} knows the classes {', '.join(module.classes.names)}, the scenario others: name the one that it "

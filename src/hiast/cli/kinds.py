@@ -61,6 +61,18 @@ class Kind:
         return value
 
 
+def _as_number(value: Any) -> Any:
+    """The number that a text is, as environment variables hold them (``${oc.env:SEED}``); else the value itself."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
 @dataclass(frozen=True)
 class Whole(Kind):
     """A whole number of at least ``least``, and at most ``most`` if that is given; 1e3 is one, 3.5 is not."""
@@ -69,6 +81,7 @@ class Whole(Kind):
     most: int | None = None
 
     def convert(self, value: Any) -> int:  # noqa: D102
+        value = _as_number(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is not int or value < self.least:
@@ -83,6 +96,7 @@ class Number(Kind):
     """A finite number."""
 
     def convert(self, value: Any) -> Any:  # noqa: D102
+        value = _as_number(value)
         if type(value) not in (int, float) or not math.isfinite(value):
             raise UnfitError("a number")
         return value

@@ -68,6 +68,7 @@ class Pipeline:
         pictures: Validation images on the picture sheets, and target images among the examples of the report; 0: none.
         report: Whether ``report.html`` is written as the run goes.
         selection: Which candidates are kept and measured, of which one is chosen without labels.
+        callbacks: Callbacks of your own, which all rounds share; they are called behind those of the run.
         bare_network: Function that builds the network without pretrained weights, for runs that start from a
             checkpoint. None: ``network`` is used.
         on_ready: Called with the pipeline and the network when all stages can be built and all images are listed,
@@ -92,6 +93,7 @@ class Pipeline:
     pictures: int = 4
     report: bool = True
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    callbacks: Sequence[pl.Callback] = ()
     bare_network: Callable[[], SegmentationNetwork] | None = None
     on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
@@ -228,7 +230,10 @@ class Pipeline:
         trainer = build_trainer(
             self.trainer,
             module,
-            callbacks=build_callbacks(self, stage, module, label_round, stop, report, tracking),
+            callbacks=[
+                *build_callbacks(self, stage, module, label_round, stop, report, tracking),
+                *self.callbacks,
+            ],
             val_every_n_steps=self.val_every_n_steps,
             folder=self.directory.path,
         )

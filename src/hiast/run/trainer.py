@@ -30,13 +30,22 @@ _VALIDATION = "set validation.every_n_steps"
 _DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
     "accumulate_grad_batches": ((1,), "set it for each stage, as in source_only.accumulate_grad_batches"),
     "barebones": ((False,), "checkpoints and validation are part of a run"),
-    "callbacks": (([],), "use hiast.run.Pipeline in Python to add callbacks"),
+    "callbacks": (([],), "give them to hiast.run.Pipeline(callbacks=[...]) in Python"),
     "check_val_every_n_epoch": ((), _VALIDATION),
     "default_root_dir": ((), "set run"),
     "enable_checkpointing": ((False,), "checkpoints are part of a run; set checkpoint_every_n_steps"),
     "enable_progress_bar": ((True,), "a log file gets a line every 15 seconds instead of a bar"),
     "fast_dev_run": ((False, 0), "add +debug=fast_dev_run"),
+    "limit_predict_batches": (
+        (1.0,),
+        "all target images are labeled; set data.max_images for less of all data",
+    ),
+    "limit_test_batches": ((1.0,), "a run does not test; set data.max_images for less of all data"),
     "limit_train_batches": ((1.0,), f"{_STEPS}; or add +debug=limit"),
+    "limit_val_batches": (
+        (1.0,),
+        "mIoU is of all validation images; set data.max_images for less of all data",
+    ),
     "log_every_n_steps": ((), "set log_every_n_steps of the run"),
     "logger": (
         (False,),

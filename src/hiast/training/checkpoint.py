@@ -141,7 +141,10 @@ def network_from(checkpoint: dict[str, Any], path: str | Path) -> SegmentationNe
     """
     recipe = checkpoint["hiast"]["network"]
     if recipe is None:
-        raise InputError(f"{path} holds a network of your own class: pass it as network=... .")
+        raise InputError(
+            f"{path} holds a network of your own class: pass it as network=... in Python, or add --config-dir, "
+            "+scenario=NAME and backbone=NAME to hiast-eval."
+        )
     return build_from_recipe(recipe)
 
 

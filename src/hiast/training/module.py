@@ -33,7 +33,8 @@ class AdaptationModule(PortableState, StoredModule, ABC):
     """Base of the stages. A stage says which domains it reads and how a batch becomes losses.
 
     Args:
-        network: Segmentation network: normalized images [B, 3, H, W] -> logits [B, C, H, W], with ``mean``, ``std``,
+        network: Segmentation network: normalized images [B, 3, H, W] -> logits [B, C, H, W]. One of your own is a
+            subclass of ``hiast.models.SegmentationNetwork`` with ``num_classes``, ``mean``, ``std``, ``forward``,
             ``encoder_parameters()`` and ``head_parameters()``.
         classes: The label space of the scenario; its length is C.
         optimizer: Optimizer and learning rates.
@@ -243,7 +244,11 @@ class AdaptationModule(PortableState, StoredModule, ABC):
                     f"{self.stage}: batches need the parts {' and '.join(self.domains)}, and this one has no {domain}: "
                     "use AdaptationDataModule.with_plan(domains=module.domains, ...)."
                 )
-        if "target" in self.domains and self.labels_needed and not {"strong", "label"} <= parts["target"].keys():
+        if (
+            "target" in self.domains
+            and self.labels_needed
+            and not {"strong", "label"} <= parts["target"].keys()
+        ):
             raise InputError(
                 f"{self.stage}: target images need pseudo-labels: use with_plan(..., round_directory=...), the folder "
                 "that hiast-label or hiast.callbacks.LabelRound has written."

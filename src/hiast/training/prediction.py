@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.readout import coarse_views
+from hiast.models.network import SegmentationNetwork
 from hiast.models.normalize import Normalize
 from hiast.prediction.images import as_images, is_several
 from hiast.prediction.inference import (
@@ -31,9 +32,6 @@ from hiast.prediction.inference import (
 from hiast.prediction.windows import Blend
 from hiast.training.image_settings import target_reader
 from hiast.upsampling import ReadOut, read_out
-
-if TYPE_CHECKING:
-    from hiast.models import SegmentationNetwork
 
 
 class PredictionModule(pl.LightningModule):
@@ -58,7 +56,12 @@ class PredictionModule(pl.LightningModule):
         validation_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if getattr(network, "num_classes", len(classes)) != len(classes):
+        if not isinstance(network, SegmentationNetwork):
+            raise InputError(
+                f"The network is a {type(network).__name__}: let it be a subclass of hiast.models.SegmentationNetwork, "
+                "which says what a network has to give."
+            )
+        if network.num_classes != len(classes):
             raise InputError(
                 f"The network has {network.num_classes} classes and the scenario {len(classes)}: build it with "
                 f"num_classes={len(classes)}."

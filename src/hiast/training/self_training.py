@@ -62,6 +62,11 @@ class HIASTModule(AdaptationModule):
         check_not_negative(self.stage, ema_decay=ema_decay, source_weight=source_weight)
         if ema_decay > 1:
             raise InputError(f"self_training: ema_decay is {ema_decay}; give a number from 0 to 1.")
+        if loss is not None and not isinstance(loss, HIASTLoss):
+            raise InputError(
+                f"self_training: the loss is a {type(loss).__name__}: let it be a subclass of "
+                "hiast.objectives.HIASTLoss, whose from_coarse(...) gives the named terms."
+            )
         self.loss = loss or HIASTLoss()
         self.ema_decay = ema_decay
         self.source_weight = source_weight
