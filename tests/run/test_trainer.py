@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hiast.classes import CITYSCAPES_19
 from hiast.errors import InputError, RunError
 from hiast.models import DeepLabV2
 from hiast.run.results import check_complete
-from hiast.run.trainer import build_trainer, check_options
+from hiast.run.trainer import build_trainer, check_options, time_left
 from hiast.training import SourceOnlyModule, WarmupModule
 
 
@@ -54,6 +55,17 @@ def test_what_a_run_decides_itself_is_refused(name: str, value: object, instead:
         with pytest.raises(InputError) as caught:
             attempt({name: value})
         assert f"trainer.{name}" in str(caught.value) and instead in str(caught.value)
+
+
+def test_the_time_limit_is_one_of_the_start() -> None:
+    assert time_left("00:00:02:00", 30.0) == timedelta(seconds=90)
+    assert time_left({"minutes": 2}, 500.0) == timedelta(0)
+
+
+@pytest.mark.parametrize("limit", ["1:2", 5, "an hour", {"weeks_of_work": 1}])
+def test_a_time_limit_of_another_form(limit: object) -> None:
+    with pytest.raises(InputError, match="write DD:HH:MM:SS"):
+        check_options({"max_time": limit})
 
 
 @pytest.mark.parametrize(

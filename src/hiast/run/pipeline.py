@@ -38,7 +38,7 @@ from hiast.run.modules import ModuleBuilder, start_from
 from hiast.run.results import check_complete, make_result
 from hiast.run.select import better_start, select
 from hiast.run.stages import Stage
-from hiast.run.trainer import build_trainer
+from hiast.run.trainer import build_trainer, time_left
 from hiast.training import AdaptationModule
 from hiast.training.checkpoint import check_fit, read_checkpoint
 
@@ -97,6 +97,7 @@ class Pipeline:
     bare_network: Callable[[], SegmentationNetwork] | None = None
     on_ready: Callable[[Pipeline, SegmentationNetwork], None] | None = None
     target_statistics: StatisticsStore = field(default_factory=StatisticsStore, init=False)
+    started: float = field(default_factory=time.monotonic, init=False)
 
     @property
     def build_module(self) -> ModuleBuilder:
@@ -227,8 +228,11 @@ class Pipeline:
             round=number if settings.labels else 0,
             round_directory=self.directory.round(stage.name, number) if settings.labels else None,
         )
+        options = dict(self.trainer)
+        if options.get("max_time") is not None:  # A limit of this start, and not of each round.
+            options["max_time"] = time_left(options["max_time"], time.monotonic() - self.started)
         trainer = build_trainer(
-            self.trainer,
+            options,
             module,
             callbacks=[
                 *build_callbacks(self, stage, module, label_round, stop, report, tracking),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def check_options(arguments: Mapping[str, Any]) -> None:
         accepted, instead = _DECIDED.get(name, ((value,), ""))
         if value is not None and not any(type(value) is type(one) and value == one for one in accepted):
             raise InputError(f"trainer.{name} cannot be {value!r} in a run: {instead}.")
-        if any(isinstance(part, Mapping) for part in (value if isinstance(value, list) else [value])):
+        if name == "max_time" and value is not None:
+            time_left(value, 0.0)
+        elif any(isinstance(part, Mapping) for part in (value if isinstance(value, list) else [value])):
             raise InputError(
                 f"trainer.{name} cannot be an object with settings of its own: name one of Lightning's, as in "
                 "trainer.profiler=simple, or give the object to hiast.run.Pipeline in Python."
@@ -97,6 +100,27 @@ def check_options(arguments: Mapping[str, Any]) -> None:
         raise InputError(
             f"trainer.strategy is '{strategy}': the stages of a run are trained with {' or '.join(STRATEGIES)}."
         )
+
+
+def time_left(limit: Any, elapsed: float) -> timedelta:
+    """What is left of ``trainer.max_time``, at least nothing.
+
+    Args:
+        limit: "DD:HH:MM:SS", a timedelta, or a mapping of its arguments, as Lightning takes it.
+        elapsed: Seconds since the program was started.
+
+    Raises:
+        InputError: The limit is of no such form.
+
+    Examples:
+        >>> time_left("00:01:00:00", 600.0)
+        datetime.timedelta(seconds=3000)
+    """
+    try:
+        seconds = pl.callbacks.Timer(limit).time_remaining()
+    except (MisconfigurationException, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"trainer.max_time is {limit!r}: write DD:HH:MM:SS, such as 00:12:00:00.") from error
+    return timedelta(seconds=max(0.0, (seconds or 0.0) - elapsed))
 
 
 def build_trainer(

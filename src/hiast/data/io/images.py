@@ -125,8 +125,8 @@ class ImageReader:
             pixels = pixels[..., :-1]
         if pixels.shape[2] not in (1, 3):
             raise InputError(
-                f"{path} has {pixels.shape[2]} bands: choose one or three of them in the dataset file, such as "
-                "bands: [3, 2, 1], counted from 1."
+                f"{path} has {pixels.shape[2]} bands: choose one or three of them with bands, such as "
+                "[3, 2, 1], counted from 1."
             )
         return pixels
 

@@ -142,5 +142,5 @@ def check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise InputError(
             f"{path} declares {width} x {height} pixels, more than the limit of {max_pixels}; "
-            "remove it or raise max_pixels of the dataset."
+            "remove it or raise max_pixels."
         )
