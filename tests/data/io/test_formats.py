@@ -225,7 +225,9 @@ def test_three_of_several_bands(tmp_path: Path, planar: str, dtype: type) -> Non
     )
     np.testing.assert_array_equal(ImageReader(bands=(2,)).read(tmp_path / "a.tif"), eight[..., [1, 1, 1]])
     for function in (read_image, PLAIN_IMAGES.check):
-        with pytest.raises(InputError, match=r"a\.tif has 5 bands: choose one or three.*bands, such as \[3, 2, 1\]"):
+        with pytest.raises(
+            InputError, match=r"a\.tif has 5 bands: choose one or three.*bands, such as \[3, 2, 1\]"
+        ):
             function(tmp_path / "a.tif")
     with pytest.raises(InputError, match="has 5 bands: bands cannot be"):
         ImageReader(bands=(6, 1, 2)).read(tmp_path / "a.tif")
