@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hiast.callbacks.tracking import Tracking
-from hiast.cli.build_loggers import build_loggers
+from hiast.cli.build_loggers import build_callbacks, build_loggers
 from hiast.cli.config import compose
 from hiast.errors import InputError
 
@@ -80,3 +80,15 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "instantiate", refuse)
     with pytest.raises(InputError, match=r'pip install "hiast\[mlflow\]"'):
         loggers("logger=mlflow")
+
+
+def test_callbacks_of_ones_own() -> None:
+    def built(node: str) -> list[Any]:
+        return build_callbacks(compose("train", ["+scenario=demo", f"callbacks=[{node}]"]))
+
+    (one,) = built("{_target_: pytorch_lightning.callbacks.LearningRateMonitor}")
+    assert type(one).__name__ == "LearningRateMonitor"
+    with pytest.raises(InputError, match=r"gives a Fraction: name a subclass of pytorch_lightning\.Callback"):
+        built("{_target_: fractions.Fraction}")
+    with pytest.raises(InputError, match=r"callbacks\.0\.logging_intervall"):
+        built("{_target_: pytorch_lightning.callbacks.LearningRateMonitor, logging_intervall: step}")

@@ -36,7 +36,7 @@ def make(kind: type = SourceOnlyModule, **arguments: Any):
         ("overfit_batches", 2, "debug=overfit_batches"), ("limit_train_batches", 1, "debug=limit"),
         ("limit_train_batches", 0.5, "debug=limit"), ("limit_train_batches", True, "debug=limit"),
         ("limit_val_batches", 0, "all validation images"), ("limit_test_batches", 1, "data.max_images"),
-        ("logger", True, "logger=tensorboard"), ("callbacks", ["x"], "Pipeline"),
+        ("logger", True, "logger=tensorboard"), ("callbacks", ["x"], "set callbacks of the run"),
         ("val_check_interval", 0.5, "validation.every"),
         ("check_val_every_n_epoch", 1, "validation.every"), ("num_sanity_val_steps", 2, "validation.every"),
         ("enable_checkpointing", True, "checkpoint_every"), ("enable_progress_bar", False, "log file"),

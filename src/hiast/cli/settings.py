@@ -90,6 +90,7 @@ TRAIN: Table = {
     "log_every_n_steps": Whole(1),
     "compile_mode": Choice(COMPILE_MODES, null=True),
     "pictures": Whole(),
+    "callbacks": BuiltList(),
     "report": Flag(),
     "source_only": _STAGE,
     "warmup": _STAGE,

@@ -31,7 +31,7 @@ _VALIDATION = "set validation.every_n_steps"
 _DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
     "accumulate_grad_batches": ((1,), "set it for each stage, as in source_only.accumulate_grad_batches"),
     "barebones": ((False,), "checkpoints and validation are part of a run"),
-    "callbacks": (([],), "give them to hiast.run.Pipeline(callbacks=[...]) in Python"),
+    "callbacks": (([],), "set callbacks of the run"),
     "check_val_every_n_epoch": ((), _VALIDATION),
     "default_root_dir": ((), "set run"),
     "enable_checkpointing": ((False,), "checkpoints are part of a run; set checkpoint_every_n_steps"),
