@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from hiast.cli.faults import explain
+from hiast.cli.kinds import flat
+from hiast.cli.settings import TABLES
 
 CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.15 GiB."
 CPU = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -111,3 +114,15 @@ def test_other_processes(error: Exception, monkeypatch: pytest.MonkeyPatch) -> N
     assert explain(error).startswith("Another process of this run has ended")
     monkeypatch.delenv("LOCAL_RANK")
     assert explain(error) is None
+
+
+COMMANDS = ["train", "eval", "label", "predict", "data_check", "data_prepare", "export", "report"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_advice_about_memory_names_keys_that_the_command_has(command: str) -> None:
+    text = explain(MemoryError(), command) or ""
+    keys = set(re.findall(r"([\w.]+)=", text))
+    known = {*flat(TABLES[command]), "trainer.precision", "batch_size"}  # batch_size: of the stages
+    assert keys <= known
+    assert ("end other programs" in text) == (command in ("export", "report")) == (not keys)

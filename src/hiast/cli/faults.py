@@ -26,6 +26,8 @@ _LESS_MEMORY = {
     "eval": "use a smaller size with sizes=[[height,width]] or a sliding window with window=[height,width,stride]",
     "label": "use a smaller size=[height,width] or group_size=1",
     "predict": "use a smaller size=[height,width], a sliding window=[height,width,stride] or batch_size=1",
+    "data_check": "use fewer threads=N",
+    "data_prepare": "use fewer threads=N",
 }
 """Command -> how it needs less memory."""
 
@@ -114,7 +116,7 @@ def memory_fault(error: Exception) -> str | None:
 
 
 def _of_memory(error: Exception, text: str, command: str) -> str | None:
-    less = _LESS_MEMORY.get(command, "use fewer threads=N")
+    less = _LESS_MEMORY.get(command, "end other programs, or use a machine with more")
     if re.search(_SHARED_MEMORY, text):
         return (
             "The shared memory of the machine is too small for the loader workers: start the container with "
