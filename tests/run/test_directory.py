@@ -72,6 +72,7 @@ def changed(path: tuple[str, ...], value: object) -> dict:
         (("trainer", "profiler"), "simple"),
         (("trainer", "detect_anomaly"), True),
         (("trainer", "enable_model_summary"), True),
+        (("callbacks",), []),
     ],
 )
 def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...], value: object) -> None:
@@ -88,6 +89,7 @@ def test_what_changes_no_result_may_change(tmp_path: Path, path: tuple[str, ...]
         (("data", "source", "weights"), [1, 3], r"data.source.weights was \[1, 2\] and is \[1, 3\]"),
         (("self_training", "by_round", "2", "steps"), 6, "self_training.by_round.2.steps was 5 and is 6"),
         (("self_training", "rounds"), 3, "self_training.rounds was nothing and is 3"),
+        (("callbacks",), [{"_target_": "x"}], "callbacks was nothing and is"),
         (("loss", "kld"), 0.2, "loss.kld was 0.1 and is 0.2"),
         (("trainer", "gradient_clip_val"), 0.5, "trainer.gradient_clip_val was nothing and is 0.5"),
         (
