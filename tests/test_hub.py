@@ -251,8 +251,11 @@ def test_how_images_are_read_is_kept(tmp_path: Path):
     for each in (model, loaded):
         found = each.predict(path)
         assert np.abs(found.confidence - each.predict(scaled).confidence).max() < 0.02
-    with pytest.raises(InputError, match="16-bit values"):
-        SegmentationModel(network(), CLASSES, (32, 48)).predict(path)
+    plain = SegmentationModel(network(), CLASSES, (32, 48))
+    with pytest.raises(InputError, match=r"16-bit values.*set value_range to what.* such as \[0, 4095\]"):
+        plain.predict(path)
+    given = plain.predict(path, value_range=[0, 4095])
+    assert np.array_equal(given.confidence, plain.predict(scaled).confidence)
 
 
 @pytest.mark.parametrize(

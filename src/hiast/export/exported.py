@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hiast.data.io.images import ImageReader
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
 from hiast.export.archive import check_archive
@@ -58,6 +59,8 @@ class ExportedModel:
         window: Sequence[int] | None = None,
         blend: Blend = "gaussian",
         batch_size: int = 1,
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
     ) -> Any:
         """As ``PredictionModule.predict``; sizes, scales, flip and window need the output "logits" in the file.
 
@@ -68,7 +71,8 @@ class ExportedModel:
         seen = self.sizes_to_see(sizes)
         settings = InferenceSettings(seen, tuple(scales), flip, chosen, blend)  # type: ignore[arg-type]
         found: list[Prediction] = []
-        for batch in equal_sized(as_images(x), batch_size):
+        reader = ImageReader(bands, value_range)  # type: ignore[arg-type]
+        for batch in equal_sized(as_images(x, reader), batch_size):
             found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
 

@@ -149,6 +149,8 @@ class PredictionModule(pl.LightningModule):
         window: Sequence[int] | None = None,
         blend: Blend = "gaussian",
         batch_size: int = 1,
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
     ) -> Any:
         """Labels and confidence of images, each at its own size.
 
@@ -164,6 +166,9 @@ class PredictionModule(pl.LightningModule):
             window: (height, width, stride) of a sliding window; None: the whole image at once.
             blend: "gaussian" or "mean", see ``hiast.prediction.InferenceSettings``.
             batch_size: Consecutive images of equal size that go through the network together.
+            bands: The bands of image files to use, counted from 1; None: as those of the target in training.
+            value_range: (low, high) that become black and white in image files of more than 8 bits; None: as those of
+                the target in training.
 
         Returns:
             ``Prediction(labels uint8 [H, W], confidence float32 [H, W])`` of one image; a list of them, in order, if
@@ -190,7 +195,7 @@ class PredictionModule(pl.LightningModule):
         run_config: Any = self.run_config
         found: list[Prediction] = []
         with evaluating(self):
-            for batch in equal_sized(as_images(x, target_reader(run_config)), batch_size):
+            for batch in equal_sized(as_images(x, target_reader(run_config, bands, value_range)), batch_size):
                 found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
 

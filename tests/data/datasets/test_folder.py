@@ -616,7 +616,7 @@ def test_a_value_range_is_a_key_of_the_dataset(tmp_path: Path) -> None:
     write(tmp_path, count=1)
     gray = np.linspace(0, 1023, 12 * 16).astype(np.uint16).reshape(12, 16)
     cv2.imwrite(str(tmp_path / "cam/a/0.png"), gray)
-    with pytest.raises(InputError, match="set value_range in the dataset file"):
+    with pytest.raises(InputError, match="set value_range to what the camera gives"):
         folder(tmp_path).train_dataset().read_image(0)
     dataset = folder(tmp_path, value_range=[0, 1023]).train_dataset()
     np.testing.assert_array_equal(dataset.read_image(0)[..., 0], np.rint(gray * (255 / 1023)))

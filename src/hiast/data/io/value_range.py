@@ -75,8 +75,8 @@ def to_bytes(
     if pixels.dtype != np.uint16:
         low, high = extremes(pixels)
         raise ValueRangeError(
-            f"{path} holds values of type {pixels.dtype} from {low:g} to {high:g}: say in the dataset file which "
-            f"become black and white, such as value_range: [{low:g}, {high:g}].",
+            f"{path} holds values of type {pixels.dtype} from {low:g} to {high:g}: set value_range to the "
+            f"values that become black and white, such as [{low:g}, {high:g}].",
             low,
             high,
             str(pixels.dtype),
@@ -86,7 +86,7 @@ def to_bytes(
         if low < high < _DARK:
             raise ValueRangeError(
                 f"{path} holds 16-bit values from {low:g} to {high:g}, which would all be black or nearly so: set "
-                f"value_range in the dataset file to what the camera gives, such as [0, {_next_power(high) - 1}], or "
+                f"value_range to what the camera gives, such as [0, {_next_power(high) - 1}], or "
                 "to [0, 65535] if the image is meant to be dark.",
                 low,
                 high,
