@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hiast.callbacks.tracking import Tracking
-from hiast.cli.build_loggers import build_callbacks, build_loggers
+from hiast.cli.build_callbacks import build_own_callbacks
+from hiast.cli.build_loggers import build_loggers
 from hiast.cli.config import compose
 from hiast.errors import InputError
 
@@ -84,7 +85,7 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_callbacks_of_ones_own() -> None:
     def built(node: str) -> list[Any]:
-        return build_callbacks(compose("train", ["+scenario=demo", f"callbacks=[{node}]"]))
+        return build_own_callbacks(compose("train", ["+scenario=demo", f"callbacks=[{node}]"]))
 
     (one,) = built("{_target_: pytorch_lightning.callbacks.LearningRateMonitor}")
     assert type(one).__name__ == "LearningRateMonitor"

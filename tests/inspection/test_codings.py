@@ -10,6 +10,7 @@ from PIL import Image
 
 from hiast.cli.conf_files import conf_directory
 from hiast.data import FolderDataModule
+from hiast.data.io.labels import read_ids
 from hiast.data.io.palettes import palette_colors
 from hiast.errors import InputError
 from hiast.inspection.file_set import find_part, summarize
@@ -53,7 +54,7 @@ def folders(root: Path, count: int = 6) -> tuple[Path, Path]:
 def test_the_used_part_of_a_palette(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     save_palette(path, np.array([[0, 3], [3, 1]], np.uint8), [2, 1, 0, 3, 4])
-    found = palette_colors(path)
+    found = palette_colors(path, np.unique(read_ids(path)).tolist())
     assert set(found.values()) == {"0,0,0", "20,40,220", "200,30,30"}
     if suffix != "gif":  # Pillow's writer of GIF leaves unused colors out.
         assert found == {2: "0,0,0", 3: "20,40,220", 1: "200,30,30"}
@@ -66,7 +67,7 @@ def test_what_is_no_palette(tmp_path: Path) -> None:
     ramp = Image.fromarray(ids_of(0), mode="P")
     ramp.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
     ramp.save(tmp_path / "ramp.png")
-    assert [palette_colors(path) for path in sorted(tmp_path.iterdir())] == [{}] * 4
+    assert [palette_colors(path, range(5)) for path in sorted(tmp_path.iterdir())] == [{}] * 4
 
 
 def permuted(root: Path) -> tuple[Path, Path]:

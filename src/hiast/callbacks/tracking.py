@@ -46,6 +46,8 @@ class Tracking:
             try:
                 logger.log_hyperparams(dict(config))
             except TypeError as error:
+                if "unexpected keyword argument" not in str(error):
+                    raise
                 raise InputError(
                     f"{type(logger).__name__} does not take a setting of its own: {error}."
                 ) from error

@@ -1,11 +1,10 @@
-"""From a configuration to the loggers and callbacks of a run."""
+"""From a configuration to the loggers of a run."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from hiast.cli.config import instantiate
@@ -24,22 +23,6 @@ def build_loggers(config: DictConfig) -> list[Any]:
     nodes = {name: node for name, node in config.logger.items() if name != "loggers" and node is not None}
     listed = {f"loggers.{place}": node for place, node in enumerate(config.logger.get("loggers") or [])}
     return [_built(str(name), node) for name, node in {**nodes, **listed}.items()]
-
-
-def build_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """The callbacks of the user's own in ``callbacks``.
-
-    Raises:
-        InputError: One is no callback, or does not take a setting.
-    """
-    built = [instantiate(node) for node in config.callbacks]
-    for place, callback in enumerate(built):
-        if not isinstance(callback, pl.Callback):
-            raise InputError(
-                f"callbacks.{place}: {config.callbacks[place].get('_target_')} gives a {type(callback).__name__}: name "
-                "a subclass of pytorch_lightning.Callback."
-            )
-    return built
 
 
 def _built(name: str, node: DictConfig) -> Any:

@@ -106,7 +106,8 @@ def train(config: DictConfig) -> int:
 def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) -> Pipeline:
     from hiast.callbacks import SelectionSettings
     from hiast.cli.build import build_datamodule, existing
-    from hiast.cli.build_loggers import build_callbacks, build_loggers
+    from hiast.cli.build_callbacks import build_own_callbacks
+    from hiast.cli.build_loggers import build_loggers
     from hiast.cli.build_stages import build_stages
     from hiast.cli.config import plain
     from hiast.cli.preflight import build_checked_network
@@ -123,7 +124,7 @@ def _pipeline(config: DictConfig, classes: LabelSpace, directory: RunDirectory) 
         stages=build_stages(config),
         trainer=values["trainer"],
         loggers=build_loggers(config),
-        callbacks=build_callbacks(config),
+        callbacks=build_own_callbacks(config),
         validation_size=None if size is None else tuple(size),
         val_every_n_steps=config.validation.every_n_steps,
         checkpoint_every_n_steps=config.checkpoint_every_n_steps,

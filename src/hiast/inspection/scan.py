@@ -106,7 +106,7 @@ def _look(pair: Pair, listing: Listing, max_pixels: int) -> PairFacts:
     ids = count_ids(pixels)
     facts = FileFacts(pair.label, length, (height, width))
     if not isinstance(listing.decode, ColorIds):
-        palette = palette_colors(pair.label, max_pixels) if listing.decode is read_ids else {}
+        palette = palette_colors(pair.label, ids) if listing.decode is read_ids else {}
         return PairFacts(
             pair.name, image, facts, ids, found=cast(dict[Value, int], dict(ids)), palette=palette
         )

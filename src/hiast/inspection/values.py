@@ -130,22 +130,25 @@ def look_at_labels(labels: Iterable[Path], max_pixels: int = MAX_PIXELS) -> Labe
     kind = _kind(labels, max_pixels)
     if kind == "colors":
         return LabelValues(kind, _color_table(labels, max_pixels))
-    if kind == "ids":
-        permuted = _permuted(labels, max_pixels)
-        if permuted is not None:
-            remark = f"Palettes differ from file to file ({permuted}), so that colors are read, not indices."
-            return LabelValues("colors", _color_table(labels, max_pixels), remark)
-    table = ValueTable()
+    table, palettes = ValueTable(), Palettes()
     for label in labels:
         if kind == "threshold":
             table.add(label, _counted((gray(label, max_pixels) >= 128).astype(np.uint8)))
             continue
         try:
-            table.add(label, _counted(_READERS[kind](label, max_pixels)))
+            ids = _READERS[kind](label, max_pixels)
         except InputError as error:
             _check_one_coding(table, label, max_pixels, error)
             return LabelValues("colors", _color_table(labels, max_pixels))
-    return LabelValues(kind, table)
+        counts = count_ids(ids)
+        table.add(label, cast(dict[Value, int], dict(counts)))
+        if kind == "ids":
+            palettes.add(label, palette_colors(label, counts))
+    permuted = palettes.permuted()
+    if permuted is None:
+        return LabelValues(kind, table)
+    remark = f"Palettes differ from file to file ({permuted}), so that colors are read, not indices."
+    return LabelValues("colors", _color_table(labels, max_pixels), remark)
 
 
 def _check_one_coding(table: ValueTable, label: Path, max_pixels: int, refused: InputError) -> None:
@@ -191,13 +194,6 @@ def _color_table(labels: Iterable[Path], max_pixels: int) -> ValueTable:
 
 def _is_gray(color: Value) -> bool:
     return len(set(str(color).split(","))) == 1
-
-
-def _permuted(labels: Iterable[Path], max_pixels: int) -> str | None:
-    palettes = Palettes()
-    for label in labels:
-        palettes.add(label, palette_colors(label, max_pixels))
-    return palettes.permuted()
 
 
 def gray(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

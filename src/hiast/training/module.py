@@ -182,12 +182,18 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         Raises:
             InputError: They start elsewhere.
         """
-        plan = getattr(getattr(self.trainer, "datamodule", None), "plan", None)
-        if isinstance(plan, Plan) and plan.start_step != self.batches_done:
+        plan = self._plan
+        if plan is not None and plan.start_step != self.batches_done:
             raise InputError(
                 f"{self.stage}: the module has done {self.batches_done} batches and the data start at step "
                 f"{plan.start_step}: use with_plan(..., start_step={self.batches_done})."
             )
+
+    @property
+    def _plan(self) -> Plan | None:
+        """The plan of the trainer's datamodule; None where batches come from elsewhere."""
+        plan = getattr(getattr(self.trainer, "datamodule", None), "plan", None)
+        return plan if isinstance(plan, Plan) else None
 
     def on_train_epoch_start(self) -> None:
         """Refuse to see the images of a plan again.
@@ -195,8 +201,8 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         Raises:
             InputError: A second epoch would repeat them.
         """
-        plan = getattr(getattr(self.trainer, "datamodule", None), "plan", None)
-        if isinstance(plan, Plan) and self.trainer.current_epoch:
+        plan = self._plan
+        if plan is not None and self.trainer.current_epoch:
             raise InputError(
                 f"{self.stage}: the data end after {plan.steps} batches, and a second epoch would repeat them: use "
                 f"with_plan(..., steps={self.batches}) and one epoch."

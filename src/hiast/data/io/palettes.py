@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from hiast.data.io.labels import holds_array
-from hiast.data.io.raster import open_raster, read_header
-from hiast.data.io.sniff import MAX_PIXELS
+from hiast.data.io.raster import read_palette
 
 
-def palette_colors(path: Path, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
-    """Index -> color as "red,green,blue", of the indices that occur in a palette image.
+def palette_colors(path: Path, used: Iterable[int]) -> dict[int, str]:
+    """Index -> color as "red,green,blue", of indices that occur in a palette image; no pixel is decoded.
 
     It is empty for files without a palette, and where all colors are gray: such a palette says no more than the index.
 
     Args:
         path: Label file.
-        max_pixels: Larger labels are refused.
+        used: The indices that occur.
 
     Raises:
-        InputError: The file is missing, damaged or too large.
+        InputError: The file is missing or damaged.
     """
-    if holds_array(path) or not read_header(path, max_pixels).palette:
+    palette = [] if holds_array(path) else read_palette(path).tolist()
+    colors = {index: palette[index] for index in used if index < len(palette)}
+    if all(len(set(color)) == 1 for color in colors.values()):
         return {}
-    encoded = open_raster(path, max_pixels)
-    indices = encoded.decode(indices=True).pixels
-    colors = encoded.decode().pixels[..., :3]
-    values, places = np.unique(indices, return_index=True)
-    used = colors.reshape(-1, colors.shape[-1])[places]
-    if used.shape[1] < 3 or (used == used[:, :1]).all():
-        return {}
-    return {int(value): ",".join(map(str, color)) for value, color in zip(values, used.tolist(), strict=True)}
+    return {index: ",".join(map(str, color)) for index, color in colors.items()}

@@ -11,10 +11,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
@@ -66,7 +68,6 @@ class Header:
         width: Columns as stored.
         orientation: EXIF orientation, 1 (as stored) to 8.
         lossy: Whether the compression may have changed values.
-        palette: Whether the pixels are indices of a palette.
     """
 
     format: str
@@ -74,7 +75,6 @@ class Header:
     width: int
     orientation: int
     lossy: bool
-    palette: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,6 +113,32 @@ def read_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
         if kind == "TIFF":
             return _tiff_header(path, path, max_pixels)
         return _header(path, kind, _open(path, kind, file), max_pixels)
+
+
+def read_palette(path: Path) -> NDArray[np.uint8]:
+    """Colors uint8 [N, 3] of the indices of a palette image, none of other images; no pixel is decoded.
+
+    Raises:
+        InputError: The file is missing, unreadable or of no known format, or its header is damaged.
+    """
+    with open_file(path) as file:
+        kind = _format(path, file.read(HEAD))
+        file.seek(0)
+        try:
+            if kind == "TIFF":
+                with open_tiff(path) as page:
+                    return page.palette
+            image = _open(path, kind, file)
+            if image.mode != "P" or image.palette is None:
+                return np.empty((0, 3), np.uint8)
+            # The palette of the open file itself would be given only after its pixels were decoded.
+            small = Image.new("P", (1, 1))
+            small.putpalette(image.palette)
+            return np.array(small.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        except InputError:
+            raise
+        except DECODER_ERRORS as error:
+            raise damaged(path, kind, error) from error
 
 
 @dataclass(frozen=True)
@@ -228,7 +254,7 @@ def _extra(path: Path, kind: str) -> type[ImageFile.ImageFile]:
 def _header(path: Path, kind: str, image: ImageFile.ImageFile, max_pixels: int) -> Header:
     width, height = image.size
     check_pixels(path, height, width, max_pixels)
-    return Header(kind, height, width, _orientation(image), kind in LOSSY, image.mode == "P")
+    return Header(kind, height, width, _orientation(image), kind in LOSSY)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -247,7 +273,7 @@ def _tiff_header(path: Path, source: Path | BytesIO, max_pixels: int) -> Header:
     try:
         with open_tiff(source) as page:
             check_pixels(path, page.height, page.width, max_pixels)
-            return Header("TIFF", page.height, page.width, page.orientation, page.lossy, page.palette)
+            return Header("TIFF", page.height, page.width, page.orientation, page.lossy)
     except InputError:
         raise
     except DECODER_ERRORS as error:

@@ -74,9 +74,12 @@ class TiffImage:
         return int(self.page.compression) in _LOSSY
 
     @property
-    def palette(self) -> bool:
-        """Whether the pixels are indices of a palette."""
-        return int(self.page.photometric) == _PALETTE
+    def palette(self) -> NDArray[np.uint8]:
+        """Colors uint8 [N, 3] of the indices that the pixels are; none where they are none."""
+        if int(self.page.photometric) != _PALETTE:
+            return np.empty((0, 3), np.uint8)
+        table = np.asarray(self.page.colormap)  # uint16 [3, 2 ** bits]
+        return (table >> 8 if table.max() > 255 else table).astype(np.uint8).T
 
     @property
     def alpha(self) -> bool:
@@ -107,8 +110,8 @@ class TiffImage:
         photometric, depth = int(self.page.photometric), int(self.page.bitspersample)
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8)
-        if self.palette:
-            return pixels if indices else self._colors(pixels)
+        if photometric == _PALETTE:
+            return pixels if indices else np.ascontiguousarray(self.palette[pixels])
         if photometric == _WHITE_IS_ZERO:
             pixels = (2**depth - 1) - pixels if depth < 8 else np.invert(pixels)
         if depth < 8 and not indices:
@@ -127,11 +130,6 @@ class TiffImage:
                 "per file"
             )
         return pixels
-
-    def _colors(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        table = np.asarray(self.page.colormap)  # uint16 [3, 2 ** bits]
-        colors = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
-        return np.ascontiguousarray(colors.T[pixels])
 
 
 def _check_complete(page: Any, size: int) -> None:
