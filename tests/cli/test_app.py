@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -242,3 +244,35 @@ def test_numbers_of_the_environment(jobs: Jobs, monkeypatch: pytest.MonkeyPatch)
 def test_a_job_does_not_change_the_working_folder(shown, more: list[str]) -> None:
     code, _, errors = shown(DEMO, "hydra.job.chdir=true", *more)
     assert code and "hydra.job.chdir=true would have paths start in another folder" in errors
+
+
+def test_garbage_is_collected_while_a_job_works_and_after_a_command(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def job(config) -> None:
+        seen.append(gc.isenabled())
+        raise InputError("no such thing")
+
+    assert run_command(job, "train", "", [DEMO]) == 2
+    assert run_command(job, "train", "", ["+scenario=unknown"]) == 2  # ends before its job begins
+    assert seen == [True]
+    assert gc.isenabled()
+
+
+def test_no_garbage_is_collected_while_a_command_imports_what_it_needs(tmp_path: Path) -> None:
+    program = """
+import gc
+full = []
+gc.callbacks.append(lambda phase, info: full.append(info) if info["generation"] == 2 and phase == "stop" else None)
+from hiast.cli.command import run_command
+def job(config):
+    import sys
+    assert "pytorch_lightning" in sys.modules
+    print(len(full), gc.get_freeze_count() > 100_000)
+run_command(job, "eval", "", ["checkpoint=x"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.split() == ["0", "True"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import re
 import sys
@@ -148,6 +150,7 @@ class _Task:
         self.guard.roots = _folders(config, self.config_name)
         # Lightning starts its processes with the words of this one unless Hydra seems to be in charge.
         HydraConfig.instance().cfg = None
+        _finish_imports(self.config_name)
         return self.job(config) or 0
 
     def in_sweep(self, config: DictConfig, chosen: Any) -> None:
@@ -161,6 +164,20 @@ class _Task:
             raise SystemExit(code)
         if code:
             raise JobFailedError(code)
+
+
+def _finish_imports(config_name: str) -> None:
+    """Import what is large, and collect garbage from now on; what is imported is never looked at again."""
+    if config_name in (
+        "eval",
+        "export",
+        "label",
+        "predict",
+    ):  # The configuration of a training names its classes.
+        importlib.import_module("hiast.training")
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _with_sweep_folder(settings: list[str], config_name: str) -> list[str]:
