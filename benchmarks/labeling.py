@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
     command = [
-        str(Path(sys.executable).parent / "hiast-label"),
+        shutil.which("hiast-label") or str(Path(sys.executable).parent / "hiast-label"),
         f"checkpoint={arguments.checkpoint}",
         f"input={arguments.images}",
         "trainer.accelerator=cpu",

@@ -226,6 +226,13 @@ def test_a_setting_that_is_read_cannot_be_removed(shown, word: str, instead: str
     assert len(errors.splitlines()) == 1
 
 
+def test_a_setting_that_another_word_adds_can_be_removed(jobs: Jobs) -> None:
+    """``backbone.pretrained=null`` is for the network of a scenario; another one that is chosen has no such key."""
+    words = [DEMO, "seed=7", "backbone.unknown=1", "~backbone.unknown"]
+    assert run_command(jobs, "train", "hiast-train ...", words) == 0
+    assert jobs.seen[0][0] == 7
+
+
 def test_a_variable_that_is_not_set_is_one_sentence(shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     code, _, errors = shown(DEMO, "seed=${oc.env:NOT_SET}")

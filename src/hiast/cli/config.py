@@ -145,7 +145,9 @@ def _corrected(settings: list[str], message: str) -> list[str]:
         if match is not None and not match[1].startswith("hydra"):
             found = [KEY.fullmatch(word) for word in settings]
             return [
-                f"{sign}{word[len(part['sign']) :]}" if part is not None and part["key"] == match[1] else word
+                f"{sign}{word[len(part['sign']) :]}"
+                if part is not None and part["key"] == match[1] and part["sign"] != "~"
+                else word
                 for word, part in zip(settings, found, strict=True)
             ]
     return settings
