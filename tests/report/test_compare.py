@@ -51,6 +51,33 @@ def test_what_the_machine_chose_makes_no_other_group(sweep: Path, tmp_path: Path
     assert len(compare(find_runs([str(tmp_path)])).groups) == 1
 
 
+def set_in(run: Path, **changes: object) -> Path:
+    """A run whose configuration has other values at the top."""
+    config = run / "config.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text("utf-8")) | changes), "utf-8")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("trainer", "groups"),
+    [
+        ({"accelerator": "gpu", "devices": 2, "strategy": "ddp"}, 1),
+        ({"max_time": {"hours": 12}, "profiler": "simple"}, 1),
+        ({"gradient_clip_val": 0.1}, 2),
+        ({"precision": "bf16-mixed"}, 2),
+    ],
+)
+def test_arguments_of_the_trainer_that_change_the_training_make_another_group(
+    tmp_path: Path, trainer: dict[str, object], groups: int
+) -> None:
+    usual = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
+    first = set_in(write_run(tmp_path / "1"), trainer=usual)
+    second = set_in(write_run(tmp_path / "2", seed=2), trainer=usual | trainer)
+    comparison = compare([first, second])
+    assert len(comparison.groups) == groups
+    assert list(comparison.settings) == ([f"trainer.{name}" for name in trainer] if groups > 1 else [])
+
+
 def test_groups_are_named_by_what_was_set(sweep: Path) -> None:
     comparison = compare(find_runs([str(sweep)]))
     assert [group.name for group in comparison.groups] == ["two_worlds", "lr=0.0005"]

@@ -16,22 +16,16 @@ from hiast.report.facts import RunFacts, read_run
 from hiast.report.history import Round
 
 _SAME = frozenset(
-    {
-        *(
-            "run",
-            "seed",
-            "logger",
-            "report",
-            "data_root",
-            "cache_folder",
-            "num_workers",
-            "pictures",
-            "trainer",
-        ),
-        *("chosen_by_machine", "compile_mode"),
-    }
+    {"run", "seed", "logger", "report", "data_root", "cache_folder", "num_workers", "pictures"}
+    | {"chosen_by_machine", "compile_mode"}
 )
 """Settings that do not make two runs different."""
+
+_SAME_OF_TRAINER = frozenset(
+    {"accelerator", "devices", "num_nodes", "strategy"}
+    | {"max_time", "profiler", "detect_anomaly", "enable_model_summary"}
+)
+"""Arguments of the trainer that do not either; others, such as the clipping of gradients, change what is trained."""
 
 DEPTH = 3
 """Levels of folders that are searched for run directories."""
@@ -259,7 +253,7 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
         >>> flat({"seed": 1, "online": {"max_steps": 5}})
         {'online.max_steps': 5}
     """
-    if key.rpartition(".")[2] in _SAME:
+    if _is_same(key):
         return {}
     if isinstance(value, Mapping) and value:
         return {
@@ -268,6 +262,14 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
             for inner, each in flat(part, f"{key}.{name}" if key else str(name)).items()
         }
     return {key: value}
+
+
+def _is_same(key: str) -> bool:
+    """Whether a setting with this dotted key does not make two runs different."""
+    parts = key.split(".")
+    return not _SAME.isdisjoint(parts) or (
+        parts[0] == "trainer" and not _SAME_OF_TRAINER.isdisjoint(parts[1:])
+    )
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -308,6 +310,6 @@ def _chosen(facts: RunFacts) -> dict[str, Any]:
             found |= {
                 key: pair[1]
                 for key, pair in values.items()
-                if isinstance(pair, list) and len(pair) == 2 and not set(key.split(".")) & _SAME
+                if isinstance(pair, list) and len(pair) == 2 and not _is_same(key)
             }
     return {key: value for key, value in found.items() if value is not None}
