@@ -78,6 +78,13 @@ def test_arguments_of_the_trainer_that_change_the_training_make_another_group(
     assert list(comparison.settings) == ([f"trainer.{name}" for name in trainer] if groups > 1 else [])
 
 
+@pytest.mark.parametrize(("cache", "groups"), [("raw", 1), ("zstd", 1), ("jpeg", 2)])
+def test_a_cache_of_the_same_pixels_makes_no_other_group(tmp_path: Path, cache: str, groups: int) -> None:
+    first = set_in(write_run(tmp_path / "1"), data={"cache": None})
+    second = set_in(write_run(tmp_path / "2", seed=2), data={"cache": cache})
+    assert len(compare([first, second]).groups) == groups
+
+
 def test_groups_are_named_by_what_was_set(sweep: Path) -> None:
     comparison = compare(find_runs([str(sweep)]))
     assert [group.name for group in comparison.groups] == ["two_worlds", "lr=0.0005"]

@@ -253,7 +253,7 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
         >>> flat({"seed": 1, "online": {"max_steps": 5}})
         {'online.max_steps': 5}
     """
-    if _is_same(key):
+    if _is_same(key) or (key == "data.cache" and value != "jpeg"):  # The others hold the pixels of the files.
         return {}
     if isinstance(value, Mapping) and value:
         return {
