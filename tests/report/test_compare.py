@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from pathlib import Path
@@ -89,6 +90,17 @@ def test_groups_are_named_by_what_was_set(sweep: Path) -> None:
     comparison = compare(find_runs([str(sweep)]))
     assert [group.name for group in comparison.groups] == ["two_worlds", "lr=0.0005"]
     assert comparison.settings == {"source_only.module.optimizer.lr": [1e-4, 5e-4]}
+
+
+def test_settings_of_one_name_in_two_stages_are_named_whole(sweep: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other", lr=1e-4)
+    key = "self_training.module.optimizer.lr"
+    stage = {"max_steps": 4, "rounds": 2, "module": {"_target_": "b", "optimizer": {"lr": 7e-5}}}
+    set_in(other, self_training=stage)
+    settings = json.loads((other / "settings.json").read_text()) | {"settings": {key: [1e-4, 7e-5]}}
+    (other / "settings.json").write_text(json.dumps(settings))
+    names = [group.name for group in compare([sweep / "8", sweep / "11", other]).groups]
+    assert names == ["two_worlds", "source_only.module.optimizer.lr=0.0005", f"{key}=7e-05"]
 
 
 def test_folders_of_a_sweep_come_in_the_order_of_their_numbers(sweep: Path) -> None:

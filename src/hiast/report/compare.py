@@ -284,12 +284,13 @@ def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[A
     chosen = [_chosen(group[0].facts) for group in groups]
     keys = dict.fromkeys(key for each in chosen for key in each)
     differing = [key for key in keys if any(each.get(key) != chosen[0].get(key) for each in chosen)]
+    ends = [key.rpartition(".")[2] for key in differing]
+    short = {
+        key: end if ends.count(end) == 1 and "@" not in key else key
+        for key, end in zip(differing, ends, strict=True)
+    }
     names = [
-        ", ".join(
-            f"{key.rpartition('.')[2] if '@' not in key else key}={each[key]}"
-            for key in differing
-            if key in each
-        )
+        ", ".join(f"{short[key]}={each[key]}" for key in differing if key in each)
         or (group[0].facts.settings.get("scenario") or "")
         for each, group in zip(chosen, groups, strict=True)
     ]
