@@ -103,6 +103,13 @@ def test_settings_of_one_name_in_two_stages_are_named_whole(sweep: Path, tmp_pat
     assert names == ["two_worlds", "source_only.module.optimizer.lr=0.0005", f"{key}=7e-05"]
 
 
+def test_a_run_and_a_link_to_it_are_one_run(sweep: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "first")
+    (tmp_path / "latest").symlink_to(run)
+    assert find_runs([str(tmp_path)]) == [run]
+    assert find_runs([str(tmp_path / "latest"), str(run)]) == [tmp_path / "latest"]
+
+
 def test_folders_of_a_sweep_come_in_the_order_of_their_numbers(sweep: Path) -> None:
     assert [path.name for path in find_runs([str(sweep)])] == ["8", "9", "10", "11"]
     assert [path.name for path in find_runs([str(sweep / "1*")])] == ["10", "11"]

@@ -169,7 +169,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
     Raises:
         InputError: A word names no run.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for word in words:
         paths = [Path(word)] if Path(word).exists() else [Path(path) for path in sorted(glob.glob(word))]  # noqa: PTH207
         runs = [run for path in paths for run in _runs_in(path)]
@@ -177,8 +177,9 @@ def find_runs(words: Sequence[str]) -> list[Path]:
             raise InputError(
                 f"run: {word} is not a run directory, and not a folder or a pattern with run directories in it."
             )
-        found |= dict.fromkeys(runs)
-    return list(found)
+        for run in runs:  # By a link, such as one to the latest run, it is the same run.
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
