@@ -38,6 +38,15 @@ def test_several_runs(run, capsys: pytest.CaptureFixture, word: str) -> None:
     assert "Comparison of 2 runs" in Path("comparison.html").read_text()
 
 
+def test_runs_that_have_not_ended_are_counted(run, capsys: pytest.CaptureFixture) -> None:
+    write_run(Path("a, b/three"), seed=3, rounds=1)
+    assert run("run=a, b") == 0
+    assert "3 (1 not ended)" in capsys.readouterr().out
+    assert "<td>3 (1 not ended)" in Path("comparison.html").read_text().replace(
+        ' class="number" data-value="3"', ""
+    )
+
+
 def test_another_place(run) -> None:
     assert run("run=a, b", "out=new/page.html") == 0
     assert Path("new/page.html").is_file() and not Path("comparison.html").exists()

@@ -93,5 +93,5 @@ def _table(comparison: Comparison) -> Table:
         table.add_column(title, justify="right")
     for group in comparison.groups:
         figures = [figure(group.mean(title)) for title in comparison.titles]
-        table.add_row(group.name, str(len(group.runs)), *figures, figure(group.chosen))
+        table.add_row(group.name, group.count, *figures, figure(group.chosen))
     return table

@@ -114,6 +114,12 @@ class Group:
     name: str
     runs: tuple[Compared, ...]
 
+    @property
+    def count(self) -> str:
+        """Number of its runs, and of those that have not ended, whose scores are of the middle of a run."""
+        behind = sum(not run.facts.finished for run in self.runs)
+        return f"{len(self.runs)} ({behind} not ended)" if behind else str(len(self.runs))
+
     def mean(self, title: str) -> Figure:
         """A mean over its runs."""
         return Figure.of(run.mean(title) for run in self.runs)
