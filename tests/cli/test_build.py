@@ -116,6 +116,19 @@ def test_refusals_of_constructors_name_stage_and_round(words: list[str], wanted:
     assert wanted in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["self_training.max_steps=7"], 3 * 7),
+        (["self_training.max_steps=7", "+self_training.by_round.2.max_steps=9"], 7 + 9 + 7),
+        (["self_training.max_steps=7", "self_training.by_round=null", "self_training.rounds=2"], 2 * 7),
+    ],
+)
+def test_online_training_takes_as_many_steps_as_the_rounds_together(words: list[str], steps: int) -> None:
+    *_, online = build_stages(compose("train", ["+scenario=demo", "method=dacs", *words]))
+    assert [one.max_steps for one in online.rounds] == [steps]
+
+
 def test_a_bug_in_a_constructor_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose("train", ["+scenario=demo", "loss={_target_: test_build.broken}"])
     with pytest.raises(ValueError, match="a bug") as caught:

@@ -274,7 +274,7 @@ def test_the_plan_of_a_configuration() -> None:
     }
     assert planned_rounds(config) == [("source_only", 1), ("self_training", 1), ("self_training", 2)]
     assert [planned_steps(config, "self_training", number) for number in (1, 2)] == [7, 9]
-    assert planned_steps(config, "online", 1) == 14
+    assert planned_steps(config, "online", 1) == 7 + 9
     assert planned_rounds({}) == [] and planned_steps({}, "online", 1) == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,11 @@ def _online(config: DictConfig) -> DictConfig:
     node: DictConfig = config.online.copy()
     rounds = config.self_training
     if node.max_steps is None:
-        node.max_steps = rounds.rounds * rounds.max_steps
+        differences = _by_round(rounds.by_round)
+        node.max_steps = sum(
+            differences.get(str(number), {}).get("max_steps", rounds.max_steps)
+            for number in range(1, rounds.rounds + 1)
+        )
     if node.batch_size is None:
         node.batch_size = rounds.batch_size
     return node
@@ -43,14 +47,18 @@ def _online(config: DictConfig) -> DictConfig:
 
 def _rounds(stage: str, node: Any) -> list[Round]:
     values: dict[str, Any] = plain(node)
-    # In YAML the number of a round may be a number, on the command line it is text.
-    differences = {str(key): value for key, value in (values.pop("by_round", None) or {}).items()}
+    differences = _by_round(values.pop("by_round", None))
     count = values.pop("rounds", 1)
     rounds = []
     for number in range(1, count + 1):
         place = stage if count == 1 else f"{stage}, round {number}"
         rounds.append(_round(place, values, differences.get(str(number), {})))
     return rounds
+
+
+def _by_round(differences: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Number of a round, in YAML a number and on the command line text -> what differs in it."""
+    return {str(number): settings for number, settings in (differences or {}).items()}
 
 
 def _round(place: str, values: dict[str, Any], difference: dict[str, Any]) -> Round:

@@ -105,9 +105,9 @@ def planned_steps(config: Mapping[str, Any], stage: str, round_number: int) -> i
     of_round = _mapping(by_round.get(str(round_number)) or by_round.get(round_number))
     steps = of_round.get("max_steps", settings.get("max_steps"))
     if steps is None and stage == "online":
-        rounds = _mapping(config.get("self_training"))
-        each, count = rounds.get("max_steps"), rounds.get("rounds")
-        steps = each * count if isinstance(each, int) and isinstance(count, int) else 0
+        count = _mapping(config.get("self_training")).get("rounds")
+        rounds = range(1, count + 1) if isinstance(count, int) else ()
+        steps = sum(planned_steps(config, "self_training", number) for number in rounds)
     return steps if isinstance(steps, int) else 0
 
 
