@@ -60,6 +60,15 @@ def test_labeled_target_images_have_their_share(folder: Path) -> None:
     assert [module.title for module in target.modules] == ["day", "night"]
 
 
+def test_no_candidate_is_measured_on_validation_images_of_a_labeled_target(folder: Path) -> None:
+    file = folder / "conf/dataset/own_labeled.yaml"
+    file.write_text(file.read_text("utf-8") + "val_fraction: 0.5\n", "utf-8")
+    words = ["+dataset@data.labeled_target=own_labeled"]
+    assert not domains(folder, *words)[0].has_val
+    source, _ = domains(folder, *words, "selection.source_fraction=0.5")
+    assert {name.partition("/")[0] for name in source.val_dataset().names} == {"own_source val"}
+
+
 def test_a_source_that_is_not_unpacked_yet_is_not_listed(folder: Path) -> None:
     shutil.rmtree(folder / "data")
     source, _ = domains(folder, "+dataset@data.labeled_target=own_labeled", "data.labeled_target_share=0.4")

@@ -87,6 +87,8 @@ class DatasetDataModule(pl.LightningDataModule):
         title: Name of the dataset, for messages and lists.
         reads_only: Whether the class does nothing but read files, so that it may be built from the configuration in
             a checkpoint of unknown origin.
+        validates: Whether validation images are used, where there are some; not those of labeled target images that are
+            trained on beside the source.
 
     Raises:
         InputError: A setting is none of the choices.
@@ -155,6 +157,7 @@ class DatasetDataModule(pl.LightningDataModule):
             raise InputError(f"max_images is {max_images}: give a number of images, or null for all.")
         self.max_images = max_images
         self.list_folders = (self.data_root, *map(Path, list_folders))
+        self.validates = True
         self._skip_list: tuple[SkipList, str] | None = None
         self._datasets: dict[tuple[Split, bool], SegmentationDataset] = {}
 
@@ -176,7 +179,8 @@ class DatasetDataModule(pl.LightningDataModule):
     @property
     def has_val(self) -> bool:
         """Whether there are images for validation."""
-        return not self.one_split or self.val_list is not None or self.val_fraction > 0
+        split = not self.one_split or self.val_list is not None or self.val_fraction > 0
+        return self.validates and split
 
     @property
     def skips(self) -> bool:
