@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from hiast.classes import LabelSpace
     from hiast.run import Pipeline, RunDirectory
+
+log = logging.getLogger(__name__)
 
 USAGE = """
 hiast-train +scenario=NAME [key=value ...]
@@ -57,6 +60,7 @@ def train(config: DictConfig) -> int:
     from hiast.cli.changed_settings import changed_settings
     from hiast.cli.forecast import Forecaster
     from hiast.cli.hardware import settle, use
+    from hiast.cli.unread import unread_settings
     from hiast.evaluation.tables import stage_table
     from hiast.files import write_json
     from hiast.ranks import is_rank_zero
@@ -83,7 +87,10 @@ def train(config: DictConfig) -> int:
     directory.open(text, config.seed, hardware.sentence)
     if is_rank_zero() and not known:
         with warn_on_error(SETTINGS):
-            write_json(directory.path / SETTINGS, {"format": FORMAT, **changed_settings(config)})
+            changed = changed_settings(config)
+            write_json(directory.path / SETTINGS, {"format": FORMAT, **changed})
+            if unread := unread_settings(config, changed):
+                log.info("No stage of this run reads what was set: %s.", ", ".join(unread))
     try:
         with forecaster.watching(directory.path):
             results = pipeline.run()
