@@ -177,7 +177,8 @@ def test_scores_without_a_value_are_null_in_json(tmp_path: Path) -> None:
     _write(tmp_path / "new folder/scores.json", scores)
     text = (tmp_path / "new folder/scores.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {
-        "means": {"mIoU-2": None}, "iou": {"road": 0.5, "sky": None}, "absent": ["sky"],
+        "means": {"mIoU-2": None}, "published_means": {}, "pixel_accuracy": None, "iou": {"road": 0.5, "sky": None},
+        "absent": ["sky"],
     }  # fmt: skip
 
 

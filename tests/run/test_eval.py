@@ -47,6 +47,13 @@ def test_a_stages_last_checkpoint_scores_what_training_reported(
     assert scores["iou"] == reported["iou"]
 
 
+def test_the_file_holds_all_that_the_table_shows(reference_run: Path, capsys) -> None:
+    scores = evaluated([f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"])
+    assert f"{100 * scores['pixel_accuracy']:.2f}" in capsys.readouterr().out
+    known = [value for value in scores["iou"].values() if value is not None]
+    assert scores["published_means"] == {"mIoU-19": pytest.approx(sum(known) / 19)}
+
+
 def test_options(reference_run: Path, small_data: Path) -> None:
     checkpoint = f"checkpoint={reference_run / 'self_training/checkpoints/last.ckpt'}"
     plain = evaluated([checkpoint])

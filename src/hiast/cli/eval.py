@@ -144,7 +144,9 @@ def _write(path: Path, scores: Scores) -> None:
     from hiast.files import write_json
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"means": scores.means, "iou": scores.iou, "absent": list(scores.absent)})
+    values = scores._asdict()
+    names = ("means", "published_means", "pixel_accuracy", "iou")
+    write_json(path, {**{name: values[name] for name in names}, "absent": list(scores.absent)})
 
 
 def _load(path: Path, scenario: DictConfig | None) -> tuple[AdaptationModule, dict[str, Any]]:
