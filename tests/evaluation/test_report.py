@@ -64,6 +64,7 @@ def test_rounds_show_their_signals_and_fit_a_terminal() -> None:
     lines = shown(stage_table(rounds), width=80).splitlines()
     assert any(line.split() == last for line in lines)
     assert "round before" in " ".join(" ".join(lines).split())
+    assert "overlap" not in shown(stage_table(rounds[:2]))  # It is explained where it is shown.
 
 
 def test_the_markdown_table_says_the_same() -> None:

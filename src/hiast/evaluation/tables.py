@@ -19,10 +19,11 @@ Result = Mapping[str, Any]
 SIGNALS = {"labels/coverage": "kept", "labels/overlap": "overlap"}
 """Label-free signals of a round: key in the result -> title of the column."""
 
-_ABOUT_SIGNALS = (
-    "kept: target pixels with a pseudo-label; overlap: pixels with the same label in the round before, among those "
-    "that either round keeps"
-)
+_ABOUT_SIGNALS = {
+    "kept": "kept: target pixels with a pseudo-label",
+    "overlap": "overlap: pixels with the same label in the round before, among those that either round keeps",
+}
+"""Title of a column -> what it shows."""
 
 
 def stage_table(results: Sequence[Result]) -> Table:
@@ -40,7 +41,7 @@ def stage_table(results: Sequence[Result]) -> Table:
     )
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
-    table.caption = _ABOUT_SIGNALS if "kept" in header else None
+    table.caption = "; ".join(about for name, about in _ABOUT_SIGNALS.items() if name in header) or None
     for position, title in enumerate(header):
         table.add_column(title, justify="left" if position == 0 else "right")
     for row in rows:
