@@ -35,6 +35,7 @@ def test_several_runs(run, capsys: pytest.CaptureFixture, word: str) -> None:
     assert run(word) == 0
     output = capsys.readouterr().out
     assert "55.0 ± 7.1" in output and "Report: comparison.html" in output
+    assert "chosen: the candidate that was selected without labels" in " ".join(output.split())
     assert "Comparison of 2 runs" in Path("comparison.html").read_text()
 
 

@@ -88,6 +88,10 @@ def _table(comparison: Comparison) -> Table:
     from hiast.report.comparison_page import figure
 
     table = Table(title="mIoU on the labeled target images, in percent", box=box.SIMPLE_HEAD)
+    if any(group.chosen.count for group in comparison.groups):
+        table.caption = (
+            "chosen: the candidate that was selected without labels, on its sample of labeled images"
+        )
     table.add_column("group")
     for title in ("runs", *comparison.titles, "chosen"):
         table.add_column(title, justify="right")
