@@ -113,6 +113,23 @@ def test_a_checkpoint_to_start_from_gives_the_same_candidates(trained: Path, run
     assert name in chosen["reason"] or "least adapted" in chosen["reason"]
 
 
+@pytest.mark.parametrize("method", ["hiast", "dacs"])
+def test_a_teacher_that_was_not_trained_yet_is_not_compared(
+    trained: Path, run: Callable, method: str
+) -> None:
+    stage = "self_training" if method == "hiast" else "online"
+    words = [f"stages=[{stage}]", f"method={method}", "self_training.rounds=1", "online.max_steps=2"]
+    words += ["selection.looks=0", f"init_from={trained}/source_only/checkpoints/last.ckpt"]
+    code, _, err = run("train", *WORDS, *SHORT, *words, "online.batch_size=2", "run=second")
+    assert code == 0, err
+    second = trained.parent / "second"
+    compared = [n for n, each in candidates(second).items() if each["scores"]["teacher_miou"] is not None]
+    assert compared == [stage]
+    labeled = json.loads((second / "candidates_labeled.json").read_text())["candidates"]
+    measured = [name for name, each in labeled.items() if each["teacher"] is not None]
+    assert measured == ([stage] if method == "hiast" else [])
+
+
 def test_it_is_known_which_candidates_were_trained_on_the_source_alone(trained: Path, run: Callable) -> None:
     assert [name for name, record in candidates(trained).items() if record["source_trained"]] == [
         "source_only"

@@ -229,8 +229,8 @@ class CandidateKeeper(pl.Callback):
                 return module.probabilities(images, (images.shape[2], images.shape[3])).float()
 
         teacher = module.teacher.network if isinstance(module, HIASTModule | OnlineModule) else None
-        if teacher is module.evaluation_network:
-            teacher = None  # It would be compared with itself.
+        if teacher is module.evaluation_network or not module.batches_done:
+            teacher = None  # It would be compared with itself, or is still a copy of the start.
         scores = measure_target(
             predict,
             _target_batches(trainer, module, data, self.settings.images),

@@ -46,7 +46,7 @@ class LabeledScores:
             return
         miou = self._miou(trainer, module, data, module.evaluation_network)
         teacher = math.nan
-        if isinstance(module, HIASTModule):
+        if isinstance(module, HIASTModule) and module.batches_done:  # Before, it is a copy of the start.
             teacher = self._miou(trainer, module, data, module.teacher.network)
         if trainer.is_global_zero:
             total = len(data.target.val_dataset())
