@@ -29,7 +29,7 @@ class RoundTables:
         self._identity = identity
         self._statistics = RoundStatistics(int(identity["num_classes"]))
         self._rows: dict[str, list[object]] = {}
-        self._overlap: dict[str, float] = {}
+        self._overlap = np.zeros(2, np.int64)
         self._thresholds: list[NDArray[np.float64]] = []
         self._pixels = 0
         self.skipped: dict[str, str] = {}
@@ -44,9 +44,7 @@ class RoundTables:
         for label in group.labels:
             self._rows[label.name] = [label.sha256, *label.size, *label.pixels]
             self._pixels += self._seen_pixels(label)
-            same, either = label.overlap or (0, 0)
-            if either:
-                self._overlap[label.name] = same / either
+            self._overlap += label.overlap or (0, 0)
         self.skipped.update(group.skipped)
         if group.thresholds is not None:
             self._thresholds.append(np.array(group.thresholds))
@@ -67,7 +65,7 @@ class RoundTables:
         if self._thresholds:
             groups = ([group, *map(repr, row.tolist())] for group, row in enumerate(self._thresholds))
             contents[THRESHOLDS] = _csv(["group", *classes], groups)
-        return contents | {STATISTICS: to_json(self._summary(names))}
+        return contents | {STATISTICS: to_json(self._summary())}
 
     def _seen_pixels(self, label: LabelRecord) -> int:
         """Pixels of an image at the size at which the network saw it."""
@@ -75,8 +73,8 @@ class RoundTables:
         height, width = label.size if size == "image" else size
         return int(height * width)
 
-    def _summary(self, names: Iterable[str]) -> dict[str, object]:
-        shares = [self._overlap[name] for name in names if name in self._overlap]
+    def _summary(self) -> dict[str, object]:
+        same, either = self._overlap.tolist()
         kept = self._statistics.class_pixels
         return {
             "class_mean_confidence": [
@@ -86,7 +84,7 @@ class RoundTables:
             "class_pixels": kept.tolist(),
             "pixels": self._pixels,
             "coverage": int(kept.sum()) / max(1, self._pixels),
-            "overlap": sum(shares) / len(shares) if shares else None,
+            "overlap": same / either if either else None,
         }
 
 
