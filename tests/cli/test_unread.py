@@ -38,3 +38,10 @@ from hiast.cli.unread import unread_settings
 def test_settings_that_no_stage_reads(words: list[str], unread: list[str]) -> None:
     config = compose("train", ["+scenario=demo", *words])
     assert sorted(unread_settings(config, changed_settings(config))) == unread
+
+
+def test_a_setting_that_refers_to_another_is_not_listed_beside_it() -> None:
+    changed = changed_settings(
+        compose("train", ["+scenario=demo", "pseudo_label.policy.alpha=0.2", "loss.kld=1"])
+    )
+    assert list(changed["settings"]) == ["loss.kld", "pseudo_label.policy.alpha"]

@@ -24,7 +24,7 @@ def changed_settings(config: DictConfig) -> dict[str, Any]:
 
     Returns:
         ``scenario``, ``method``, ``choices``: group -> [default, chosen], and ``settings``: dotted key -> [default,
-        value]. What follows from a choice is not listed again under ``settings``.
+        value]. What follows from a choice, or refers to another setting, is not listed again under ``settings``.
     """
     chosen, loaded = dict(OwnFolder.choices), dict(OwnFolder.loaded)
     folders = [word for folder in folders_searched() for word in ("--config-dir", str(folder))]
@@ -45,7 +45,11 @@ def changed_settings(config: DictConfig) -> dict[str, Any]:
         "scenario": scenario,
         "method": chosen.get("method"),
         "choices": differing,
-        "settings": dict(_differences(_plain(base), _plain(config))),
+        "settings": {
+            key: pair
+            for key, pair in _differences(_plain(base), _plain(config))
+            if not _is_reference(config, key)
+        },
     }
 
 
@@ -82,6 +86,18 @@ def _differences(usual: Any, here: Any, key: str = "") -> Iterator[tuple[str, li
                 yield from _differences(usual.get(name), here.get(name), place)
     elif usual != here:
         yield key, [_json(usual), _json(here)]
+
+
+def _is_reference(config: DictConfig, key: str) -> bool:
+    """Whether a setting stands elsewhere, as that of a loss does, and is only referred to here."""
+    outer: Any = config
+    for part in key.split("."):
+        if not isinstance(outer, DictConfig) or part not in outer:
+            return False
+        if OmegaConf.is_interpolation(outer, part):
+            return True
+        outer = outer[part]
+    return False
 
 
 def _json(value: Any) -> Any:

@@ -41,19 +41,5 @@ def unread_settings(config: DictConfig, changed: Mapping[str, Any]) -> list[str]
     return [
         key
         for key in (*choices, *changed["settings"])
-        if key.partition(".")[0] in unread
-        and not _is_reference(config, key)
-        and not any(f"{key}.".startswith(f"{one}.") for one in followed)
+        if key.partition(".")[0] in unread and not any(f"{key}.".startswith(f"{one}.") for one in followed)
     ]
-
-
-def _is_reference(config: DictConfig, key: str) -> bool:
-    """Whether a setting stands elsewhere, as that of a loss does, and is only referred to here."""
-    outer: Any = config
-    for part in key.split("."):
-        if not isinstance(outer, DictConfig) or part not in outer:
-            return False
-        if OmegaConf.is_interpolation(outer, part):
-            return True
-        outer = outer[part]
-    return False
