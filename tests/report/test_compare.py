@@ -129,6 +129,13 @@ def test_the_page(sweep: Path) -> None:
     assert "53.0 \N{PLUS-MINUS SIGN} 3.6" in page  # 50, 52 and 57
 
 
+def test_a_long_setting_that_differs_is_shown_in_part(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "1")
+    second = set_in(write_run(tmp_path / "2"), online={"views": ["jitter"] * 40})
+    page = comparison_page(compare([first, second]))
+    assert "<code>online.views</code>" in page and " ..." in page and len(page.split("jitter")) < 40
+
+
 def test_a_run_without_scores_can_be_compared(sweep: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()

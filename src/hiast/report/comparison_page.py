@@ -11,6 +11,8 @@ from hiast.report.notices import notices_of
 from hiast.report.page import Card, page_environment, percent, signed
 
 MOST_LINES = 8
+LONGEST = 200
+"""Characters of a setting that are shown."""
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -27,7 +29,7 @@ def comparison_page(comparison: Comparison) -> str:
             classes=_class_rows(comparison),
             runs=[(group, run) for group in comparison.groups for run in group.runs],
             notices={run.label: notices_of(run.facts) for run in comparison.runs},
-            settings=[(key, values) for key, values in comparison.settings.items() if _is_short(values)],
+            settings=[(key, list(map(_shortened, values))) for key, values in comparison.settings.items()],
         )
     )
 
@@ -102,5 +104,7 @@ def _class_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_short(values: list[Any]) -> bool:
-    return all(len(str(value)) <= 200 for value in values)
+def _shortened(value: Any) -> Any:
+    """A value, or the beginning of a long one, such as a list of augmentations."""
+    text = str(value)
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
