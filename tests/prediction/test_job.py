@@ -278,6 +278,18 @@ def test_a_video_beside_a_folder_of_its_name_keeps_its_suffix(tmp_path: Path):
     assert [pair.name for pair in found.images + found.videos] == ["in/00000000", "in.mp4"]
 
 
+def test_videos_beside_images_are_not_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    Image.fromarray(picture(1)).save(tmp_path / "shot.png")
+    (tmp_path / "drive.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    found = find_inputs(tmp_path)
+    assert [pair.name for pair in found.images + found.videos] == ["shot", "drive"] and not caplog.messages
+    (tmp_path / "notes.doc").touch()
+    find_inputs(tmp_path)
+    (line,) = caplog.messages
+    assert "1 file is not an image and is passed over: notes.doc" in line
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_an_image_that_is_named_as_a_video_is_an_image(tmp_path: Path, kind: str):
     (tmp_path / "in").mkdir()

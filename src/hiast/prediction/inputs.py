@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hiast.data.io.inputs import find_files, find_images, name_files
+from hiast.data.io.inputs import find_files, find_images, keep_images, name_files
 from hiast.data.io.listing import Pair
 from hiast.data.io.sniff import looks_like_image
 from hiast.errors import InputError
@@ -60,8 +60,9 @@ def find_inputs(source: Path | str) -> Inputs:
         return Inputs(tuple(find_images(source)), ())
     files, root = find_files(source)
     videos = tuple(name_files([file for file in files if is_video(file)], root))
+    others = [file for file in files if not is_video(file)]
     try:
-        images = tuple(find_images(source))
+        images = tuple(name_files(keep_images(others, source), root))
     except InputError:
         if not videos:
             raise

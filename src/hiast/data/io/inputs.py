@@ -43,20 +43,31 @@ def find_images(source: Path | str) -> list[Pair]:
     if path.is_file() and not _is_list(path):
         return [Pair(path.stem, path, None)]
     files, root = find_files(source)
-    images = [file for file in files if is_image(file)]
-    kept = set(images)
-    strays = [file for file in files if file not in kept]
+    return name_files(keep_images(files, source), root)
+
+
+def keep_images(files: Iterable[Path], source: Path | str) -> list[Path]:
+    """The images among files; what else there is is logged in one line.
+
+    Args:
+        files: What ``source`` stands for.
+        source: For the messages.
+
+    Raises:
+        InputError: None of the files is an image.
+    """
+    images: list[Path] = []
+    strays: list[Path] = []
+    for file in files:
+        (images if is_image(file) else strays).append(file)
     if not images:
         there = f"; there are {describe_files(strays)}" if strays else ""
         raise InputError(f"{source} holds no images{there}.")
     if strays:
-        log.info(
-            "%s: %d files are not images and are passed over: %s.",
-            source,
-            len(strays),
-            describe_files(strays),
-        )
-    return name_files(images, root)
+        count = len(strays)
+        said = "1 file is not an image and is" if count == 1 else f"{count:,} files are not images and are"
+        log.info("%s: %s passed over: %s.", source, said, describe_files(strays))
+    return images
 
 
 def find_files(source: Path | str) -> tuple[list[Path], Path]:
