@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,15 @@ def test_words_of_the_templates_in_paths_and_names_stay(run: Run, tmp_path: Path
     assert source["data_root"].endswith("NEW_FOLDER/FILENAME/source")
     assert source["names"] == ["NAMED road", "FOLDER", "sky"]
     assert "+scenario=own" in (tmp_path / "cc/scenario/own.yaml").read_text("utf-8")
+
+
+def test_class_names_with_signs_of_yaml_stay_as_they_are(run: Run, tmp_path: Path) -> None:
+    write_data(tmp_path / "data", 3)
+    names = [":road", "bus, coach", "null"]
+    (tmp_path / "data/source/classes.json").write_text(json.dumps(names))
+    code, _, err = run("data_new", *FOLDERS)
+    assert code == 0, err
+    source = yaml.safe_load((tmp_path / "my_conf/dataset/mine_source.yaml").read_text("utf-8"))
+    assert source["names"] == names and source["ids"] == dict(enumerate(names))
+    code, out, err = run("data_check", *SMALL)
+    assert (code, "Ready for training." in out) == (0, True), out + err

@@ -157,7 +157,7 @@ def folder_keys(found: FolderProposal, *, val: bool = False) -> dict[str, str | 
         lines = [f'\n  "{color}": {dumped(name)}' for color, name in meaning.items()]
         keys |= {"ids": None, "label_colors": "".join(lines)}
     else:
-        keys["ids"] = "{" + ", ".join(f"{_id(raw)}: {dumped(name)}" for raw, name in meaning.items()) + "}"
+        keys["ids"] = dumped({_id(raw): name for raw, name in meaning.items()})
     if found.kind == "first_channel":
         keys["first_channel"] = "true"
     if found.kind == "threshold":
