@@ -104,6 +104,15 @@ def test_the_page_shows_what_the_run_holds(page: str) -> None:
     assert "mIoU-4 on 2 of 2 labeled images" in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(32, "0:32 device time, min:s"), (3599.6, "1:00:00 device time, h:min:s")]
+)
+def test_the_unit_of_the_device_time_is_that_of_its_figure(run: Path, seconds: float, shown: str) -> None:
+    facts = read_run(run)
+    page = run_page(replace(facts, times=[facts.times[0] | {"seconds": seconds, "devices": 1}]))
+    assert shown in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
 def test_why_a_candidate_is_refused_stands_below_the_table(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     start, *later = CandidateRecords(run).read()

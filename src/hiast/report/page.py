@@ -134,7 +134,8 @@ def _cards(facts: RunFacts) -> list[Card]:
             Card(f"{percent(facts.labels[-1].coverage)} %", f"pixels labeled in {facts.labels[-1].title}")
         )
     if math.isfinite(facts.device_seconds):
-        cards.append(Card(_duration(facts.device_seconds), "device time, h:min:s"))
+        unit = "min:s" if round(facts.device_seconds) < 3600 else "h:min:s"
+        cards.append(Card(_duration(facts.device_seconds), f"device time, {unit}"))
     return cards
 
 
