@@ -90,6 +90,16 @@ def test_videos_alone_are_no_images_for_annotation_tools(shared: Path, capsys):
     assert not (shared / "out" / "coco").exists()
 
 
+def test_class_names_that_cvat_cannot_hold_are_refused_before_the_first_image(shared: Path, capsys):
+    classes = LabelSpace(("road", "sky:blue"), CLASSES.colors[:2])
+    network = DeepLabV2(len(classes), None, layers=[1, 1, 1, 1], width=4)
+    SegmentationModel(network, classes, (48, 64)).save_pretrained(shared / "other")
+    words = [f"checkpoint={shared}/other", f"input={shared}/in", f"output={shared}/out", "format=cvat"]
+    assert call_predict(*words) == 2
+    assert "cannot hold the class name 'sky:blue'" in capsys.readouterr().err
+    assert not (shared / "out").exists()
+
+
 def test_paths_need_no_keys(shared: Path, monkeypatch: pytest.MonkeyPatch):
     model = str(shared / "model")
     words = [model, str(shared / "in"), str(shared / "out"), "num_workers=0", "trainer.accelerator=cpu"]

@@ -123,7 +123,7 @@ def _job(
     """The work of this process, and what decides its results."""
     from hiast.data.io.images import ImageReader
     from hiast.hub import load_model
-    from hiast.prediction.handover import check_format
+    from hiast.prediction.handover import check_classes, check_format
     from hiast.prediction.ids import class_ids
     from hiast.prediction.job import Job
     from hiast.prediction.outputs import Writer, check_kinds
@@ -134,6 +134,7 @@ def _job(
     kinds = check_kinds(values["save"])
     check_format(values["format"], kinds)
     model: Any = load_model(checkpoint, fabric.device, teacher=config.teacher)
+    check_classes(values["format"], model.classes)
     settings = _settings(values, model)
     ids = class_ids(values["ids"], model.classes, _target(checkpoint, values))
     identity = {

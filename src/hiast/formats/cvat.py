@@ -75,13 +75,22 @@ def write_cvat(
         return names.count
 
 
-def _labelmap(classes: LabelSpace, colors: Iterable[tuple[int, int, int]]) -> str:
+def check_class_names(classes: LabelSpace) -> None:
+    """Refuse class names that labelmap.txt cannot hold.
+
+    Raises:
+        InputError: Names the class.
+    """
     for name in classes.names:
         if ":" in name or name.startswith("#") or name.strip() != name or not name.isprintable():
             raise InputError(
                 f"CVAT's labelmap.txt cannot hold the class name '{name}': "
                 "rename the class without ':', line breaks, outer spaces and a leading '#'."
             )
+
+
+def _labelmap(classes: LabelSpace, colors: Iterable[tuple[int, int, int]]) -> str:
+    check_class_names(classes)
     lines = ["# label:color_rgb:parts:actions"]
     for name, color in zip((name_of_ignored(classes), *classes.names), (BLACK, *colors), strict=True):
         lines.append(f"{name}:{','.join(map(str, color))}::")

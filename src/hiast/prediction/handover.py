@@ -15,6 +15,7 @@ from hiast.classes import LabelSpace
 from hiast.data.io.listing import Pair
 from hiast.errors import InputError
 from hiast.evaluation.masks import mask_path
+from hiast.formats.cvat import check_class_names
 
 WRITERS: Mapping[str, tuple[str, Callable[..., int]]] = {
     "cvat": ("cvat.zip", formats.write_cvat),
@@ -40,6 +41,16 @@ def check_format(name: str | None, kinds: Sequence[str]) -> None:
         raise InputError(f"There is no format '{name}': choose {', '.join(WRITERS)}.")
     if "labels" not in kinds:
         raise InputError(f"format={name} is made of the label files: add labels to save.")
+
+
+def check_classes(name: str | None, classes: LabelSpace) -> None:
+    """Refuse classes that a format cannot hold, before anything is predicted.
+
+    Raises:
+        InputError: Names the class.
+    """
+    if name == "cvat":
+        check_class_names(classes)
 
 
 def hand_over(
