@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
-from hiast.classes import CITYSCAPES_19, IGNORED
+from hiast.classes import CITYSCAPES_19, IGNORED, LabelSpace
 from hiast.evaluation.pictures import (
     CAPTION,
     GAP,
@@ -74,6 +75,20 @@ def test_the_legend_names_every_class() -> None:
     )
     legend = {tuple(pixel) for pixel in with_legend[len(plain) - GAP :].reshape(-1, 3).tolist()}
     assert {tuple(color) for color in CITYSCAPES_19.colors} <= legend
+
+
+def test_names_in_other_letters_than_ascii_are_readable() -> None:
+    try:
+        ImageFont.truetype("LiberationSans-Regular.ttf")
+    except OSError:
+        pytest.skip("LiberationSans is not installed")
+    tile = Tile(filled(9, 9, 255))
+    colors = ((0, 0, 0), (9, 9, 9))
+    pair = ("gr\u00fcn", "gr\u00e9n")
+    legends = [sheet([Row([tile])], LabelSpace(("road", name), colors)) for name in pair]
+    captions = [sheet([Row([Tile(tile.picture, text + " \uffff")])]) for text in pair]  # no font has U+FFFF
+    for first, second in (legends, captions):  # letters that a font lacks all look alike
+        assert first.shape != second.shape or (first != second).any()
 
 
 def test_long_captions_and_empty_sheets_do_no_harm() -> None:

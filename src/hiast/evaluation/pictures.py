@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -22,6 +23,11 @@ GAP, CAPTION, TITLE = 6, 18, 26
 """Space between tiles, and height of the line of a caption and of a title, in pixels."""
 _TEXT, _TITLE_TEXT = 12, 14
 _PAPER, _INK, _BLANK = (255, 255, 255), (40, 40, 40), 200
+_FONTS = (
+    "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc",
+    "Arial.ttf", "Arial Unicode.ttf", "PingFang.ttc", "msyh.ttc",
+)  # fmt: skip
+"""Fonts that are looked for on the machine for names in other letters than ASCII."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +146,31 @@ def sheet(rows: Sequence[Row], classes: LabelSpace | None = None, width: int = W
     for left, below, name, color in legend:
         box = (left, top + GAP + below, left + _TEXT, top + GAP + below + _TEXT)
         draw.rectangle(box, fill=color, outline=_INK)
-        draw.text((left + _TEXT + 4, box[1]), name, _INK, font())
+        draw.text((left + _TEXT + 4, box[1]), name, _INK, font(name))
     return np.asarray(paper)
 
 
-def font(size: int = _TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that comes with Pillow."""
-    return ImageFont.load_default(size)
+def font(text: str, size: int = _TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that comes with Pillow, or one of the machine that has more of the letters of a text."""
+    own = ImageFont.load_default(size)
+    if text.isascii() or not isinstance(own, ImageFont.FreeTypeFont):
+        return own
+    fonts = [found for name in _FONTS if (found := _installed(name, size)) is not None]
+    return max([own, *fonts], key=lambda font: _letters(font, text))
+
+
+@cache
+def _installed(name: str, size: int) -> ImageFont.FreeTypeFont | None:
+    try:
+        return ImageFont.truetype(name, size)
+    except OSError:
+        return None
+
+
+def _letters(font: ImageFont.FreeTypeFont, text: str) -> int:
+    """How many letters of a text a font has: the others look like U+FFFF, which is no letter."""
+    missing = bytes(font.getmask("\uffff"))
+    return sum(bytes(font.getmask(letter)) != missing for letter in text)
 
 
 def _heads(row: Row) -> tuple[int, int]:
@@ -165,16 +189,17 @@ def _size(tile: Tile) -> tuple[int, int]:
 
 def _place_row(paper: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int, width: int) -> None:
     title, caption = _heads(row)
-    draw.text((GAP, top + GAP), row.title, _INK, font(_TITLE_TEXT))
+    draw.text((GAP, top + GAP), row.title, _INK, font(row.title, _TITLE_TEXT))
     for column, tile in enumerate(row.tiles):
         left = GAP + column * (width + GAP)
-        draw.text((left, top + title + 3), _cut(draw, tile.caption, width), _INK, font())
+        text = _cut(draw, tile.caption, width)
+        draw.text((left, top + title + 3), text, _INK, font(text))
         picture = resized(tile.picture, *fitted(*_size(tile), width), tile.smooth)
         paper.paste(Image.fromarray(picture), (left, top + title + caption))
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    while text and draw.textlength(text, font()) > width:
+    while text and draw.textlength(text, font(text)) > width:
         text = text[:-1]
     return text
 
@@ -184,7 +209,7 @@ def _legend(classes: LabelSpace, width: int) -> list[tuple[int, int, str, tuple[
     entries = []
     left, top = GAP, 0
     for name, color in [*zip(classes.names, classes.colors, strict=True), ("ignored", (0, 0, 0))]:
-        length = round(font().getlength(name)) + _TEXT + 4
+        length = round(font(name).getlength(name)) + _TEXT + 4
         if left > GAP and left + length > width:
             left, top = GAP, top + CAPTION
         entries.append((left, top, name, color))
