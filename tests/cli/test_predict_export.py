@@ -356,6 +356,19 @@ def test_images_of_more_bits_are_advised_an_argument(
     assert call_predict(*words, advice) == 0
 
 
+def test_images_to_compare_on_are_read_as_in_training(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(shared)
+    settings = {"value_range": [300, 2799]}
+    network = DeepLabV2(len(CLASSES), None, layers=[1, 1, 1, 1], width=4)
+    SegmentationModel(network, CLASSES, (48, 64), image_settings=settings).save_pretrained("deep")
+    Image.fromarray(np.linspace(300, 2799, 40 * 60).reshape(40, 60).astype(np.uint16)).save("deep.tif")
+    words = ["checkpoint=deep", "format=torch_export", "output=x.pt2", "compare=deep.tif"]
+    assert call_export(*words) == 0, capsys.readouterr().err
+    assert "Compared with PyTorch on 1 image:" in capsys.readouterr().out
+
+
 def test_places_of_an_evaluation_are_checked_before_it(
     shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

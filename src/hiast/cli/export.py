@@ -140,7 +140,7 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
     from hiast.export.exported import load_exported
 
     exported = load_exported(path)
-    found = largest_difference(model, exported, _images(source, description.fixed), description.size)
+    found = largest_difference(model, exported, _images(source, model, description.fixed), description.size)
     facts = []
     if found.confidence is not None:
         facts.append(f"the confidence differs by at most {found.confidence:.2g}")
@@ -149,17 +149,18 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
     sys.stdout.write(f"Compared with PyTorch on {counted(found.images, 'image')}: {', and '.join(facts)}.\n")
 
 
-def _images(source: str | None, fixed: tuple[int, int] | None) -> Iterator[Any]:
+def _images(source: str | None, model: Any, fixed: tuple[int, int] | None) -> Iterator[Any]:
     from hiast.data.geometry import resize_image
-    from hiast.data.io.images import read_image
     from hiast.data.io.inputs import find_images
+    from hiast.training.image_settings import target_reader
 
     if source is None:
         from hiast.export.samples import drawn_images
 
         images: Iterator[Any] = drawn_images()
     else:
-        images = (read_image(pair.image) for pair in find_images(source)[:32])
+        reader = target_reader(model.run_config)
+        images = (reader.read(pair.image) for pair in find_images(source)[:32])
     for image in images:
         yield image if fixed is None else resize_image(image, *fixed)
 
