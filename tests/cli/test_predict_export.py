@@ -367,6 +367,13 @@ def test_images_to_compare_on_are_read_as_in_training(
     words = ["checkpoint=deep", "format=torch_export", "output=x.pt2", "compare=deep.tif"]
     assert call_export(*words) == 0, capsys.readouterr().err
     assert "Compared with PyTorch on 1 image:" in capsys.readouterr().out
+    labels = load_model("deep").predict("deep.tif").labels
+    assert len(np.unique(labels)) > 1
+    exported = load_model("x.pt2")
+    np.testing.assert_array_equal(exported.predict("deep.tif").labels, labels)
+    assert (exported.predict("deep.tif", value_range=[0, 1]).labels != labels).any()
+    assert call_predict("checkpoint=x.pt2", "input=deep.tif", "output=out") == 0, capsys.readouterr().err
+    np.testing.assert_array_equal(np.asarray(Image.open("out/labels/deep.png")), labels)
 
 
 def test_places_of_an_evaluation_are_checked_before_it(

@@ -132,6 +132,7 @@ def _description(values: dict[str, Any], model: Any) -> Any:
         precision=values["precision"],
         fixed=None if values["fixed"] is None else tuple(values["fixed"]),
         facts=model.facts,
+        image_settings=model.image_settings,
     )
 
 
@@ -152,7 +153,7 @@ def _compare(source: str | None, model: Any, path: Path, description: Any) -> No
 def _images(source: str | None, model: Any, fixed: tuple[int, int] | None) -> Iterator[Any]:
     from hiast.data.geometry import resize_image
     from hiast.data.io.inputs import find_images
-    from hiast.training.image_settings import target_reader
+    from hiast.prediction.image_settings import target_reader
 
     if source is None:
         from hiast.export.samples import drawn_images

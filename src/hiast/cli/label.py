@@ -170,7 +170,7 @@ def _reader(
 def _image_settings(config: DictConfig, module: AdaptationModule) -> tuple[ImageReader, dict[str, Any]]:
     """How the images are read, and what of it belongs to the identity of the labels."""
     from hiast.data.io.images import ImageReader
-    from hiast.training.image_settings import target_reader
+    from hiast.prediction.image_settings import target_reader
 
     reader = target_reader(module.run_config, config.bands, config.value_range)
     plain_images = reader == ImageReader()

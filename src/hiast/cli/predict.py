@@ -125,10 +125,10 @@ def _job(
     from hiast.hub import load_model
     from hiast.prediction.handover import check_classes, check_format
     from hiast.prediction.ids import class_ids
+    from hiast.prediction.image_settings import target_reader
     from hiast.prediction.job import Job
     from hiast.prediction.outputs import Writer, check_kinds
     from hiast.prediction.records import Records
-    from hiast.training.image_settings import target_reader
 
     _check_values(config)
     kinds = check_kinds(values["save"])
@@ -147,7 +147,7 @@ def _job(
         "opacity": config.opacity,
         "precision": str(config.trainer.precision),
     }
-    reader = target_reader(getattr(model, "run_config", {}), values["bands"], values["value_range"])
+    reader = target_reader(model.run_config, values["bands"], values["value_range"])
     if reader != ImageReader():
         identity |= {"bands": reader.bands, "value_range": reader.value_range}
     job = Job(

@@ -33,6 +33,8 @@ class Description:
         precision: 32 or 16, the bits of the network's numbers.
         fixed: (height, width) of all images where the graph takes no other; None: any size.
         facts: Further plain values: scenario, stage, round.
+        image_settings: ``bands`` and ``value_range`` by which images of more bits or bands were read in training; what
+            reads files, and not the graph, follows them.
     """
 
     classes: LabelSpace
@@ -43,6 +45,7 @@ class Description:
     precision: int = 32
     fixed: tuple[int, int] | None = None
     facts: dict[str, Any] | None = None
+    image_settings: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """The text that is stored."""

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hiast.data.io.images import ImageReader
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction
 from hiast.export.archive import check_archive
 from hiast.export.description import KEY, Description
 from hiast.export.write import need
+from hiast.prediction.image_settings import target_reader
 from hiast.prediction.images import as_images, is_several
 from hiast.prediction.inference import (
     InferenceSettings,
@@ -49,6 +49,11 @@ class ExportedModel:
         self.classes = description.classes
         self.run = run
 
+    @property
+    def run_config(self) -> dict[str, Any]:
+        """The part of a run's configuration that prediction needs: how images of the target are read."""
+        return {"data": {"target": self.description.image_settings or {}}}
+
     def predict(
         self,
         x: Any,
@@ -71,7 +76,7 @@ class ExportedModel:
         seen = self.sizes_to_see(sizes)
         settings = InferenceSettings(seen, tuple(scales), flip, chosen, blend)  # type: ignore[arg-type]
         found: list[Prediction] = []
-        reader = ImageReader(bands, value_range)  # type: ignore[arg-type]
+        reader = target_reader(self.run_config, bands, value_range)
         for batch in equal_sized(as_images(x, reader), batch_size):
             found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]

@@ -20,6 +20,7 @@ from hiast.evaluation.metrics import Scores, SegmentationMetrics
 from hiast.evaluation.readout import coarse_views
 from hiast.models.network import SegmentationNetwork
 from hiast.models.normalize import Normalize
+from hiast.prediction.image_settings import target_reader
 from hiast.prediction.images import as_images, is_several
 from hiast.prediction.inference import (
     InferenceSettings,
@@ -30,7 +31,6 @@ from hiast.prediction.inference import (
     to_predictions,
 )
 from hiast.prediction.windows import Blend
-from hiast.training.image_settings import target_reader
 from hiast.upsampling import ReadOut, read_out
 
 
