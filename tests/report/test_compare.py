@@ -86,6 +86,35 @@ def test_a_cache_of_the_same_pixels_makes_no_other_group(tmp_path: Path, cache: 
     assert len(compare([first, second]).groups) == groups
 
 
+def start_from(run: Path, path: str) -> Path:
+    """A run that starts from the network of another run."""
+    settings = json.loads((run / "settings.json").read_text())
+    settings["settings"] |= {"init_from": [None, path]}
+    (run / "settings.json").write_text(json.dumps(settings))
+    return set_in(run, init_from=path)
+
+
+def test_seeds_that_start_from_networks_of_their_own_are_one_group(tmp_path: Path) -> None:
+    runs = [
+        start_from(write_run(tmp_path / str(seed), seed=seed), f"source_40/{seed}") for seed in (1, 2, 10)
+    ]
+    assert len(compare(runs).groups) == 1
+    other = start_from(write_run(tmp_path / "other", seed=3), "source_40/2")
+    last = start_from(write_run(tmp_path / "last", seed=2), "better/2")
+    comparison = compare([*runs, other, last])
+    assert [len(group.runs) for group in comparison.groups] == [3, 1, 1]
+    starts = ["source_40/SEED", "source_40/2", "better/SEED"]
+    assert comparison.settings == {"init_from": starts}
+    assert [group.name for group in comparison.groups] == [f"init_from={start}" for start in starts]
+
+
+def test_runs_of_one_seed_are_not_counted_as_seeds(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / str(place), seed=seed) for place, seed in enumerate((1, 2, 2))]
+    (group,) = compare(runs).groups
+    assert group.count == "3 (of 2 seeds)"
+    assert "3 (of 2 seeds)" in comparison_page(compare(runs))
+
+
 def test_groups_are_named_by_what_was_set(sweep: Path) -> None:
     comparison = compare(find_runs([str(sweep)]))
     assert [group.name for group in comparison.groups] == ["two_worlds", "lr=0.0005"]

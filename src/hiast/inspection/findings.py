@@ -124,14 +124,16 @@ def _unreadable(part: Part, summary: Summary, unreadable: Unreadable) -> Iterato
         yield _colored(part, summary, colors)
         if len(colors) == len(summary.unreadable):
             return
+    one = len(summary.unreadable) == 1
     if unreadable == "skip":
-        text = f"{count} cannot be read; the images are left out of the whole run."
+        text = f"{count} cannot be read; {'its image is' if one else 'their images are'} left out of the whole run."
         yield Finding("warning", part.title, text, lines)
         return
     advice = ""
     if len(summary.unreadable) < summary.images:
-        advice = ", or set data.unreadable=skip to leave their images out"
-    yield Finding("error", part.title, f"{count} cannot be read: replace them{advice}.", lines)
+        advice = f", or set data.unreadable=skip to leave {'its image' if one else 'their images'} out"
+    text = f"{count} cannot be read: replace {'it' if one else 'them'}{advice}."
+    yield Finding("error", part.title, text, lines)
 
 
 def _colored(part: Part, summary: Summary, colored: Sequence[FileFacts]) -> Finding:

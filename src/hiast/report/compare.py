@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hiast.counted import counted
 from hiast.errors import InputError
 from hiast.report.facts import RunFacts, read_run
 from hiast.report.history import Round
@@ -79,6 +81,20 @@ class Compared:
         return self.facts.config.get("seed", (self.facts.starts or [{}])[-1].get("seed"))
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """Its configuration; where ``init_from`` names its seed, each seed starts from a network of its own."""
+        config = self.facts.config
+        return (
+            {**config, "init_from": self.without_seed(config["init_from"])}
+            if "init_from" in config
+            else config
+        )
+
+    def without_seed(self, path: Any) -> Any:
+        """A path in which this run's seed is replaced by "SEED", such as ``outputs/source/SEED``."""
+        return re.sub(rf"(?<!\d){self.seed}(?!\d)", "SEED", path) if isinstance(path, str) else path
+
+    @property
     def last(self) -> Round | None:
         """The last round with a score."""
         scored = [one for one in self.facts.rounds if math.isfinite(self.facts.mean(one))]
@@ -116,9 +132,16 @@ class Group:
 
     @property
     def count(self) -> str:
-        """Number of its runs, and of those that have not ended, whose scores are of the middle of a run."""
+        """Number of its runs, with what a reader of the mean should know.
+
+        Scores of runs that have not ended are of the middle of a run; runs of one seed are not independent.
+        """
         behind = sum(not run.facts.finished for run in self.runs)
-        return f"{len(self.runs)} ({behind} not ended)" if behind else str(len(self.runs))
+        seeds = len({str(run.seed) for run in self.runs})
+        notes = [f"{behind} not ended"] if behind else []
+        if seeds < len(self.runs):
+            notes.append(f"of {counted(seeds, 'seed')}")
+        return f"{len(self.runs)} ({', '.join(notes)})" if notes else str(len(self.runs))
 
     def mean(self, title: str) -> Figure:
         """A mean over its runs."""
@@ -203,7 +226,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     for run in runs:
         grouped.setdefault(_identity(run), []).append(run)
     members = [tuple(sorted(group, key=lambda run: str(run.seed))) for group in grouped.values()]
-    settings = _differing([group[0].facts.config for group in members])
+    settings = _differing([group[0].settings for group in members])
     names = _names(members, settings)
     return Comparison(
         groups=tuple(Group(name, group) for name, group in zip(names, members, strict=True)),
@@ -247,10 +270,9 @@ def _labels(folders: Sequence[Path], facts: Sequence[RunFacts]) -> list[str]:
 
 
 def _identity(run: Compared) -> str:
-    config = run.facts.config
-    if not config:
+    if not run.facts.config:
         return f"unknown settings of {run.label}"
-    return json.dumps(flat(config), sort_keys=True, default=str)
+    return json.dumps(flat(run.settings), sort_keys=True, default=str)
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -288,7 +310,7 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[Any]]) -> list[str]:
     """What a user has chosen or set in each group, where that tells them apart; the labels of the runs otherwise."""
-    chosen = [_chosen(group[0].facts) for group in groups]
+    chosen = [_chosen(group[0]) for group in groups]
     keys = dict.fromkeys(key for each in chosen for key in each)
     differing = [key for key in keys if any(each.get(key) != chosen[0].get(key) for each in chosen)]
     ends = [key.rpartition(".")[2] for key in differing]
@@ -307,7 +329,8 @@ def _names(groups: Sequence[tuple[Compared, ...]], settings: Mapping[str, list[A
     return names if usable else [group[0].label for group in groups]
 
 
-def _chosen(facts: RunFacts) -> dict[str, Any]:
+def _chosen(run: Compared) -> dict[str, Any]:
+    facts = run.facts
     found: dict[str, Any] = {
         "scenario": facts.settings.get("scenario"),
         "method": facts.settings.get("method"),
@@ -316,7 +339,7 @@ def _chosen(facts: RunFacts) -> dict[str, Any]:
         values = facts.settings.get(part)
         if isinstance(values, Mapping):
             found |= {
-                key: pair[1]
+                key: run.without_seed(pair[1]) if key == "init_from" else pair[1]
                 for key, pair in values.items()
                 if isinstance(pair, list) and len(pair) == 2 and not _is_same(key)
             }
