@@ -33,9 +33,26 @@ def test_weights_that_were_validated_have_figures(reference_run: Path) -> None:
     assert means(name) == result
 
 
+def test_a_candidate_within_a_stage_has_the_figure_of_the_candidates(
+    reference_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(reference_run, tmp_path / "run"))
+    record = json.loads((run / "candidates_labeled.json").read_text())
+    miou = record["candidates"]["target_statistics"]["miou"]
+    assert means(run / "candidates/target_statistics.ckpt") == {"mIoU-19": miou}
+    shutil.copy(run / "candidates/target_statistics.ckpt", run / "selected.ckpt")
+    choice = json.loads((run / "selected.json").read_text())
+    choice["selected"]["name"] = "target_statistics"
+    (run / "selected.json").write_text(json.dumps(choice))
+    record["of"] = record["images"] + 5
+    (run / "candidates_labeled.json").write_text(json.dumps(record))
+    title = f"mIoU-19 ({record['images']} of {record['of']} images)"
+    assert means(run / "selected.ckpt") == {title: miou}
+
+
 def test_other_weights_have_none(reference_run: Path, tmp_path: Path) -> None:
     assert means(reference_run / "self_training/checkpoints/round_2.ckpt", teacher=True) == {}
-    assert means(reference_run / "candidates/target_statistics.ckpt") == {}
+    assert means(reference_run / "candidates/self_training-2.ckpt", teacher=True) == {}
     shutil.copy(reference_run / "selected.ckpt", tmp_path / "alone.ckpt")
     assert means(tmp_path / "alone.ckpt") == {}
 
