@@ -256,6 +256,20 @@ def test_the_table_of_ids_shows_where_they_are(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_ids_have_the_colors_of_the_scenario_as_its_sheets(tmp_path: Path) -> None:
+    ids = np.zeros((40, 60), np.uint8)
+    ids[10:20], ids[20:] = 3, 5
+    labels_of(tmp_path, ids)
+    names = ["car", "truck", "tree"]
+    module = FolderDataModule(
+        tmp_path, "rgb/*.png", "seg/*.png", names=names, ids={0: "car", 3: "truck", 5: "tree"},
+        classes=LabelSpace(("vehicle", "other"), ((1, 2, 3), (4, 5, 6))),
+        class_map={"car": "vehicle", "truck": "vehicle", "tree": None},
+    )  # fmt: skip
+    colors = {row.value: row.color for row in value_rows(*look(module))}
+    assert colors == {0: (1, 2, 3), 3: (1, 2, 3), 5: None}
+
+
 @pytest.mark.parametrize("table", [None, {"128,64,128": "road", "0,0,0": None}])
 def test_the_table_of_colors(tmp_path: Path, table: dict[str, str | None] | None) -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)

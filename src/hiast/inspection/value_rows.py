@@ -42,7 +42,7 @@ class ValueRow:
         images: Images that hold it.
         meaning: Name of its class in the dataset; None: it is ignored.
         named: Whether the dataset file says so.
-        color: Color that it is shown in; None for ids of no class.
+        color: The color itself, or of an id that of its class in the scenario; None for ids of no such class.
         thumbnail: Where most of it is, uint8 [H, W, 3], RGB, the rest of the picture darkened; None: without.
     """
 
@@ -81,7 +81,7 @@ def value_rows(part: Part, summary: Summary, *, thumbnails: bool = True) -> list
                 images=table.values[value].images,
                 meaning=name,
                 named=value in meaning,
-                color=_color(part, value, name),
+                color=_color(part, value),
                 thumbnail=small,
             )
         )
@@ -122,10 +122,11 @@ def _meaning(part: Part, table: ValueTable) -> Mapping[Value, str | None]:
     return {decode.named([raw])[0]: name for raw, name in named.items()}
 
 
-def _color(part: Part, value: Value, name: str | None) -> Color | None:
+def _color(part: Part, value: Value) -> Color | None:
     if isinstance(value, str):
         return parse_color(value)
-    return None if name is None else part.listing.classes.colors[part.listing.classes.names.index(name)]
+    index = part.ids.get(value)
+    return None if index is None else part.classes.colors[index]
 
 
 def _thumbnail(part: Part, pair: Pair, value: Value) -> Picture | None:
