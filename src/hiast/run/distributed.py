@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,10 +25,13 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, though not by name
 
 from hiast.errors import InputError
+from hiast.ranks import is_rank_zero
 
 LOOPBACK = "127.0.0.1"
 _TIMEOUT = timedelta(minutes=30)
 """For a collective call; Lightning's default."""
+_STARTER = "HIAST_STARTER"
+"""Variable by which a process that Lightning starts knows the id of the first one."""
 
 
 def trainer_strategy(arguments: Mapping[str, Any], **options: Any) -> Any:
@@ -39,7 +44,10 @@ def trainer_strategy(arguments: Mapping[str, Any], **options: Any) -> Any:
     wanted = arguments.get("strategy", "auto")
     if wanted not in ("auto", "ddp") or not _several(arguments):
         return wanted
-    return LoopbackDDPStrategy(**options) if _one_machine(arguments) else DDPStrategy(**options)
+    if not _one_machine(arguments):
+        return DDPStrategy(**options)
+    _name_starter()
+    return LoopbackDDPStrategy(**options)
 
 
 def fabric_strategy(arguments: Mapping[str, Any]) -> Any:
@@ -47,6 +55,7 @@ def fabric_strategy(arguments: Mapping[str, Any]) -> Any:
     wanted = arguments.get("strategy", "auto")
     if wanted not in ("auto", "ddp") or not _several(arguments) or not _one_machine(arguments):
         return wanted
+    _name_starter()
     return LoopbackFabricDDPStrategy()
 
 
@@ -77,6 +86,7 @@ def meet_on_loopback(strategy: DDPStrategy | FabricDDPStrategy) -> None:
     environment = strategy.cluster_environment
     if environment is None or strategy.num_nodes > 1 or dist.is_initialized():
         return
+    end_with_starter()
     if sys.platform == "linux":
         for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(variable, "lo")
@@ -92,6 +102,29 @@ def meet_on_loopback(strategy: DDPStrategy | FabricDDPStrategy) -> None:
         timeout=_TIMEOUT,
         device_id=None if device.type == "cpu" else device,
     )
+
+
+def end_with_starter(pause: float = 1.0, grace: float = 5.0) -> None:
+    """End this process soon after the first one, if that has started it.
+
+    When the first process is killed, those that it has started would go on with their share of a prediction, or wait
+    for it on a GPU.
+
+    Args:
+        pause: Seconds between two looks.
+        grace: Seconds in which this process may notice by itself that the other one is gone, and say so.
+    """
+    starter = os.getppid()
+    if os.environ.get(_STARTER) != str(starter):
+        return
+
+    def watch() -> None:
+        while os.getppid() == starter:
+            time.sleep(pause)
+        time.sleep(grace)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
 
 
 def check_processes(arguments: Mapping[str, Any]) -> None:
@@ -123,6 +156,11 @@ def processes_outside() -> int | None:
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment().world_size()
     return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
+
+
+def _name_starter() -> None:
+    if is_rank_zero():
+        os.environ[_STARTER] = str(os.getpid())
 
 
 def _several(arguments: Mapping[str, Any]) -> bool:
