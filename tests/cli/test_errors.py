@@ -113,6 +113,32 @@ def test_processes_started_from_outside(capsys, monkeypatch, tmp_path, variables
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("RANK", "1", []),
+        ("RANK", "1", ["trainer.devices=2"]),
+        ("NODE_RANK", "1", ["trainer.devices=2"]),
+        ("SLURM_PROCID", "3", []),
+        ("LOCAL_RANK", "2", ["trainer.devices=2"]),
+        ("LOCAL_RANK", "", []),
+    ],
+)
+def test_a_number_that_no_process_of_the_run_has(
+    capsys, monkeypatch, tmp_path, drawn_data, name, value, words
+):
+    """Some clusters set them for every machine; the run would be one without records and lock."""
+    monkeypatch.setenv(name, value)
+    run = tmp_path / "run"
+    data = f"data_root={drawn_data}"
+    code, output = answer(
+        capsys, train, "train", [*DEMO, data, "trainer.accelerator=cpu", f"run={run}", *words]
+    )
+    assert code == 2
+    assert len(output) == 1 and f"{name}={value} in the environment" in output[0], output
+    assert not run.exists()
+
+
 def test_unreadable_image(capsys, tmp_path, drawn_copy):
     image = sorted((drawn_copy / "GTA5/images").glob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:400])

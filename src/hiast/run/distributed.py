@@ -136,15 +136,19 @@ def check_processes(arguments: Mapping[str, Any]) -> None:
         arguments: Arguments of the trainer: ``devices``, ``num_nodes``.
 
     Raises:
-        InputError: There are more or fewer processes than ``devices`` times ``num_nodes``.
+        InputError: There are more or fewer processes than ``devices`` times ``num_nodes``, or variables of the
+            environment number this process as one of more.
     """
     outside = processes_outside()
     devices = arguments.get("devices", 1)
     count = len(devices) if isinstance(devices, list) else devices
-    if outside is None or not str(count).isdigit():
+    if not str(count).isdigit():
         return
-    wanted = int(count) * int(arguments.get("num_nodes", 1))
-    if outside != wanted:
+    nodes = int(arguments.get("num_nodes", 1))
+    wanted = int(count) * nodes
+    if outside is None:
+        _check_variables(int(count), nodes)
+    elif outside != wanted:
         raise InputError(
             f"torchrun or srun has started {outside} processes, but trainer.devices and trainer.num_nodes ask for "
             f"{wanted}: make trainer.devices the processes of one machine and trainer.num_nodes the machines."
@@ -156,6 +160,20 @@ def processes_outside() -> int | None:
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment().world_size()
     return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
+
+
+def _check_variables(devices: int, nodes: int) -> None:
+    """Refuse the number of a process that there is none of: rank zero would be missing, which writes the records."""
+    started = devices * nodes if nodes > 1 else 1
+    numbers = {"RANK": started, "SLURM_PROCID": started, "NODE_RANK": nodes, "LOCAL_RANK": devices}
+    for name, count in numbers.items():
+        value = os.environ.get(name, "0")
+        if not value.isdigit() or int(value) >= count:
+            raise InputError(
+                f"{name}={value} in the environment makes this one of several processes, but trainer.devices and "
+                f"trainer.num_nodes ask for {devices * nodes}, and neither torchrun nor srun has started it: unset "
+                f"{name}, or start all processes with torchrun or srun."
+            )
 
 
 def _name_starter() -> None:
