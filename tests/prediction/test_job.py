@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -112,6 +113,20 @@ def test_the_newest_record_of_an_image_counts(folder: Path, tmp_path: Path):
         Image.fromarray(picture(9, (40, 40))).save(path)
     assert run(folder, out)[0].seen == 4
     assert all(Records(out).known[name]["height"] == 40 for name in names)
+    assert run(folder, out)[0].seen == 0
+
+
+def test_the_newest_record_counts_though_the_clock_went_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    run(folder, out)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 1e6)
+    for path in (each for each in folder.rglob("*") if each.suffix.lower() in (".png", ".jpg")):
+        Image.fromarray(picture(9, (40, 40))).save(path)
+    assert run(folder, out)[0].seen == 4
+    assert {record["height"] for record in Records(out).known.values()} == {40}
     assert run(folder, out)[0].seen == 0
 
 

@@ -31,6 +31,7 @@ class Records:
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
         self.path = folder / _FOLDER / f"{rank}.jsonl"
+        self._latest = 0.0
         self.known = self.read()
 
     def read(self) -> dict[str, dict[str, Any]]:
@@ -42,6 +43,7 @@ class Records:
                     record = json.loads(line)
                 except ValueError:
                     continue  # The last line of a process that was killed while it wrote.
+                self._latest = max(self._latest, record.get("written", 0.0))
                 # Another number of processes has divided the images otherwise.
                 known = found.get(record["name"])
                 if known is None or known.get("written", 0) <= record.get("written", 0):
@@ -71,7 +73,7 @@ class Records:
             "height": height,
             "width": width,
             "confidence": float(prediction.confidence.mean(dtype=np.float64)),
-            "written": time.time(),
+            "written": self._now(),
             "counts": np.bincount(prediction.labels.ravel(), minlength=classes)[:classes].tolist(),
         }
         if frames is not None:
@@ -81,8 +83,12 @@ class Records:
 
     def forget(self, name: str) -> None:
         """Take a record back."""
-        self._append({"name": name, "forgotten": True, "written": time.time()})
+        self._append({"name": name, "forgotten": True, "written": self._now()})
         self.known.pop(name, None)
+
+    def _now(self) -> float:
+        """The time, but after all that is recorded: a clock that goes backwards must not make new records old."""
+        return max(time.time(), self._latest + 0.001)
 
     def _append(self, record: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
