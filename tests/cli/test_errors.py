@@ -94,7 +94,7 @@ def test_a_folder_that_a_later_stage_reads_is_missed_before_the_first(capsys, tm
     "variables",
     [
         {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"},
-        {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"},
+        {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0"},
     ],
 )
 @pytest.mark.parametrize(
@@ -111,6 +111,22 @@ def test_processes_started_from_outside(capsys, monkeypatch, tmp_path, variables
     assert code == 2
     assert len(output) == 1 and wanted in output[0], output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_script_of_slurm_without_srun(capsys, monkeypatch, tmp_path, drawn_data):
+    """SLURM sets the variables of all tasks in the script itself, where there is only one process."""
+    for name, value in {"NTASKS": "2", "NTASKS_PER_NODE": "2", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    words = [
+        f"data_root={drawn_data}",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        f"run={tmp_path / 'run'}",
+    ]
+    code, output = answer(capsys, train, "train", [*DEMO, *words])
+    assert code == 2
+    assert len(output) == 1 and "write srun before the command" in output[0], output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ def check_processes(arguments: Mapping[str, Any]) -> None:
         arguments: Arguments of the trainer: ``devices``, ``num_nodes``.
 
     Raises:
-        InputError: There are more or fewer processes than ``devices`` times ``num_nodes``, or variables of the
-            environment number this process as one of more.
+        InputError: There are more or fewer processes than ``devices`` times ``num_nodes``, variables of the
+            environment number this process as one of more, or srun was left out in a script of SLURM.
     """
     outside = processes_outside()
     devices = arguments.get("devices", 1)
@@ -148,6 +148,11 @@ def check_processes(arguments: Mapping[str, Any]) -> None:
     wanted = int(count) * nodes
     if outside is None:
         _check_variables(int(count), nodes)
+    elif outside > 1 and not TorchElasticEnvironment.detect() and "SLURM_STEP_ID" not in os.environ:
+        raise InputError(
+            f"SLURM has reserved {outside} tasks, which only srun starts, and this one would wait for the others: "
+            "write srun before the command."
+        )
     elif outside != wanted:
         raise InputError(
             f"torchrun or srun has started {outside} processes, but trainer.devices and trainer.num_nodes ask for "
