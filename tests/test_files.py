@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from hiast.data.io.inputs import find_files
-from hiast.files import walk_files, write_atomically
+from hiast.files import walk_files, write_atomically, write_json
 from hiast.formats.source import Files
 
 
@@ -55,3 +56,10 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path, monke
         write_atomically(tmp_path / "x", full)
     assert raised.value.filename == str(tmp_path / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_names_of_files_that_are_no_utf_8_are_kept(tmp_path: Path):
+    name = os.fsdecode(b"d\xe4ta")
+    write_json(tmp_path / "x.json", {"place": name, "known": "Straße"})
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"place": name, "known": "Straße"}
+    assert "Straße" in (tmp_path / "x.json").read_text("utf-8")

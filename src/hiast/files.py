@@ -59,7 +59,8 @@ def write_json(path: Path, value: Any) -> None:
         value: Plain values. JSON has no NaN and no infinity: such numbers become null.
     """
     text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    # Names of files that are no UTF-8 are kept as escapes of JSON.
+    write_atomically(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def parse_yaml(text: str) -> Any:

@@ -33,5 +33,14 @@ def lock_folder(folder: Path, busy: str) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(busy) from error
+        raise InputError(f"{busy}{_holder(folder / LOCK_FILE)}") from error
     return lock
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, where the file system has no locks and the file itself stands for one, also after a crash."""
+    try:
+        process, host, *_ = path.read_text("utf-8").split()
+    except (OSError, ValueError):
+        return ""
+    return f" It is process {process} on {host}, says {path}: if that has ended, remove this file."

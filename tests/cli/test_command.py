@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import hiast.cli
 from hiast.cli.command import _StderrHandler, run_command
 from hiast.errors import InputError, RunError
 
@@ -182,3 +183,25 @@ def test_files_of_a_run_are_utf_8_in_any_locale(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(tmp_path: Path, closed: str) -> None:
+    program = (
+        "import os; from hiast.cli.command import run_command\n"
+        "def job(config):\n"
+        "    file = open('result', 'w'); print('shown'); os.system('echo shown too'); file.write(str(file.fileno()))\n"
+        "raise SystemExit(run_command(job, 'report', 'usage', ['run=x']))"
+    )
+    command = f'exec "{sys.executable}" -c "$PROGRAM" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PROGRAM": program}, check=False
+    )
+    assert done.returncode == 0
+    assert int((tmp_path / "result").read_text()) > 2
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(hiast.cli.__file__).parent.glob("*.py")))
+def test_a_command_can_be_started_as_a_module(name: str) -> None:
+    text = (Path(hiast.cli.__file__).parent / f"{name}.py").read_text()
+    assert ("def main() -> None:" in text) == ('if __name__ == "__main__":\n    main()' in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -163,6 +164,22 @@ def test_every_start_is_recorded(tmp_path: Path) -> None:
     assert {"command", "git", "packages", "python", "time", "torch_threads", "cpu_instructions"} <= starts[
         1
     ].keys()
+
+
+def test_a_lock_of_a_file_system_without_locks_names_its_process(tmp_path: Path, monkeypatch) -> None:
+    """Such a lock is the file itself, which stays after a crash on another machine."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    (tmp_path / ".lock").write_text("12345\notherhost\n")
+    with pytest.raises(
+        InputError, match=r"It is process 12345 on otherhost, says .*\.lock: if that has ended"
+    ):
+        RunDirectory(tmp_path).lock()
+    (tmp_path / ".lock").unlink()
+    RunDirectory(tmp_path).lock()
 
 
 def test_a_refused_lock_is_refused_again(tmp_path: Path) -> None:

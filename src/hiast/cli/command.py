@@ -65,6 +65,7 @@ def run_command(
         standard error), 143 after SIGTERM, 130 after Ctrl+C, 141 when nobody reads the output any more.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     _write_any_letter()
     if wants_help(words):
         return _quietly(lambda: _write(sys.stdout, f"{usage.strip()}\n{HYDRA_USAGE}"))
@@ -193,6 +194,17 @@ def _nobody_reads() -> bool:
             with Path(os.devnull).open("wb") as nothing:
                 os.dup2(nothing.fileno(), number)
     return closed
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that are closed the null device; the next file would get their number, and their text."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # The lowest number that is free.
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
 def _write_any_letter() -> None:

@@ -202,3 +202,7 @@ def _print(report: Report, out: Path) -> None:
     verdict = "Training would fail." if report.would_fail else "Ready for training."
     console.print(text(verdict, "bold red" if report.would_fail else "bold green"))
     console.print(text(f"Report: {out / 'report.html'}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -53,3 +53,7 @@ def draw(config: DictConfig) -> None:
         else:
             folder = targets[name](config.data_root, config.train, config.val, size, seed=2 * config.seed + 1)
         console.print(f"{folder}: drawn scenes", markup=False)
+
+
+if __name__ == "__main__":
+    main()

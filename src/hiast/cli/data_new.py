@@ -154,3 +154,7 @@ def _filled_in(config: DictConfig, place: Mapping[str, str]) -> tuple[dict[str, 
     templates = {name: _template(name, place) for name in ("source", "target", "video", "scenario")}
     texts, said = fill_in_scenario(folders, templates, list(config.names or ()), video=target == "video")
     return texts, said
+
+
+if __name__ == "__main__":
+    main()

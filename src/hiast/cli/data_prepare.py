@@ -142,3 +142,7 @@ def _unpack(config: DictConfig, modules: list[DatasetDataModule]) -> None:
             )
         for _ in track(unpack(members), len(members), f"unpack {archives.folder}", unit="files"):
             pass
+
+
+if __name__ == "__main__":
+    main()

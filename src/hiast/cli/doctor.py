@@ -125,3 +125,7 @@ def _show(checks: Iterable[Check]) -> bool:
         sys.stdout.write(f"{check.verdict:8}{check.name}: {check.text}\n")
         sys.stdout.flush()
     return broken
+
+
+if __name__ == "__main__":
+    main()

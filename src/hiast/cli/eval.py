@@ -201,3 +201,7 @@ def _teacher(module: AdaptationModule, path: Path) -> Any:
     if not isinstance(module, HIASTModule | OnlineModule):
         raise InputError(f"{path} is of stage {module.stage} and has no teacher: leave teacher=true out.")
     return module.teacher.network
+
+
+if __name__ == "__main__":
+    main()

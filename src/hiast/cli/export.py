@@ -183,3 +183,7 @@ def _check_folder(folder: Path) -> None:
         return
     if "network_recipe" not in (read_record(folder / CONFIG) or {}):
         raise InputError(f"output: {folder} holds a model of another program; name another folder.")
+
+
+if __name__ == "__main__":
+    main()

@@ -254,3 +254,7 @@ def _summary(reader: RoundReader, names: tuple[str, ...]) -> Any:
             "-" if thresholds is None else f"{thresholds[-1, index]:.4f}",
         )
     return table
+
+
+if __name__ == "__main__":
+    main()

@@ -258,3 +258,7 @@ def _summary(records: list[dict[str, Any]], classes: Any, title: str) -> Any:
             escape(name), percent(sum(record["counts"][index] for record in records) / max(1, pixels))
         )
     return table
+
+
+if __name__ == "__main__":
+    main()

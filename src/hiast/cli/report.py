@@ -99,3 +99,7 @@ def _table(comparison: Comparison) -> Table:
         figures = [figure(group.mean(title)) for title in comparison.titles]
         table.add_row(group.name, group.count, *figures, figure(group.chosen))
     return table
+
+
+if __name__ == "__main__":
+    main()

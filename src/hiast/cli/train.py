@@ -175,3 +175,7 @@ def _free(parent: Path, stamp: str) -> Path:
             number += 1
         else:
             return path
+
+
+if __name__ == "__main__":
+    main()
