@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 
@@ -28,5 +29,5 @@ def check_not_negative(what: str, **values: Any) -> None:
         InputError: A value is negative, not finite, or not a number.
     """
     for name, value in values.items():
-        if not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
+        if not isinstance(value, Real) or not (math.isfinite(value) and float(value) >= 0):
             raise InputError(f"{what}: {name} is {value}; give a number that is 0 or more.")

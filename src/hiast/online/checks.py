@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def check_shares(what: str, **values: Any) -> None:
         InputError: Names what the setting belongs to, the setting and its value.
     """
     for name, value in values.items():
-        if not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= 1):
+        if not isinstance(value, Real) or not (math.isfinite(value) and 0 <= float(value) <= 1):
             raise InputError(f"{what}: {name} is {value}; give a number from 0 to 1.")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiast.errors import InputError
+from hiast.plain import make_plain
 from hiast.pseudo_labels.histogram import Histogram
 
 Thresholds = NDArray[np.float64]
@@ -36,6 +37,7 @@ class Policy(ABC):
     adapts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _require(1 <= self.num_classes <= 255, "num_classes", self.num_classes, "from 1 to 255")
 
     @property

@@ -10,6 +10,7 @@ import torch
 from hiast.classes import LabelSpace
 from hiast.errors import InputError
 from hiast.models import SegmentationNetwork
+from hiast.plain import plain
 from hiast.training.checkpoint import FORMAT, network_from, read_checkpoint
 from hiast.training.ingredients import unknown_parts
 from hiast.training.prediction import PredictionModule
@@ -82,7 +83,7 @@ class StoredModule(PredictionModule):
         checkpoint.get("callbacks", {}).pop(
             "Timer", None
         )  # trainer.max_time limits each start of the program.
-        checkpoint["hiast"] = {
+        about = {
             "format": FORMAT,
             "stage": self.stage,
             "round": self.round_number,
@@ -92,6 +93,9 @@ class StoredModule(PredictionModule):
             "network": getattr(self.network, "recipe", None),
             "config": self.run_config,
         }
+        checkpoint["hiast"] = plain(
+            about
+        )  # Settings from numpy would make a file that is refused when it is loaded.
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume behind the last batch of the checkpoint."""

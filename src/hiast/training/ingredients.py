@@ -7,10 +7,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from hiast import online
 from hiast.errors import InputError
+from hiast.plain import plain
 
 _CLASS = "ingredient"
 """Key that holds the name of the class, which is looked up in ``hiast.online`` and nowhere else."""
@@ -23,6 +25,8 @@ def to_plain(value: Any) -> Any:
         >>> to_plain(online.ClassMix())
         {'ingredient': 'ClassMix', 'classes_of': 'image', 'ignored_counts': True, 'context': 0}
     """
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Mapping):

@@ -20,6 +20,7 @@ from hiast.models import SegmentationNetwork, freeze_batch_norm, frozen_running_
 from hiast.models.batch_norm import BatchNormMode
 from hiast.models.network import TrainingPass
 from hiast.objectives.fused.cross_entropy import coarse_cross_entropy
+from hiast.plain import plain
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck
 from hiast.training.optim import OptimizerSettings, set_lrs
@@ -89,12 +90,12 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         if bn_statistics not in get_args(Statistics):
             raise InputError(f"{self.stage}: bn_statistics is '{bn_statistics}'; choose running or target.")
         self.optimizer = optimizer or OptimizerSettings()
-        self.max_steps = max_steps
-        self.accumulate_grad_batches = accumulate_grad_batches
-        self.round_number = round_number
+        self.max_steps: int = plain(max_steps)
+        self.accumulate_grad_batches: int = plain(accumulate_grad_batches)
+        self.round_number: int = plain(round_number)
         self.freeze_bn = freeze_bn
         self.bn_statistics = bn_statistics
-        self.seed = seed
+        self.seed: int = plain(seed)
         self.finite_check_interval = 50
         self.compile_mode: CompileMode | None = None
         self._compiled: Callable[[Tensor], TrainingPass] | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
 from hiast.errors import InputError, check_not_negative
+from hiast.plain import make_plain
 
 _NUMBERS = (
     "ema_decay", "masking_weight", "class_floor", "floor_share", "source_weight", "target_weight", "target_ramp_steps",
@@ -36,6 +37,7 @@ class OnlineSettings:
     joint_batch: bool
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_not_negative("online", **{name: getattr(self, name) for name in _NUMBERS})
         known = get_type_hints(type(self))
         for name in _CHOICES:

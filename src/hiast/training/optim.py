@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hiast.errors import InputError, check_not_negative
+from hiast.plain import make_plain
 
 _SCHEDULES = ("cosine", "poly", "constant")
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -39,6 +40,7 @@ class Schedule:
     warmup_factor: float = 1e-6
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.name not in _SCHEDULES:
             raise InputError(f"schedule.name is '{self.name}'; choose cosine, poly or constant.")
         check_not_negative(
@@ -115,6 +117,7 @@ class OptimizerSettings:
     lr_batch_size: int = 1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_not_negative(
             "optimizer",
             lr=self.lr,

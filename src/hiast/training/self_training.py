@@ -16,6 +16,7 @@ from hiast.data.sample import Batch
 from hiast.errors import InputError, check_not_negative
 from hiast.models import SegmentationNetwork, Teacher
 from hiast.objectives import HIASTLoss
+from hiast.plain import plain
 from hiast.training.module import AdaptationModule
 
 
@@ -68,9 +69,9 @@ class HIASTModule(AdaptationModule):
                 "hiast.objectives.HIASTLoss, whose from_coarse(...) gives the named terms."
             )
         self.loss = loss or HIASTLoss()
-        self.ema_decay = ema_decay
-        self.source_weight = source_weight
-        self.teacher = Teacher(network, ema_decay)
+        self.ema_decay: float = plain(ema_decay)
+        self.source_weight: float = plain(source_weight)
+        self.teacher = Teacher(network, self.ema_decay)
         if source_weight:
             self.domains = ("source", "target")  # type: ignore[misc]
 

@@ -15,6 +15,7 @@ from hiast.errors import InputError, check_not_negative
 from hiast.models import Discriminator, SegmentationNetwork
 from hiast.objectives import adversarial_loss, discriminator_input, normalized_entropy, source_cross_entropy
 from hiast.objectives.adversarial import INPUTS, LOSSES
+from hiast.plain import plain
 from hiast.training.module import AdaptationModule
 from hiast.training.scales import Cut, loss_over_scales
 from hiast.upsampling import Upsampling
@@ -89,9 +90,9 @@ class WarmupModule(AdaptationModule):
         self.clipping: dict[str, Any] = {}
         self.discriminator_input = discriminator_input
         self.discriminator_loss = discriminator_loss
-        self.adversarial_weight = adversarial_weight
-        self.entropy_weight = entropy_weight
-        self.discriminator_lr = discriminator_lr
+        self.adversarial_weight: float = plain(adversarial_weight)
+        self.entropy_weight: float = plain(entropy_weight)
+        self.discriminator_lr: float = plain(discriminator_lr)
         self.discriminator = None if discriminator_input is None else Discriminator(len(classes))
 
     def configure_optimizers(self) -> Any:
