@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from small_network import CLASSES, Batches, SaveAtEnd, TinyNetwork, bare_trainer, batches, fit, settings
 from torch import nn
 from torch.utils.data import DataLoader
@@ -83,6 +84,15 @@ def test_the_trainer_accumulates_as_the_module_counts(asked: int, own: int, fits
         return
     with pytest.raises(InputError, match=f"the trainer accumulates {asked} batches and the module {own}"):
         fit(module, batches(4), accumulate_grad_batches=asked)
+
+
+def test_a_callback_that_accumulates_otherwise_is_refused() -> None:
+    scheduler = GradientAccumulationScheduler({0: 1, 1: 2})
+    with pytest.raises(InputError, match="the trainer accumulates 2 batches and the module 1"):
+        fit(source_only(8), batches(4), max_epochs=2, callbacks=[scheduler])
+    module = source_only(8)
+    fit(module, batches(4), max_epochs=2, callbacks=[GradientAccumulationScheduler({0: 1})])
+    assert module.steps_done == 8
 
 
 def test_batches_without_what_a_stage_reads() -> None:

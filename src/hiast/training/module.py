@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from torch import Tensor
 
 from hiast.classes import IGNORED, LabelSpace
@@ -166,16 +167,22 @@ class AdaptationModule(PortableState, StoredModule, ABC):
                 f"it to a new module: {type(self).__name__}(module.network, module.classes, max_steps=...)."
             )
         if self.automatic_optimization:
-            asked = self.trainer.accumulate_grad_batches
-            if asked not in (1, self.accumulate_grad_batches):
-                raise InputError(
-                    f"{self.stage}: the trainer accumulates {asked} batches and the module "
-                    f"{self.accumulate_grad_batches}; set accumulate_grad_batches of the module, which counts its "
-                    "steps by it."
-                )
+            for asked in self._asked_accumulations():
+                if asked not in (1, self.accumulate_grad_batches):
+                    raise InputError(
+                        f"{self.stage}: the trainer accumulates {asked} batches and the module "
+                        f"{self.accumulate_grad_batches}; set accumulate_grad_batches of the module, which counts its "
+                        "steps by it."
+                    )
             self.trainer.accumulate_grad_batches = self.accumulate_grad_batches
         # A module that was loaded, or whose network was, is in eval mode.
         self.train()
+
+    def _asked_accumulations(self) -> list[int]:
+        """Batches per optimizer step that the trainer and its callbacks ask for."""
+        callbacks = (c for c in self.trainer.callbacks if isinstance(c, GradientAccumulationScheduler))  # type: ignore[attr-defined]
+        scheduled = [number for callback in callbacks for number in callback.scheduling.values()]
+        return [self.trainer.accumulate_grad_batches, *scheduled]
 
     def on_train_start(self) -> None:
         """Check that the data start where the module does.
