@@ -166,6 +166,23 @@ def test_a_second_epoch_would_repeat_a_plan(data: AdaptationDataModule) -> None:
     assert counter.done == [1, 2]
 
 
+class Weighted(SourceOnlyModule):
+    def __init__(self, network, classes, *, weight: float = 1.0, **settings) -> None:
+        super().__init__(network, classes, **settings)
+        self.weight = weight
+        self.save_hyperparameters(ignore=["network"])
+
+    def arguments(self):
+        return super().arguments() | {"weight": self.weight}
+
+
+def test_hyperparameters_leave_checkpoints_that_can_be_loaded(tmp_path: Path) -> None:
+    module = Weighted(TinyNetwork(), CLASSES, weight=3.0, optimizer=settings(), max_steps=2)
+    fit(module, batches(2), callbacks=[SaveAtEnd(tmp_path / "a.ckpt")])
+    again = Weighted.load_from_checkpoint(tmp_path / "a.ckpt", network=TinyNetwork())
+    assert again.weight == 3.0 and again.optimizer == settings()
+
+
 class PlainNetwork(nn.Module):
     num_classes, mean, std = len(CLASSES), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 

@@ -73,11 +73,13 @@ class StoredModule(PredictionModule):
         return cls(network, classes, **arguments)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the module, as plain values, and leave Lightning's loop counters out.
+        """Add what rebuilds the module, as plain values, and leave Lightning's loop counters and hyperparameters out.
 
         A run resumes from (stage, round, batches_done) alone, in a fresh loop over a loader that starts there.
         """
         checkpoint.pop("loops", None)
+        # What save_hyperparameters collects includes objects, and ``arguments`` rebuilds the module.
+        checkpoint.pop("hyper_parameters", None)
         # Lightning counts these from where the program was started last.
         checkpoint.update(epoch=0, global_step=self.steps_done)
         checkpoint.get("callbacks", {}).pop(
