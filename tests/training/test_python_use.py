@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from small_network import CLASSES, Batches, SaveAtEnd, TinyNetwork, bare_trainer, batches, fit, settings
 from torch import nn
@@ -197,3 +198,17 @@ def test_a_loss_of_another_base_is_refused_at_once() -> None:
         InputError, match=r"is a Linear: let it be a subclass of hiast\.objectives\.HIASTLoss"
     ):
         HIASTModule(TinyNetwork(), CLASSES, loss=nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+def test_a_fit_goes_on_from_checkpoints_of_its_own_stage_only(tmp_path: Path) -> None:
+    hiast = HIASTModule(TinyNetwork(), CLASSES, optimizer=settings(), max_steps=2)
+    fit(hiast, batches(1), callbacks=[SaveAtEnd(tmp_path / "a.ckpt")])
+    loader = DataLoader(Batches(batches(2)), batch_size=None)
+    with pytest.raises(
+        InputError, match=r"checkpoint is of stage self_training.*go on from one of stage source_only"
+    ):
+        bare_trainer().fit(source_only(2), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    foreign = {"state_dict": {}, "epoch": 0, "global_step": 0, "pytorch-lightning_version": pl.__version__}
+    torch.save(foreign, tmp_path / "b.ckpt")
+    with pytest.raises(InputError, match="was not written by a module of this library"):
+        bare_trainer().fit(source_only(2), loader, ckpt_path=tmp_path / "b.ckpt", weights_only=True)

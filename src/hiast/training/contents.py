@@ -100,8 +100,20 @@ class StoredModule(PredictionModule):
         )  # Settings from numpy would make a file that is refused when it is loaded.
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Resume behind the last batch of the checkpoint."""
-        self._batches_before = int(checkpoint["hiast"]["batches_done"])
+        """Resume behind the last batch of the checkpoint.
+
+        Raises:
+            InputError: The checkpoint is of another stage, or was not written by a module of this library.
+        """
+        about = checkpoint.get("hiast")
+        if not isinstance(about, dict):
+            raise InputError(f"{self.stage}: the checkpoint was not written by a module of this library.")
+        if about["stage"] != self.stage:
+            raise InputError(
+                f"{self.stage}: the checkpoint is of stage {about['stage']}: go on from one of stage {self.stage}, or "
+                "give the network of hiast.training.load_module to a new module."
+            )
+        self._batches_before = int(about["batches_done"])
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
