@@ -167,6 +167,12 @@ def test_a_second_epoch_would_repeat_a_plan(data: AdaptationDataModule) -> None:
     assert counter.done == [1, 2]
 
 
+@pytest.mark.parametrize(("precision", "name"), [("bf16-true", "bfloat16"), ("64-true", "float64")])
+def test_weights_that_are_not_float32_are_refused_at_once(precision: str, name: str) -> None:
+    with pytest.raises(InputError, match=f"the weights are {name}.*use precision=bf16-mixed"):
+        fit(source_only(2), batches(2), precision=precision)
+
+
 class Weighted(SourceOnlyModule):
     def __init__(self, network, classes, *, weight: float = 1.0, **settings) -> None:
         super().__init__(network, classes, **settings)

@@ -158,9 +158,16 @@ class AdaptationModule(PortableState, StoredModule, ABC):
         The warm-up, which steps its optimizers itself, does not accumulate by Lightning.
 
         Raises:
-            InputError: All steps are done, or the trainer accumulates otherwise.
+            InputError: All steps are done, the trainer accumulates otherwise, or the weights are not float32.
         """
         super().on_fit_start()
+        dtype = next((parameter.dtype for parameter in self.network.parameters()), torch.float32)
+        if dtype != torch.float32:
+            name = str(dtype).removeprefix("torch.")
+            raise InputError(
+                f"{self.stage}: the weights are {name}, and training needs those of float32: use precision=bf16-mixed, "
+                "16-mixed or 32-true of the trainer."
+            )
         if self.batches_done >= self.batches:
             raise InputError(
                 f"{self.stage}: all {self.max_steps} steps of this module are done. To train its network further, give "
