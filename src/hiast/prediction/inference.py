@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from hiast.errors import InputError
 from hiast.evaluation.inference import Prediction, predict_probabilities
 from hiast.models.normalize import normalize
+from hiast.plain import plain
 from hiast.prediction.windows import Blend, Windows, logit_bands
 
 Size = tuple[int, int]
@@ -45,18 +47,20 @@ class InferenceSettings:
 
     def __post_init__(self) -> None:
         if self.sizes is not None:
-            if not isinstance(self.sizes, Sequence):
-                raise InputError(f"sizes is {self.sizes}: give a list of [height, width].")
-            sizes = tuple(_whole(size, 2, "sizes", "[height, width]") for size in self.sizes)
+            given = plain(self.sizes)
+            if not isinstance(given, Sequence):
+                raise InputError(f"sizes is {given}: give a list of [height, width].")
+            sizes = tuple(whole_numbers(size, 2, "sizes", "[height, width]") for size in given)
             object.__setattr__(self, "sizes", sizes)
             if not sizes:
                 raise InputError("sizes is empty: name at least one [height, width], or leave it out.")
-        scales = tuple(float(scale) for scale in self.scales)
-        object.__setattr__(self, "scales", scales)
-        if not scales or not all(0 < scale < 100 for scale in scales):
-            raise InputError(f"scales is {list(scales)}: give positive numbers, such as [0.75, 1.0, 1.25].")
+        scales = plain(self.scales)
+        numbers = isinstance(scales, Sequence) and all(isinstance(scale, int | float) for scale in scales)
+        if not numbers or not scales or not all(0 < scale < 100 for scale in scales):
+            raise InputError(f"scales is {scales}: give positive numbers, such as [0.75, 1.0, 1.25].")
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in scales))
         if self.window is not None:
-            window = _whole(self.window, 3, "window", "[height, width, stride]")
+            window = whole_numbers(self.window, 3, "window", "[height, width, stride]")
             object.__setattr__(self, "window", window)
             if window[2] > min(window[:2]):
                 raise InputError(
@@ -80,11 +84,23 @@ class InferenceSettings:
         return self.sizes is None and self.scales == (1.0,) and not self.flip and self.window is None
 
 
-def _whole(values: Any, count: int, name: str, form: str) -> tuple[int, ...]:
+def whole_numbers(values: Any, count: int, name: str, form: str) -> tuple[int, ...]:
+    """``count`` whole numbers above 0, as a setting has them.
+
+    Args:
+        values: A sequence or an array.
+        count: How many there have to be.
+        name: Name of the setting, for the message.
+        form: What it looks like.
+
+    Raises:
+        InputError: They are something else.
+    """
+    values = plain(values)
     numbers = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
-    if len(numbers) != count or not all(isinstance(n, int | np.integer) and n > 0 for n in numbers):
+    if len(numbers) != count or not all(isinstance(n, int) and n > 0 for n in numbers):
         raise InputError(f"{name}: {values} is not {form}: give {count} whole numbers above 0.")
-    return tuple(int(number) for number in numbers)
+    return numbers
 
 
 @torch.inference_mode()
@@ -178,9 +194,9 @@ def equal_sized(images: Iterable[NDArray[np.uint8]], batch_size: int) -> Iterato
     """Consecutive images [H, W, 3] of equal size together, as [B, H, W, 3] with B of at most ``batch_size``.
 
     Raises:
-        InputError: ``batch_size`` is below 1.
+        InputError: ``batch_size`` is no whole number of at least 1.
     """
-    if batch_size < 1:
+    if not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: give a whole number of at least 1.")
     yield from map(np.stack, in_batches(images, batch_size, np.shape))
 

@@ -187,9 +187,9 @@ class PredictionModule(pl.LightningModule):
             )
         settings = InferenceSettings(
             sizes=self.sizes_to_see(sizes),
-            scales=tuple(scales),
+            scales=scales,  # type: ignore[arg-type]  # InferenceSettings checks and converts these.
             flip=flip,
-            window=None if window is None else tuple(window),  # type: ignore[arg-type]
+            window=window,  # type: ignore[arg-type]
             blend=blend,
         )
         run_config: Any = self.run_config
