@@ -56,6 +56,26 @@ def test_a_saved_folder_gives_the_model_back(tmp_path: Path, model: Segmentation
         np.testing.assert_array_equal(one.confidence, other.confidence)
 
 
+def test_facts_and_sizes_may_be_numbers_of_numpy(tmp_path: Path):
+    facts = {"round": np.int64(3), "metrics": {"mIoU-4": np.float32(0.5)}}
+    model = SegmentationModel(network(), CLASSES, np.array([32, 48]), facts)
+    loaded = load_model(model.save_pretrained(tmp_path / "model") or tmp_path / "model")
+    assert loaded.validation_size == (32, 48)
+    assert loaded.facts == {"round": 3, "metrics": {"mIoU-4": 0.5}}
+
+
+@pytest.mark.parametrize("size", [32, (32, 48, 3), (0, 48), (32.5, 48), "ab"])
+def test_a_size_of_another_form_is_refused_when_the_model_is_made(size: object):
+    with pytest.raises(InputError, match=r"validation_size: .* is not \(height, width\)"):
+        SegmentationModel(network(), CLASSES, size)
+
+
+@pytest.mark.parametrize("classes", [4, ["a", "b", "c", "d"]])
+def test_classes_are_a_label_space(classes: object):
+    with pytest.raises(InputError, match=r"give a hiast\.classes\.LabelSpace"):
+        SegmentationModel(network(), classes)
+
+
 def test_the_config_names_the_classes_as_transformers_does(tmp_path: Path, model: SegmentationModel):
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

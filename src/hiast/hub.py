@@ -24,6 +24,7 @@ from hiast.export.card import DEMO_DOMAINS, card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
 from hiast.prediction.image_settings import image_settings
+from hiast.plain import plain
 from hiast.training import load_module
 from hiast.training.checkpoint import EXPORTED, checkpoint_of, no_checkpoint
 from hiast.training.prediction import PredictionModule
@@ -127,7 +128,7 @@ class SegmentationModel(
                 "The network is of your own class, without a recipe to rebuild it, and cannot be shared."
             )
         names = self.classes.names
-        return {
+        config: dict[str, Any] = {
             "format": FORMAT,
             "library_name": "hiast",
             "architectures": ["SegmentationModel"],
@@ -143,6 +144,7 @@ class SegmentationModel(
             "training_facts": self.facts,
             "image_reading": self.image_settings,
         }
+        return plain(config)  # type: ignore[no-any-return]
 
     def _save_pretrained(self, save_directory: Path) -> None:
         config = json.dumps(self.to_config(), indent=2, ensure_ascii=False) + "\n"

@@ -29,6 +29,7 @@ from hiast.prediction.inference import (
     predict_arrays,
     to_planes,
     to_predictions,
+    whole_numbers,
 )
 from hiast.prediction.windows import Blend
 from hiast.upsampling import ReadOut, read_out
@@ -42,6 +43,9 @@ class PredictionModule(pl.LightningModule):
         classes: The label space; its length is C.
         validation_size: (height, width) to which images are resized for validation and prediction. None keeps the
             size of each image.
+
+    Raises:
+        InputError: One of them is of another kind, or the network has another number of classes.
 
     Attributes:
         normalize: Images uint8 [B, 3, H, W] -> normalized float32 images, as the network reads them.
@@ -61,6 +65,10 @@ class PredictionModule(pl.LightningModule):
                 f"The network is a {type(network).__name__}: let it be a subclass of hiast.models.SegmentationNetwork, "
                 "which says what a network has to give."
             )
+        if not isinstance(classes, LabelSpace):
+            raise InputError(
+                f"The classes are a {type(classes).__name__}: give a hiast.classes.LabelSpace of names and colors."
+            )
         if network.num_classes != len(classes):
             raise InputError(
                 f"The network has {network.num_classes} classes and the scenario {len(classes)}: build it with "
@@ -70,7 +78,10 @@ class PredictionModule(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(network.mean, network.std)
         self.classes = classes
-        self.validation_size = None if validation_size is None else (validation_size[0], validation_size[1])
+        self.validation_size: tuple[int, int] | None = None
+        if validation_size is not None:
+            height, width = whole_numbers(validation_size, 2, "validation_size", "(height, width)")
+            self.validation_size = (height, width)
         self.metrics = SegmentationMetrics(classes)
         self.scores: Scores | None = None
         self.inference: dict[str, Any] = {}
