@@ -200,3 +200,15 @@ def test_two_processes_with_unequal_shares_count_each_image_once(tmp_path: Path)
         found = np.load(path)
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, expected)
+
+
+def test_scores_do_not_move_when_the_counting_goes_on():
+    metrics = SegmentationMetrics(CITYSCAPES_19)
+    label = torch.zeros(2, 3, dtype=torch.uint8)
+    metrics.update(label, label)
+    before = metrics.compute()
+    metrics.update(label, label)
+    assert before.matrix.sum() == 6 and metrics.compute().matrix.sum() == 12
+    before.matrix[:] = 0
+    metrics.update(label, label)
+    assert metrics.compute().matrix.sum() == 18

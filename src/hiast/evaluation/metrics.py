@@ -73,7 +73,8 @@ class SegmentationMetrics(Metric):
 
     def compute(self) -> Scores:
         """Scores of all images of all processes."""
-        return scores(self.matrix.cpu().numpy(), self.classes)
+        # A copy: the counting goes on in the same memory.
+        return scores(self.matrix.cpu().numpy().copy(), self.classes)
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
