@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,18 @@ IGNORED = 255
 Color = tuple[int, int, int]
 
 
+def _color(values: Any) -> Color:
+    """An RGB color of three numbers.
+
+    Raises:
+        ValueError: They are no color.
+    """
+    numbers = [] if isinstance(values, str) else [int(value) for value in values]
+    if len(numbers) != 3 or not all(0 <= number <= 255 for number in numbers):
+        raise ValueError(f"{values} is no color: give its red, green and blue, three numbers from 0 to 255.")
+    return (numbers[0], numbers[1], numbers[2])
+
+
 @dataclass(frozen=True)
 class LabelSpace:
     """The classes of a scenario or a dataset, in the order of their indices.
@@ -26,6 +39,9 @@ class LabelSpace:
         names: Class names; the position is the class index. At most 255, all different.
         colors: One RGB color (0..255) per class.
         reported: Means to report: title -> names of the classes averaged. Empty: one mean over all classes.
+
+    Raises:
+        ValueError: Names, colors and means do not fit together, or a color is none.
     """
 
     names: tuple[str, ...]
@@ -34,7 +50,7 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "colors", tuple((int(r), int(g), int(b)) for r, g, b in self.colors))
+        object.__setattr__(self, "colors", tuple(_color(color) for color in self.colors))
         if not 2 <= len(self.names) <= 255:
             one = (
                 f": name the background as a class too, [background, {self.names[0]}]"
@@ -52,10 +68,16 @@ class LabelSpace:
             unknown = [name for name in names if name not in self.names]
             if unknown:
                 raise ValueError(f"{title} names classes that do not exist: {', '.join(unknown)}.")
+            if not names:
+                raise ValueError(f"{title} names no class: name those that it is the mean of.")
         object.__setattr__(self, "reported", MappingProxyType(reported))
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __hash__(self) -> int:
+        # A mapping proxy has no hash.
+        return hash((self.names, self.colors))
 
     def __reduce__(self) -> tuple[type[LabelSpace], tuple[object, ...]]:
         # A mapping proxy cannot be pickled, and loader workers may be spawned.
