@@ -455,3 +455,13 @@ def test_two_targets_are_one(drawn_data: Path):
     loader = module.val_dataloader()
     assert len(loader) == len(targets[0].val_dataset()) == len(module.target.val_dataloader())
     assert JoinedDataModule([GTA5DataModule(drawn_data)]).val_dataloader() == []
+
+
+def test_images_of_joined_data_are_counted_from_the_end_too(drawn_data: Path):
+    joined = JoinedDataModule([GTA5DataModule(drawn_data), SYNTHIADataModule(drawn_data)]).train_dataset()
+    assert joined[-1]["name"] == joined.names[-1]
+    assert joined[-len(joined)]["name"] == joined.names[0]
+    np.testing.assert_array_equal(joined.read_image(-1), joined.read_image(len(joined) - 1))
+    for index in (len(joined), -len(joined) - 1):
+        with pytest.raises(IndexError, match=f"There are {len(joined)} images"):
+            joined.read_label(index)

@@ -87,6 +87,10 @@ class JoinedDataset(Dataset[Sample]):
         return dataset.read_label(inner, size)
 
     def _find(self, index: int) -> tuple[SegmentationDataset, int]:
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} images.")
         source = bisect_right(self._starts, index) - 1
         return self.datasets[source], index - self._starts[source]
 
