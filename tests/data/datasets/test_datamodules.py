@@ -465,3 +465,9 @@ def test_images_of_joined_data_are_counted_from_the_end_too(drawn_data: Path):
     for index in (len(joined), -len(joined) - 1):
         with pytest.raises(IndexError, match=f"There are {len(joined)} images"):
             joined.read_label(index)
+
+
+def test_datamodules_can_be_printed(tmp_path: Path):
+    gta5, synthia = GTA5DataModule(tmp_path), SYNTHIADataModule(tmp_path)
+    assert str(gta5) == f"GTA5DataModule(title=GTA5, data_root={tmp_path})"
+    assert str(JoinedDataModule([gta5, synthia])) == f"JoinedDataModule({gta5}, {synthia})"

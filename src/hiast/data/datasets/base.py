@@ -197,6 +197,10 @@ class DatasetDataModule(pl.LightningDataModule):
         self._skip_list = (skip_list, role)
         self._datasets.clear()
 
+    def __str__(self) -> str:
+        """Title and folder; Lightning's text lists the files, and fails on loaders of this library."""
+        return f"{type(self).__name__}(title={self.title}, data_root={self.data_root})"
+
     def train_dataset(self, labeled: bool = True) -> SegmentationDataset:
         """Training images at full size.
 

@@ -151,6 +151,10 @@ class JoinedDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self._datasets: dict[bool, JoinedDataset] = {}
 
+    def __str__(self) -> str:
+        """The datasets; Lightning's text lists the files of all."""
+        return f"{type(self).__name__}({', '.join(map(str, self.modules))})"
+
     @property
     def classes(self) -> LabelSpace:
         """The classes of all."""
