@@ -210,3 +210,28 @@ def test_one_donor_always_stays(drop: float):
     assert 1 <= len(hard.donors(1)) <= 2
     rng = np.random.default_rng(0)
     assert {hard.draw(rng)[0] for _ in range(100)} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": np.zeros((4, 6), np.int64)}, "labels have to be arrays of uint8, not int64"),
+        ({"donor_labels": np.zeros((4, 6), np.int32)}, "labels have to be arrays of uint8, not int32"),
+        ({"image": np.zeros((4, 6, 3))}, "images have to be arrays of uint8, not float64"),
+        ({"donor_image": [[0]]}, "images have to be arrays of uint8, not list"),
+        ({"hard_classes": [-1]}, "Hard classes are class indices from 0 to 254"),
+        ({"hard_classes": [255]}, "Hard classes are class indices from 0 to 254"),
+        ({"hard_classes": [300]}, "Hard classes are class indices from 0 to 254"),
+    ],
+)
+def test_what_cannot_be_pasted_is_refused(change, sentence):
+    image, labels = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8)
+    given = {
+        "image": image,
+        "labels": labels,
+        "donor_image": image,
+        "donor_labels": labels,
+        "hard_classes": [0],
+    }
+    with pytest.raises(InputError, match=sentence):
+        hard_class_paste(**given | change)

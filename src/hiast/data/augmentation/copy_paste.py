@@ -58,7 +58,7 @@ def hard_class_paste(
         was copied to a pixel, 255 where none was. The inputs are unchanged.
 
     Raises:
-        InputError: An image and its labels differ in size.
+        InputError: An image and its labels differ in size, one is no array of uint8, or a hard class is no class.
 
     Examples:
         >>> image, donor = np.zeros((1, 2, 3), np.uint8), np.full((1, 2, 3), 7, np.uint8)
@@ -70,6 +70,10 @@ def hard_class_paste(
         array([[  5, 255]], dtype=uint8)
     """
     for pixels, classes in ((image, labels), (donor_image, donor_labels)):
+        for name, array in (("images", pixels), ("labels", classes)):
+            if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
+                found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise InputError(f"The {name} have to be arrays of uint8, not {found}.")
         if pixels.shape[:2] != classes.shape:
             raise InputError(
                 f"An image of {pixels.shape[:2]} has labels of {classes.shape}; "
@@ -78,6 +82,9 @@ def hard_class_paste(
     height, width = labels.shape
     donor_image = resize_image(donor_image, height, width)
     donor_labels = resize_labels(donor_labels, height, width)
+    hard_classes = list(hard_classes)
+    if not all(0 <= index < IGNORED for index in hard_classes):
+        raise InputError(f"Hard classes are class indices from 0 to {IGNORED - 1}, not {hard_classes}.")
     copied = class_mask(donor_labels, hard_classes)
     return (
         copy_where(copied, donor_image, image),
