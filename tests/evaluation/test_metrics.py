@@ -163,7 +163,7 @@ def test_without_pixels_nothing_is_counted() -> None:
 
 def test_different_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="shape"):
-        confusion_matrix(torch.zeros(1, 2, 3), torch.zeros(1, 3, 2), 2)
+        confusion_matrix(torch.zeros(1, 2, 3, dtype=torch.uint8), torch.zeros(1, 3, 2, dtype=torch.uint8), 2)
 
 
 def test_copies_count_for_themselves() -> None:
@@ -212,3 +212,17 @@ def test_scores_do_not_move_when_the_counting_goes_on():
     before.matrix[:] = 0
     metrics.update(label, label)
     assert metrics.compute().matrix.sum() == 18
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label", "sentence"),
+    [
+        (np.zeros((2, 3), np.uint8), torch.zeros(2, 3, dtype=torch.uint8), "Predictions are ndarray"),
+        (torch.zeros(2, 3, dtype=torch.uint8), np.zeros((2, 3), np.uint8), "labels are ndarray"),
+        (torch.full((2, 3), 0.9), torch.zeros(2, 3, dtype=torch.uint8), r"Predictions are torch\.float32"),
+        (torch.zeros(2, 3, dtype=torch.uint8), torch.zeros(2, 3), r"labels are torch\.float32"),
+    ],
+)
+def test_what_is_no_tensor_of_integers_is_refused(prediction, label, sentence):
+    with pytest.raises(InputError, match=sentence + r": give class indices as a tensor of integers"):
+        SegmentationMetrics(TWO).update(prediction, label)

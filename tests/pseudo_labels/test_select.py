@@ -268,3 +268,9 @@ def test_a_gpu_selects_the_same(policy):
         here.update(group[0], cpu.labels)
         there.update(group[0].cuda(), gpu.labels)
     np.testing.assert_array_equal(here.class_mean_confidence, there.class_mean_confidence)
+
+
+@pytest.mark.parametrize("policy", [Constant(2), InstanceAdaptive(2), ClassBalanced(2), Argmax(2)])
+def test_arrays_are_refused_in_a_sentence(policy):
+    with pytest.raises(InputError, match="have to be tensors, not ndarray and ndarray"):
+        list(select([(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.int64))], policy))

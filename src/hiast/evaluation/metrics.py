@@ -89,8 +89,14 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
         int64 [C, C] on the device of ``label``; row = label, column = prediction.
 
     Raises:
-        InputError: The shapes differ, or a label or prediction is not a class.
+        InputError: They are no tensors of integers, their shapes differ, or a label or prediction is not a class.
     """
+    for name, values in (("Predictions", prediction), ("labels", label)):
+        if not isinstance(values, Tensor) or values.is_floating_point():
+            found = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise InputError(
+                f"{name} are {found}: give class indices as a tensor of integers; torch.from_numpy makes one."
+            )
     if prediction.shape != label.shape:
         raise InputError(
             f"Prediction {list(prediction.shape)} and label {list(label.shape)} differ in shape."

@@ -102,6 +102,11 @@ def smallest_confidence(confidence: Tensor, prediction: Tensor, num_classes: int
     Raises:
         InputError: Shape, type or range do not fit, or a confidence is not finite.
     """
+    if not isinstance(confidence, Tensor) or not isinstance(prediction, Tensor):
+        raise InputError(
+            f"Confidence and prediction have to be tensors, not {type(confidence).__name__} and "
+            f"{type(prediction).__name__}: torch.from_numpy makes them of arrays."
+        )
     if confidence.ndim != 3 or confidence.shape != prediction.shape or not confidence.is_floating_point():
         raise InputError(
             "Confidence must be a float tensor [B, H, W] and prediction an integer one of that shape, not "
