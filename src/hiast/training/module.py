@@ -25,6 +25,7 @@ from hiast.plain import plain
 from hiast.training.contents import StoredModule
 from hiast.training.finite import FiniteCheck
 from hiast.training.optim import OptimizerSettings, set_lrs
+from hiast.training.samples import check_sample
 from hiast.training.scales import Cut, loss_over_scales
 from hiast.upsampling import PortableState, Upsampling
 
@@ -253,7 +254,7 @@ class AdaptationModule(PortableState, StoredModule, ABC):
             self._buffers_before = [buffer.clone() for buffer in self._moving_buffers()]
 
     def _check_batch(self, batch: Batch) -> None:
-        """Raise on a batch that lacks what the stage reads.
+        """Raise on a batch that lacks what the stage reads, or holds it in another type or shape.
 
         Raises:
             InputError: Says which part and how it is made.
@@ -273,6 +274,14 @@ class AdaptationModule(PortableState, StoredModule, ABC):
             raise InputError(
                 f"{self.stage}: target images need pseudo-labels: use with_plan(..., round_directory=...), the folder "
                 "that hiast-label or hiast.callbacks.LabelRound has written."
+            )
+        for domain in self.domains:
+            pseudo = domain == "target" and self.labels_needed
+            check_sample(
+                f"{self.stage}: the {domain} batches",
+                parts[domain],
+                ["image", "strong"] if pseudo else ["image"],
+                labeled=pseudo or domain == "source",
             )
 
     def discard_unfinished_step(self) -> bool:

@@ -32,6 +32,7 @@ from hiast.prediction.inference import (
     whole_numbers,
 )
 from hiast.prediction.windows import Blend
+from hiast.training.samples import check_sample
 from hiast.upsampling import ReadOut, read_out
 
 
@@ -128,7 +129,14 @@ class PredictionModule(pl.LightningModule):
         return found
 
     def validation_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """Count one batch of labeled target images; returns the predicted labels."""
+        """Count one batch of labeled target images; returns the predicted labels.
+
+        Raises:
+            InputError: The batch lacks images or labels, or the images are not uint8 [B, 3, H, W].
+        """
+        check_sample("Validation batches", batch, ["image"], labeled=False)
+        if "label" not in batch:
+            raise InputError("Validation batches hold no tensor 'label'.")
         label = batch["label"]
         found = self.read_out(
             batch["image"], (label.shape[-2], label.shape[-1]), entropy=True, **self.inference
