@@ -108,9 +108,10 @@ class StoredModule(PredictionModule):
         about = checkpoint.get("hiast")
         if not isinstance(about, dict):
             raise InputError(f"{self.stage}: the checkpoint was not written by a module of this library.")
-        if about["stage"] != self.stage:
+        stage = about.get("stage", self.stage)
+        if stage != self.stage:
             raise InputError(
-                f"{self.stage}: the checkpoint is of stage {about['stage']}: go on from one of stage {self.stage}, or "
+                f"{self.stage}: the checkpoint is of stage {stage}: go on from one of stage {self.stage}, or "
                 "give the network of hiast.training.load_module to a new module."
             )
         self._batches_before = int(about["batches_done"])
