@@ -23,8 +23,8 @@ from hiast.errors import InputError
 from hiast.export.card import DEMO_DOMAINS, card_text
 from hiast.files import write_atomically
 from hiast.models import build_from_recipe
-from hiast.prediction.image_settings import image_settings
 from hiast.plain import plain
+from hiast.prediction.image_settings import image_settings
 from hiast.training import load_module
 from hiast.training.checkpoint import EXPORTED, checkpoint_of, no_checkpoint
 from hiast.training.prediction import PredictionModule
