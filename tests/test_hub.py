@@ -140,6 +140,18 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "last.ckpt"
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "folder"])
+def test_loading_leaves_the_random_state_alone(
+    tmp_path: Path, checkpoint: Path, model: SegmentationModel, kind: str
+):
+    model.save_pretrained(tmp_path / "folder")
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    load_model(checkpoint if kind == "checkpoint" else tmp_path / "folder")
+    torch.testing.assert_close(torch.rand(3), wanted)
+
+
 def test_the_card_of_the_demo_claims_no_real_data():
     gta5 = {
         "source": {"_target_": "hiast.GTA5DataModule"},

@@ -203,7 +203,8 @@ class SegmentationModel(
         try:
             names = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
             classes = LabelSpace(tuple(names), tuple(config["colors"]), config["reported_means"])
-            network = build_from_recipe(config["network_recipe"])
+            with torch.random.fork_rng(devices=[]):  # Random weights are replaced by those of the file.
+                network = build_from_recipe(config["network_recipe"])
             network.load_state_dict(load_file(weights))
             size = config["inference_size"]
             return cls(

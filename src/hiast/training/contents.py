@@ -141,20 +141,23 @@ class StoredModule(PredictionModule):
                 f"{checkpoint_path} is a checkpoint of stage {about['stage']}, not of {cls.stage}: use "
                 "hiast.training.load_module, which takes any stage."
             )
-        built = network if network is not None else network_from(checkpoint, checkpoint_path)
-        try:
-            module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
-            # The state of an ingredient of one's own has no place; only further training would need it.
-            unknown = tuple(f"{name}." for name in unknown_parts(about["arguments"]))
-            state = {
-                key: value for key, value in checkpoint["state_dict"].items() if not key.startswith(unknown)
-            }
-            module.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason}"
-            ) from error
+        with torch.random.fork_rng(devices=[]):  # Random weights are replaced by those of the checkpoint.
+            built = network if network is not None else network_from(checkpoint, checkpoint_path)
+            try:
+                module = cls.from_arguments(built, LabelSpace(**about["classes"]), about["arguments"])
+                # The state of an ingredient of one's own has no place; only further training would need it.
+                unknown = tuple(f"{name}." for name in unknown_parts(about["arguments"]))
+                state = {
+                    key: value
+                    for key, value in checkpoint["state_dict"].items()
+                    if not key.startswith(unknown)
+                }
+                module.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"{checkpoint_path} does not fit {cls.__name__} with its network: {reason}"
+                ) from error
         module.on_load_checkpoint(checkpoint)
         module.run_config = about["config"]
         return module.to(map_location).eval()
