@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -155,6 +156,20 @@ def test_a_checkpoint_goes_on_with_data_that_start_where_it_ended(
         assert one.equal(other)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_trainer_predicts_what_the_module_does(named: bool) -> None:
+    module = source_only(2).train()
+    images = torch.randint(0, 256, (5, 3, 12, 16), dtype=torch.uint8)
+    samples = [{"image": image} if named else image for image in images]
+    found = bare_trainer().predict(module, DataLoader(samples, batch_size=2))  # type: ignore[arg-type]
+    assert found is not None and [len(batch["labels"]) for batch in found] == [2, 2, 1]
+    for name in ("labels", "confidence"):
+        together = torch.cat([batch[name] for batch in found])  # type: ignore[call-overload]
+        alone = np.stack([getattr(prediction, name) for prediction in module.predict(images)])
+        assert together.numpy().dtype == alone.dtype
+        np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
 def test_a_second_epoch_would_repeat_a_plan(data: AdaptationDataModule) -> None:
     with pytest.raises(InputError, match=r"data end after 2 batches.*with_plan\(..., steps=4\)"):
         bare_trainer(max_epochs=2).fit(
@@ -218,3 +233,9 @@ def test_a_fit_goes_on_from_checkpoints_of_its_own_stage_only(tmp_path: Path) ->
     torch.save(foreign, tmp_path / "b.ckpt")
     with pytest.raises(InputError, match="was not written by a module of this library"):
         bare_trainer().fit(source_only(2), loader, ckpt_path=tmp_path / "b.ckpt", weights_only=True)
+
+
+def test_a_trainer_refuses_images_of_another_type() -> None:
+    images = torch.rand(2, 3, 12, 16)
+    with pytest.raises(InputError, match=r"Batches to predict hold 'image' of torch.float32"):
+        bare_trainer().predict(source_only(2), DataLoader(images, batch_size=2))  # type: ignore[arg-type]

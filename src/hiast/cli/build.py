@@ -85,9 +85,8 @@ def build_domains(
     if not 0 < share < 1:
         raise InputError(f"data.labeled_target_share is {share}: give a number between 0 and 1.")
     for module in single_datasets(labeled):
-        module.validates = (
-            False  # Candidates are measured on validation images of the source, never of the target.
-        )
+        # Candidates are measured on validation images of the source, never of the target.
+        module.validates = False
     weights = [(1 - share) * weight for weight in _weights(source)]
     both = JoinedDataModule([*single_datasets(source), *single_datasets(labeled)], [*weights, share])
     return both, target

@@ -95,9 +95,8 @@ class StoredModule(PredictionModule):
             "network": getattr(self.network, "recipe", None),
             "config": self.run_config,
         }
-        checkpoint["hiast"] = plain(
-            about
-        )  # Settings from numpy would make a file that is refused when it is loaded.
+        # Settings from numpy would make a file that is refused when it is loaded.
+        checkpoint["hiast"] = plain(about)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume behind the last batch of the checkpoint.

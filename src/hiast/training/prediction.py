@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -217,6 +217,25 @@ class PredictionModule(pl.LightningModule):
             for batch in equal_sized(as_images(x, target_reader(run_config, bands, value_range)), batch_size):
                 found += self.predict_arrays(batch, settings)
         return found if is_several(x) else found[0]
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        """Predictions of one batch of images of equal size, for ``Trainer.predict``, by the settings of the validation.
+
+        Args:
+            batch: A collated ``Sample``, or its images alone, uint8 [B, 3, H, W].
+            batch_idx: Not used.
+
+        Returns:
+            ``labels`` uint8 [B, H, W] and ``confidence`` float32 [B, H, W].
+
+        Raises:
+            InputError: The images are of another type or shape.
+        """
+        sample = batch if isinstance(batch, Mapping) else {"image": batch}
+        check_sample("Batches to predict", sample, ["image"], labeled=False)
+        images = sample["image"]
+        found = self.read_out(images, (images.shape[-2], images.shape[-1]), **self.inference)
+        return {"labels": found.labels, "confidence": found.confidence}
 
     def predict_arrays(self, images: NDArray[np.uint8], settings: InferenceSettings) -> list[Prediction]:
         """Predictions of images uint8 [B, H, W, 3] of one size; the module is in eval mode."""
