@@ -8,6 +8,7 @@
 ``candidates_labeled.json``          mIoU of each candidate on labeled images; nothing is chosen by it
 ``settings.json``                    settings that differ from the defaults
 ``times.json``                       seconds of training, labeling and validation, memory, devices
+``images.json``                      number of images of each role, and a hash of their names, as the run began
 ``lineage.json``                     which checkpoint each round started from, and which one labeled it
 ===================================  ==================================================================================
 
@@ -31,6 +32,7 @@ CLASSES = "classes.json"
 LABELED = "candidates_labeled.json"
 SETTINGS = "settings.json"
 TIMES = "times.json"
+IMAGES = "images.json"
 LINEAGE = "lineage.json"
 REPORT = "report.html"
 COLUMNS = ("stage", "round", "step", "name", "value")

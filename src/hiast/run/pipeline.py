@@ -33,6 +33,7 @@ from hiast.ranks import is_rank_zero
 from hiast.report.files import CLASSES, FORMAT, LINEAGE, REPORT
 from hiast.run.callbacks import build_callbacks
 from hiast.run.directory import RunDirectory
+from hiast.run.images import record_images
 from hiast.run.lineage import record_round
 from hiast.run.modules import ModuleBuilder, start_from
 from hiast.run.results import check_complete, make_result
@@ -186,23 +187,25 @@ class Pipeline:
             for number in range(1, len(stage.rounds) + 1):
                 domains |= set(self.build_module(network, stage, number).domains)
         if is_rank_zero():
-            self._list_images(domains)
+            self._list_images(domains, begun)
         return network
 
-    def _list_images(self, domains: set[Domain]) -> None:
+    def _list_images(self, domains: set[Domain], begun: bool) -> None:
         """List all images and read their headers now, so that problems are reported before training starts."""
         data = self.datamodule
         data.prepare_data()
-        listed = [data.source.train_dataset()] if "source" in domains else []
+        listed = {"source train": data.source.train_dataset()} if "source" in domains else {}
         if "target" in domains:
-            listed.append(data.labeling_images())
+            listed["target train"] = data.labeling_images()
         if data.target.has_val:
-            listed.append(data.target.val_dataset())
-        for dataset in listed:
+            listed["target val"] = data.target.val_dataset()
+        for dataset in listed.values():
             for part in dataset.datasets if isinstance(dataset, JoinedDataset) else [dataset]:
                 check_headers(part)
         if any(settings.labels is not None for stage in self.stages for settings in stage.rounds):
             data.check_strong_view()
+        names = {role: dataset.names for role, dataset in listed.items()}
+        record_images(self.directory.path, names, begun=begun)
 
     def _fit(
         self,

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from hiast.counted import counted
 from hiast.data.augmentation.copy_paste import HardClassAugmentation, HardClasses, class_mask, copy_where
 from hiast.data.augmentation.strong import ImageAugmentation, checked_view
 from hiast.data.augmentation.weak import WeakAugmentation
@@ -205,8 +206,9 @@ class PseudoLabeledDataset(Dataset[Sample]):
             missing = [name for name in self.dataset.names if name not in rows]
             if missing:
                 raise InputError(
-                    f"The round in {self.round_directory} has no label for {len(missing)} images such as "
-                    f"'{missing[0]}': it was made from other images; label these ones."
+                    f"The round in {self.round_directory} was made from other images: it has no label for "
+                    f"{counted(len(missing), 'image')} such as '{missing[0]}'. Take them away, or start another "
+                    "run."
                 )
             hard = None
             if self.hard_class_augmentation is not None:
