@@ -29,6 +29,7 @@ ANYONE = {
     "ranks",
     "stage_names",
     "compile_modes",
+    "neutral_settings",
     "counted",
     "upsampling",
 }
@@ -51,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "upsampling": set(),
     "stage_names": set(),
     "compile_modes": set(),
+    "neutral_settings": set(),
     "counted": set(),
     "data": {"pseudo_labels", "formats"},
     "scenes": set(),
@@ -188,6 +190,7 @@ def test_other_packages_stay_where_they_belong(name: str):
             "progress",
             "stage_names",
             "compile_modes",
+            "neutral_settings",
             "counted",
         ), f"{place}: {part} is without torch"
 

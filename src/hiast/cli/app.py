@@ -168,12 +168,8 @@ class _Task:
 
 def _finish_imports(config_name: str) -> None:
     """Import what is large, and collect garbage from now on; what is imported is never looked at again."""
-    if config_name in (
-        "eval",
-        "export",
-        "label",
-        "predict",
-    ):  # The configuration of a training names its classes.
+    # The configuration of a training names its classes, which are imported when it is checked.
+    if config_name in ("eval", "export", "label", "predict"):
         importlib.import_module("hiast.training")
     if not gc.isenabled():
         gc.freeze()

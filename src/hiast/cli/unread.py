@@ -9,10 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hiast.cli.build import stage_names
-from hiast.stage_names import STAGES
-
-_OF_SELF_TRAINING = frozenset({"loss", "pseudo_label", "augmentation"})
-"""Parts of the configuration that only self-training reads."""
+from hiast.stage_names import ONLY_SELF_TRAINING, STAGES
 
 _FOLLOWED = {"max_steps": ("rounds", "max_steps", "by_round"), "batch_size": ("batch_size",)}
 """Setting of the online stage -> settings of self-training that it follows where it is null."""
@@ -31,7 +28,7 @@ def unread_settings(config: DictConfig, changed: Mapping[str, Any]) -> list[str]
     stages = stage_names(config)
     unread = set(STAGES) - set(stages)
     if "self_training" in unread:
-        unread |= _OF_SELF_TRAINING
+        unread |= set(ONLY_SELF_TRAINING)
     read = OmegaConf.masked_copy(config, [str(name) for name in config if name not in unread])
     followed = set(re.findall(r"\$\{([\w.]+)\}", OmegaConf.to_yaml(read)))
     if "online" in stages:

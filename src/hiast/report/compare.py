@@ -14,20 +14,12 @@ from typing import Any
 
 from hiast.counted import counted
 from hiast.errors import InputError
+from hiast.neutral_settings import ANYWHERE, OF_TRAINER, same_pixels
 from hiast.report.facts import RunFacts, read_run
 from hiast.report.history import Round
 
-_SAME = frozenset(
-    {"run", "seed", "logger", "report", "data_root", "cache_folder", "num_workers", "pictures"}
-    | {"chosen_by_machine", "compile_mode"}
-)
+_SAME = ANYWHERE | {"seed", "pictures", "chosen_by_machine"}
 """Settings that do not make two runs different."""
-
-_SAME_OF_TRAINER = frozenset(
-    {"accelerator", "devices", "num_nodes", "strategy"}
-    | {"max_time", "profiler", "detect_anomaly", "enable_model_summary"}
-)
-"""Arguments of the trainer that do not either; others, such as the clipping of gradients, change what is trained."""
 
 DEPTH = 3
 """Levels of folders that are searched for run directories."""
@@ -282,7 +274,7 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
         >>> flat({"seed": 1, "online": {"max_steps": 5}})
         {'online.max_steps': 5}
     """
-    if _is_same(key) or (key == "data.cache" and value != "jpeg"):  # The others hold the pixels of the files.
+    if _is_same(key) or same_pixels(key, value):
         return {}
     if isinstance(value, Mapping) and value:
         return {
@@ -296,9 +288,7 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
 def _is_same(key: str) -> bool:
     """Whether a setting with this dotted key does not make two runs different."""
     parts = key.split(".")
-    return not _SAME.isdisjoint(parts) or (
-        parts[0] == "trainer" and not _SAME_OF_TRAINER.isdisjoint(parts[1:])
-    )
+    return not _SAME.isdisjoint(parts) or (parts[0] == "trainer" and not OF_TRAINER.isdisjoint(parts[1:]))
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -6,21 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hiast.files import parse_yaml
-
-_NO_CHANGE = ("data_root", "cache_folder", "num_workers", "run", "logger", "report", "compile_mode")
-"""Settings that do not change results (compiled passes, no more than another device does)."""
-
-_OF_THE_MACHINE = ("accelerator", "devices", "num_nodes", "strategy")
-"""Arguments of the trainer that say where a run is resumed. Batch sizes are totals over all devices."""
-
-_OF_THE_START = ("max_time", "profiler", "detect_anomaly", "enable_model_summary")
-"""Arguments of the trainer that say how long one start works and what it shows or checks."""
+from hiast.neutral_settings import ANYWHERE, OF_TRAINER, same_pixels
+from hiast.stage_names import ONLY_SELF_TRAINING
 
 _CHOSEN = "chosen_by_machine"
 """Key that lists the settings which were left to the machine."""
-
-_OF_SELF_TRAINING = ("loss", "pseudo_label", "augmentation")
-"""Parts of the configuration that only self-training reads."""
 
 
 def first_difference(
@@ -42,7 +32,7 @@ def first_difference(
     if any(names[: len(begun)] != list(begun) for names in stages):
         return f"stages was {stages[0]} and is {stages[1]}"
     later = set(stages[0] + stages[1]) - set(begun)
-    unread = later | set(_OF_SELF_TRAINING if "self_training" in later else ())
+    unread = later | set(ONLY_SELF_TRAINING if "self_training" in later else ())
     free = {f"{stage}.accumulate_grad_batches" for stage in untrained}
     free |= set(old.get(_CHOSEN) or ()) & set(new.get(_CHOSEN) or ())
     before, now = (
@@ -64,12 +54,12 @@ def _stages(config: dict[str, Any]) -> list[str]:
 def _settings(value: Any, key: str = "") -> dict[str, Any]:
     """Map dotted keys to plain values, for all settings that can change results."""
     group, _, name = key.rpartition(".")
-    if name in _NO_CHANGE or (group == "trainer" and name in _OF_THE_MACHINE + _OF_THE_START):
+    if name in ANYWHERE or (group == "trainer" and name in OF_TRAINER):
         return {}
     if key == "callbacks" and not value:
         return {}  # Runs that were begun before this key existed have none.
-    if key == "data.cache" and value != "jpeg":
-        return {key: None}  # The others hold the same pixels as the files.
+    if same_pixels(key, value):
+        return {key: None}
     if isinstance(value, dict) and value:
         return {k: v for name in value for k, v in _settings(value[name], f"{key}.{name}".strip(".")).items()}
     return {key: value}
